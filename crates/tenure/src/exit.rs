@@ -1,0 +1,54 @@
+//! What can be exited: the trait that resources implement.
+
+use std::fmt::Debug;
+
+use crate::Outcome;
+
+/// A resource with an asynchronous exit: the one trait to implement.
+///
+/// Entering needs no trait; any future that yields the resource is an enter. Where the type is not one's own, `closing`
+/// makes a resource of a value and a function.
+///
+/// ```
+/// use tenure::{AsyncExit, Outcome};
+///
+/// struct Transaction { /* … */ }
+///
+/// impl AsyncExit for Transaction {
+///     type Error = std::io::Error;
+///
+///     async fn exit(self, outcome: Outcome<'_>) -> Result<(), std::io::Error> {
+///         if outcome.is_completed() {
+///             // commit().await
+///         } else {
+///             // rollback().await
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+///
+/// # Guarantees
+/// For each successful enter, `exit` is called once and its future is polled until it has ended, whatever
+/// happens to the caller (law 7). What lies beyond: `panic = "abort"`, `process::exit`, SIGKILL, a future that
+/// was leaked, a runtime that died before it was drained.
+///
+/// # Cancel safety
+/// The exit's future is owned by the tenure. When its caller is dropped it goes on, half-polled, in a task of
+/// its own, where task-locals are gone: do not rely on them. Its time limit, if it has one, drops it; the
+/// resource's own `Drop` is then the forceful close (law 15).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no asynchronous exit",
+    label = "this is no resource",
+    note = "implement `AsyncExit` for it, or make a resource of it with `closing(value, async |value| …)`",
+    note = "a value whose `Drop` is all the exit it needs goes into `released(value)`",
+    note = "exits may end on another thread, so a resource has to be `Send + 'static`"
+)]
+pub trait AsyncExit: Send + 'static {
+    /// What the exit fails with. For an exit that cannot fail, name the error of the enter: `Infallible` would
+    /// ask every caller's error type for a conversion from it.
+    type Error: Debug + Send + 'static;
+
+    /// Releases the resource, told how the body ended.
+    fn exit(self, outcome: Outcome<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
