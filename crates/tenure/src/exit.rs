@@ -52,3 +52,35 @@ pub trait AsyncExit: Send + 'static {
     /// Releases the resource, told how the body ended.
     fn exit(self, outcome: Outcome<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
+
+/// A resource whose exit may recover from the body's error: what Python's `__aexit__` does by returning `True`.
+///
+/// It is another trait than [`AsyncExit`], entered by another function, [`with_recovering`](crate::with_recovering),
+/// whose caller gets an `Option`: nothing is suppressed that the types do not show (law 8).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no exit that may recover",
+    label = "this is no recovering resource",
+    note = "implement `RecoverExit` for it, or use `with` if it has an `AsyncExit`"
+)]
+pub trait RecoverExit: Send + 'static {
+    /// What the exit fails with.
+    type Error: Debug + Send + 'static;
+
+    /// Releases the resource, told how the body ended, and says whether the body's error is dealt with.
+    ///
+    /// A verdict is asked for after every body; it has an effect only after one that failed. Panics always resume.
+    fn exit(
+        self,
+        outcome: Outcome<'_>,
+    ) -> impl Future<Output = Result<Verdict, Self::Error>> + Send;
+}
+
+/// What a recovering exit makes of the body's error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "an error goes on or it does not")]
+pub enum Verdict {
+    /// The error goes on to the caller.
+    Propagate,
+    /// The error is dealt with: the caller gets `Ok(None)`, and outer exits see a completed body.
+    Recover,
+}

@@ -1,0 +1,162 @@
+//! The enclosing tenure of the code that runs now, on this thread.
+//!
+//! While the body of a tenure is polled *and while it is dropped*, a frame for it lies on a thread-local stack.
+//! A tenure that is handed over looks there for its parent: that link is what keeps exits in order when a whole
+//! nest of futures is dropped at once (law 13).
+//!
+//! # Invariants
+//! 1. A frame lies on the stack exactly as long as its [`Entered`] guard lives; guards nest, so pushes and pops pair.
+//! 2. No user code runs while the stack is borrowed.
+//! 3. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
+
+use std::cell::RefCell;
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::scope::Scope;
+
+/// Who entered, and where: what every report names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Label {
+    pub(crate) name: &'static str,
+    pub(crate) location: &'static Location<'static>,
+}
+
+/// Identity of a tenure in reports, and its place in the order of entering. 0 is none.
+pub(crate) type Id = u64;
+
+pub(crate) fn next_id() -> Id {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    // Relaxed: only the distinct, growing values matter; nothing is published by them.
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// What a frame carries while it is on the stack, and its owner otherwise.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) id: Id,
+    pub(crate) label: Label,
+    /// Tenures handed over inside this one. `None` until there is one: the way without trouble pays one load.
+    pub(crate) children: Option<Arc<Scope>>,
+    /// The handed-over exit that is polled in this frame, if it is one.
+    pub(crate) job: Option<Id>,
+}
+
+impl Node {
+    pub(crate) fn new(label: Label) -> Self {
+        Self {
+            id: 0,
+            label,
+            children: None,
+            job: None,
+        }
+    }
+
+    /// The id, allotted now if it was not.
+    pub(crate) fn id(&mut self) -> Id {
+        if self.id == 0 {
+            self.id = next_id();
+        }
+        self.id
+    }
+
+    /// Another frame of the same place.
+    pub(crate) fn twin(&self) -> Self {
+        Self {
+            id: self.id,
+            label: self.label,
+            children: self.children.clone(),
+            job: self.job,
+        }
+    }
+
+    /// Makes this the enclosing tenure until the guard is dropped.
+    pub(crate) fn enter(&mut self) -> Entered<'_> {
+        let frame = Self {
+            id: self.id,
+            label: self.label,
+            children: self.children.take(),
+            job: self.job,
+        };
+        let unpushed = FRAMES
+            .try_with(|frames| frames.borrow_mut().push(frame))
+            .is_err();
+        // A thread that is being torn down has no stack any more: what is handed over there has no parent.
+        Entered {
+            node: self,
+            pushed: !unpushed,
+        }
+    }
+}
+
+thread_local! {
+    static FRAMES: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Keeps a frame on the stack.
+#[must_use = "the frame is popped when this is dropped"]
+pub(crate) struct Entered<'n> {
+    node: &'n mut Node,
+    pushed: bool,
+}
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        if !self.pushed {
+            return;
+        }
+        let frame = FRAMES.try_with(|frames| frames.borrow_mut().pop());
+        if let Ok(Some(frame)) = frame {
+            self.node.id = frame.id;
+            self.node.children = frame.children;
+        }
+    }
+}
+
+/// Looks at the innermost frame.
+fn innermost<T>(look: impl FnOnce(&mut Node) -> T) -> Option<T> {
+    FRAMES
+        .try_with(|frames| frames.borrow_mut().last_mut().map(look))
+        .ok()
+        .flatten()
+}
+
+/// The id of the enclosing tenure; 0 if there is none.
+pub(crate) fn enclosing_id() -> Id {
+    innermost(Node::id).unwrap_or(0)
+}
+
+/// The enclosing tenure and the scope that its handed-over children wait in.
+pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
+    innermost(|node| {
+        let scope = node.children.get_or_insert_with(Default::default);
+        let scope = Arc::clone(scope);
+        (node.id(), scope)
+    })
+}
+
+/// The handed-over exits that are being polled on this thread, outermost first.
+pub(crate) fn running_jobs() -> Vec<Id> {
+    FRAMES
+        .try_with(|frames| frames.borrow().iter().filter_map(|node| node.job).collect())
+        .unwrap_or_default()
+}
+
+/// The tenures whose bodies are being polled on this thread, outermost first, each with its parent's id.
+pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
+    FRAMES
+        .try_with(|frames| {
+            let mut parent = 0;
+            let mut bodies = Vec::new();
+            for node in frames.borrow_mut().iter_mut() {
+                let id = node.id();
+                if node.job.is_none() {
+                    bodies.push((id, parent, node.label));
+                }
+                parent = id;
+            }
+            bodies
+        })
+        .unwrap_or_default()
+}

@@ -1,0 +1,128 @@
+//! An exit's future, kept from doing harm: its panics are caught, its time is limited.
+
+use std::any::Any;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Sleep, sleep};
+
+use crate::frame::Label;
+use crate::registry::{Count, Incident, IncidentKind, Registry};
+
+pub(crate) type Payload = Box<dyn Any + Send>;
+
+/// Why an exit did not end well.
+pub(crate) enum Fault<X> {
+    Failed(X),
+    Panicked(Payload),
+    TimedOut(Duration),
+}
+
+impl<X> Fault<X> {
+    pub(crate) fn count(&self) -> Count {
+        match self {
+            Self::Failed(_) => Count::Failed,
+            Self::Panicked(_) => Count::Panicked,
+            Self::TimedOut(_) => Count::TimedOut,
+        }
+    }
+
+    /// Reports a fault that is nobody's result.
+    pub(crate) fn report(&self, registry: &Registry, label: Label) -> Incident
+    where
+        X: fmt::Debug,
+    {
+        match self {
+            Self::Failed(error) => {
+                registry.report(IncidentKind::ExitFailed, label, describe(error))
+            }
+            Self::Panicked(payload) => {
+                registry.report(IncidentKind::ExitPanicked, label, panic_message(&**payload))
+            }
+            Self::TimedOut(limit) => registry.report(
+                IncidentKind::ExitTimedOut,
+                label,
+                format!("its limit was {limit:?}"),
+            ),
+        }
+    }
+}
+
+/// The error in words. An error that cannot print itself must not keep the exits of others from running.
+pub(crate) fn describe(error: &dyn fmt::Debug) -> String {
+    catch_unwind(AssertUnwindSafe(|| format!("{error:?}")))
+        .unwrap_or_else(|_| "an error whose `Debug` panics".to_owned())
+}
+
+/// The message of a panic, as the panic hook prints it.
+pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
+    if let Some(message) = payload.downcast_ref::<&'static str>() {
+        (*message).to_owned()
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "a panic whose payload is not a string".to_owned()
+    }
+}
+
+pin_project! {
+    /// Polls `future` to its end, its panic, or its time limit; then drops it at once.
+    ///
+    /// Once it has panicked it is never polled again (law 12).
+    pub(crate) struct Guarded<F> {
+        #[pin]
+        future: Option<F>,
+        limit: Option<Duration>,
+        // Made at the first suspension: an exit that never waits needs no timer.
+        timer: Option<Pin<Box<Sleep>>>,
+    }
+}
+
+impl<F> Guarded<F> {
+    pub(crate) fn new(future: F, limit: Option<Duration>) -> Self {
+        Self {
+            future: Some(future),
+            limit,
+            timer: None,
+        }
+    }
+}
+
+impl<F, V, X> Future for Guarded<F>
+where
+    F: Future<Output = Result<V, X>>,
+{
+    type Output = Result<V, Fault<X>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let Some(future) = this.future.as_mut().as_pin_mut() else {
+                unreachable!("a guarded future is not polled after its end");
+            };
+            if let Poll::Ready(result) = future.poll(context) {
+                // Dropped inside the guard: what the drop panics with is the exit's panic.
+                this.future.set(None);
+                return Poll::Ready(result.map_err(Fault::Failed));
+            }
+            let Some(limit) = *this.limit else {
+                return Poll::Pending;
+            };
+            let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+            // Out of tokio's budget, lest an exit that uses it all up is never out of time.
+            ready!(Pin::new(&mut unconstrained(timer)).poll(context));
+            this.future.set(None);
+            Poll::Ready(Err(Fault::TimedOut(limit)))
+        }));
+        polled.unwrap_or_else(|payload| {
+            // What panicked is dropped, not polled; should the drop panic as well, the first panic counts.
+            let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
+            Poll::Ready(Err(Fault::Panicked(payload)))
+        })
+    }
+}

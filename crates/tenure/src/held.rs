@@ -1,0 +1,234 @@
+//! `Held`: the guard form of a tenure, for a resource that is not tied to a block.
+
+use std::any::type_name;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::Location;
+use std::thread;
+use std::time::Duration;
+
+use crate::custody::Custody;
+use crate::frame::Label;
+use crate::guarded::Fault;
+use crate::registry::Phase;
+use crate::tenure::{Tenure, count_disarmed};
+use crate::with::{
+    Exited, Known, Leave, Plain, Stop, Stopped, Told, error_of, exit_job, report, unless_stopped,
+};
+use crate::{AsyncExit, Ending, ErrorValue};
+
+/// Enters `context` and gives the resource out in a guard.
+///
+/// Use it where a block does not fit: a field of a struct, a resource that moves to another task. Where a block fits,
+/// use [`with`](crate::with): its exit is awaited in place and its errors have a caller. A [`Held`] that is dropped
+/// exits in the background, and who drops it by leaving a function early sees none of its errors.
+///
+/// ```
+/// use tenure::{closing, hold};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), &'static str> {
+/// let connect = closing(async { Ok::<_, &str>(vec![1]) }, async |_| Ok::<_, &str>(()));
+/// let mut connection = hold(connect).await?;
+/// connection.push(2);
+/// assert_eq!(connection.len(), 2);
+/// connection.close().await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The enter's error.
+///
+/// # Cancel safety
+/// As the enter of [`with`](crate::with): it is dropped where it stands, unless it is shielded.
+#[track_caller]
+pub fn hold<C, R, N>(context: C) -> impl Future<Output = Result<Held<R>, N>>
+where
+    C: IntoFuture<Output = Result<R, N>>,
+    R: AsyncExit,
+{
+    let label = Label {
+        name: type_name::<R>(),
+        location: Location::caller(),
+    };
+    async move {
+        let resource = context.into_future().await?;
+        Ok(Held::new(label, resource, None))
+    }
+}
+
+/// `hold` for [`Options::hold`](crate::Options::hold).
+pub(crate) async fn enter<C, R, N>(
+    label: Label,
+    context: C,
+    mut stop: impl Stop,
+    exit_limit: Option<Duration>,
+) -> Result<Held<R>, N>
+where
+    C: IntoFuture<Output = Result<R, N>>,
+    R: AsyncExit,
+    N: From<Stopped>,
+{
+    let resource = unless_stopped(&mut stop, context.into_future()).await??;
+    Ok(Held::new(label, resource, exit_limit))
+}
+
+/// A resource that is held; it derefs to it. Made by [`hold`].
+///
+/// # Guarantees
+/// One exit, as in [`with`](crate::with). Dropped, the exit is handed over: it runs in the background on the runtime
+/// the resource was entered on, behind all that was entered later by the same task or inside the same body, and
+/// before the exit of the enclosing tenure. It is told `Panicked` if a panic drops it, else `Cancelled`.
+#[must_use = "dropped, the resource exits at once, in the background"]
+pub struct Held<R: AsyncExit> {
+    // There until the exit, or until it is disarmed.
+    kept: Option<(R, Tenure)>,
+    exit_limit: Option<Duration>,
+}
+
+impl<R: AsyncExit> Held<R> {
+    pub(crate) fn new(label: Label, resource: R, exit_limit: Option<Duration>) -> Self {
+        let mut tenure = Tenure::entered(label);
+        // It can be dropped anywhere from now on.
+        tenure.list(Phase::Held);
+        Self {
+            kept: Some((resource, tenure)),
+            exit_limit,
+        }
+    }
+
+    /// Exits, told that the body completed.
+    ///
+    /// # Errors
+    /// The exit's error.
+    ///
+    /// # Panics
+    /// Resumes a panic of the exit.
+    ///
+    /// # Cancel safety
+    /// Dropped before its end, the exit goes on in the background.
+    pub async fn close(self) -> Result<(), R::Error> {
+        self.exit(Ending::Completed).await
+    }
+
+    /// Exits, told this ending.
+    ///
+    /// # Errors
+    /// The exit's error. An exit that was cut off at its time limit is `Ok` here, since no error of the resource
+    /// says so; the report sink is told. Use [`exit_with`](Self::exit_with) to get it as an error.
+    ///
+    /// # Panics
+    /// Resumes a panic of the exit.
+    ///
+    /// # Cancel safety
+    /// Dropped before its end, the exit goes on in the background.
+    pub async fn exit(self, ending: Ending) -> Result<(), R::Error> {
+        let (label, exited) = self.leave(ending).await;
+        match exited.exit {
+            Ok(()) => Ok(()),
+            Err(Fault::Failed(error)) => Err(error),
+            Err(Fault::Panicked(payload)) => std::panic::resume_unwind(payload),
+            Err(fault @ Fault::TimedOut(_)) => {
+                report(label, &fault);
+                Ok(())
+            }
+        }
+    }
+
+    /// Exits, told how `result` ended, and gives back what [`with`](crate::with) would have: `result`, unless it is
+    /// `Ok` and the exit fails.
+    ///
+    /// # Errors
+    /// The error in `result`; else the exit's; else [`Stopped`] at the exit's time limit.
+    ///
+    /// # Panics
+    /// Resumes a panic of the exit after an `Ok`.
+    ///
+    /// # Cancel safety
+    /// Dropped before its end, the exit goes on in the background.
+    pub async fn exit_with<T, E>(self, result: Result<T, E>) -> Result<T, E>
+    where
+        E: From<R::Error> + From<Stopped> + ErrorValue,
+    {
+        let (value, told) = match result {
+            Ok(value) => (Some(value), Known::Completed),
+            Err(error) => (None, Known::Failed(error)),
+        };
+        let (label, Exited { exit, told }) = self.leave(told).await;
+        match (value, told, exit) {
+            (Some(value), _, Ok(())) => Ok(value),
+            (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),
+            (None, Known::Failed(error), exit) => {
+                if let Err(fault) = exit {
+                    report(label, &fault);
+                }
+                Err(error)
+            }
+            (None, ..) => unreachable!("without a value, the exit was told an error"),
+        }
+    }
+
+    /// Gives the resource out; it will not be exited. The caller owns it.
+    ///
+    /// # Panics
+    /// Never: a guard is full until it is consumed.
+    #[must_use = "the resource is not exited any more"]
+    pub fn disarm(mut self) -> R {
+        let (resource, _) = self.kept.take().expect(FULL);
+        count_disarmed();
+        resource
+    }
+
+    async fn leave<K: Told>(mut self, told: K) -> (Label, Exited<(), K, R::Error>) {
+        let (resource, mut tenure) = self.kept.take().expect(FULL);
+        let label = tenure.label();
+        let children = tenure.node.children.take();
+        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit);
+        (label, Custody::new(exit, tenure).await)
+    }
+}
+
+const FULL: &str = "a guard is full until it is consumed";
+
+impl<R: AsyncExit> Deref for Held<R> {
+    type Target = R;
+
+    fn deref(&self) -> &R {
+        &self.kept.as_ref().expect(FULL).0
+    }
+}
+
+impl<R: AsyncExit> DerefMut for Held<R> {
+    fn deref_mut(&mut self) -> &mut R {
+        &mut self.kept.as_mut().expect(FULL).0
+    }
+}
+
+impl<R: AsyncExit> Drop for Held<R> {
+    fn drop(&mut self) {
+        let Some((resource, mut tenure)) = self.kept.take() else {
+            return;
+        };
+        let children = tenure.node.children.take();
+        let exit = exit_job(
+            Plain::of(resource),
+            ending_of_drop(),
+            children,
+            self.exit_limit,
+        );
+        tenure.hand_over(Box::pin(exit), Phase::Exiting);
+    }
+}
+
+/// What an exit is told whose guard is dropped.
+pub(crate) fn ending_of_drop() -> Ending {
+    if thread::panicking() {
+        Ending::Panicked("the holder of the resource panicked".to_owned())
+    } else {
+        Ending::Cancelled
+    }
+}
+
+impl<R: AsyncExit + fmt::Debug> fmt::Debug for Held<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Held").field(&**self).finish()
+    }
+}

@@ -1,0 +1,197 @@
+//! A future that was handed over: what is spawned when the caller of an enter or an exit is gone.
+//!
+//! # Invariants
+//! 1. Each job makes exactly one end: settled when its future is ready, else lost when it is dropped.
+//! 2. What came of it is recorded first, then it leaves the registry, then its scope, then its latch is set.
+//! 3. It is polled and dropped in a frame of its parent's scope, so that what it hands over itself is awaited by
+//!    the same parent.
+
+use std::fmt::Debug;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use crate::frame::{Id, Label, Node};
+use crate::guarded::Fault;
+use crate::registry::{Count, IncidentKind, Items, Key, Phase, Registry, RootKey, Span};
+use crate::scope::{Latch, Scope};
+
+/// What is done with the output of a future that has no caller any more.
+pub(crate) trait Settle {
+    fn settle(self, record: &Record);
+}
+
+type Gate = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(crate) struct Job<F: Future<Output: Settle>> {
+    future: Option<Pin<Box<F>>>,
+    /// Those that have to end first.
+    gate: Option<Gate>,
+    record: Record,
+}
+
+/// All that is known of a handed-over tenure.
+pub(crate) struct Record {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) label: Label,
+    key: Key,
+    id: Id,
+    frame: Node,
+    scope: Arc<Scope>,
+    latch: Latch,
+    root: Option<RootKey>,
+    span: Span,
+    items: Option<Arc<dyn Items>>,
+    phase: Phase,
+}
+
+impl Record {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, where all of these are at hand"
+    )]
+    pub(crate) fn new(
+        registry: Arc<Registry>,
+        key: Key,
+        id: Id,
+        label: Label,
+        parent: Id,
+        scope: Arc<Scope>,
+        latch: Latch,
+        root: Option<RootKey>,
+        span: Span,
+        items: Option<Arc<dyn Items>>,
+        phase: Phase,
+    ) -> Self {
+        let frame = Node {
+            id: parent,
+            label,
+            children: Some(Arc::clone(&scope)),
+            job: Some(id),
+        };
+        Self {
+            registry,
+            label,
+            key,
+            id,
+            frame,
+            scope,
+            latch,
+            root,
+            span,
+            items,
+            phase,
+        }
+    }
+
+    /// Reports, and keeps for the next drain.
+    pub(crate) fn incident(&self, kind: IncidentKind, message: String) {
+        let incident = self.registry.report(kind, self.label, message);
+        self.registry.log_incident(incident);
+    }
+
+    /// Reports an exit that did not end well, and keeps that for the next drain.
+    pub(crate) fn fault<X: Debug>(&self, fault: &Fault<X>) {
+        self.registry
+            .log_incident(fault.report(&self.registry, self.label));
+    }
+
+    fn lost(&self) {
+        let why = "its runtime was shut down, or there was none, before it had ended";
+        if self.phase == Phase::Entering {
+            self.incident(IncidentKind::EnterLost, why.to_owned());
+            return;
+        }
+        let labels = self
+            .items
+            .as_ref()
+            .map_or_else(|| vec![self.label], |items| items.labels());
+        self.registry.counters.add(Count::Lost, labels.len() as u64);
+        for label in labels {
+            let incident = self
+                .registry
+                .report(IncidentKind::ExitLost, label, why.to_owned());
+            self.registry.log_incident(incident);
+        }
+    }
+
+    fn leave(&self) {
+        self.registry.release(self.key);
+        self.scope.remove(self.id);
+        if let Some(root) = self.root {
+            self.registry.forget_root(root);
+        }
+        let _ = self.latch.set(());
+    }
+}
+
+impl<F: Future<Output: Settle>> Job<F> {
+    pub(crate) fn new(future: Pin<Box<F>>, before: Vec<Latch>, record: Record) -> Self {
+        let gate = (!before.is_empty()).then(|| {
+            let gate: Gate = Box::pin(async move {
+                for latch in before {
+                    latch.wait().await;
+                }
+            });
+            gate
+        });
+        Self {
+            future: Some(future),
+            gate,
+            record,
+        }
+    }
+
+    fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if let Some(gate) = &mut self.gate {
+            ready!(gate.as_mut().poll(context));
+            self.gate = None;
+            let Record {
+                registry,
+                key,
+                phase,
+                ..
+            } = &self.record;
+            registry.change(*key, |entry| entry.phase = *phase);
+        }
+        let Some(future) = &mut self.future else {
+            return Poll::Ready(());
+        };
+        let frame = self.record.frame.enter();
+        let output = ready!(future.as_mut().poll(context));
+        self.future = None;
+        drop(frame);
+        // A second frame: the first one borrows the record that the output is told to.
+        let mut frame = self.record.frame.twin();
+        let frame = frame.enter();
+        output.settle(&self.record);
+        drop(frame);
+        self.record.registry.log_end();
+        self.record.leave();
+        Poll::Ready(())
+    }
+}
+
+impl<F: Future<Output: Settle>> Future for Job<F> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let span = self.record.span.clone();
+        span.in_scope(|| self.poll_in_span(context))
+    }
+}
+
+impl<F: Future<Output: Settle>> Drop for Job<F> {
+    fn drop(&mut self) {
+        let Some(future) = self.future.take() else {
+            return;
+        };
+        // The resource's own `Drop` is the forceful close. Should it panic, this is no place to let it out.
+        let frame = self.record.frame.enter();
+        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        drop(frame);
+        self.record.lost();
+        self.record.leave();
+    }
+}

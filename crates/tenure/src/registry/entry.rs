@@ -1,0 +1,79 @@
+//! What the registry knows of one held tenure.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use super::Phase;
+use crate::frame::{Id, Label};
+use crate::scope::{Latch, Scope};
+
+/// Things that are held one by one inside a tenure: the entries of a stack.
+pub(crate) trait Items: Send + Sync + std::fmt::Debug {
+    fn labels(&self) -> Vec<Label>;
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) id: Id,
+    pub(crate) parent: Id,
+    pub(crate) label: Label,
+    pub(crate) since: Instant,
+    pub(crate) phase: Phase,
+    /// The runtime it was entered on; taken at hand-over.
+    pub(crate) runtime: Option<Handle>,
+    /// The span it was entered in; taken at hand-over.
+    pub(crate) span: Span,
+    /// Set once it is handed over.
+    pub(crate) handed_over: Option<HandedOver>,
+    pub(crate) items: Option<Arc<dyn Items>>,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct HandedOver {
+    pub(crate) latch: Latch,
+    pub(crate) scope: Arc<Scope>,
+}
+
+impl Entry {
+    /// An entry made here and now: on this runtime, in this span, inside the enclosing tenure.
+    pub(crate) fn new(id: Id, parent: Id, label: Label, phase: Phase) -> Self {
+        Self {
+            id,
+            parent,
+            label,
+            since: Instant::now(),
+            phase,
+            runtime: Handle::try_current().ok(),
+            span: Span::current(),
+            handed_over: None,
+            items: None,
+        }
+    }
+}
+
+/// The tracing span of the caller, where tracing is compiled in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Span {
+    #[cfg(feature = "tracing")]
+    span: Option<tracing::Span>,
+}
+
+impl Span {
+    fn current() -> Self {
+        Self {
+            #[cfg(feature = "tracing")]
+            span: Some(tracing::Span::current()),
+        }
+    }
+
+    /// Runs `work` inside the span.
+    pub(crate) fn in_scope<T>(&self, work: impl FnOnce() -> T) -> T {
+        #[cfg(feature = "tracing")]
+        if let Some(span) = &self.span {
+            return span.in_scope(work);
+        }
+        work()
+    }
+}

@@ -1,0 +1,144 @@
+//! What went wrong where no caller could be told, and who is told instead.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::{Registry, current};
+use crate::frame::Label;
+
+/// Something that went wrong at an exit and is not the result of any caller.
+///
+/// Each one reaches the report sink; those of handed-over exits also reach the next drain's report.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Incident {
+    /// What happened.
+    pub kind: IncidentKind,
+    /// The name of the tenure: as set in its options, else the type of its resource.
+    pub name: &'static str,
+    /// Where it was entered.
+    pub location: &'static Location<'static>,
+    /// The error, the panic's message, or the time limit.
+    pub message: String,
+}
+
+/// The kinds of [`Incident`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum IncidentKind {
+    /// An exit failed, and its error is nobody's result: the body had failed before it, or the caller was gone.
+    ExitFailed,
+    /// An exit panicked, and no caller resumes the panic.
+    ExitPanicked,
+    /// An exit was dropped at its time limit.
+    ExitTimedOut,
+    /// An exit could not end, since its runtime was gone or there was none.
+    ExitLost,
+    /// A shielded enter could not end, since its runtime was gone or there was none.
+    EnterLost,
+    /// A shielded enter failed after its caller was gone.
+    EnterFailed,
+    /// A shielded enter panicked after its caller was gone.
+    EnterPanicked,
+    /// The body had failed or panicked, and its caller was gone before the exit had ended.
+    BodyUnclaimed,
+}
+
+impl fmt::Display for IncidentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ExitFailed => "exit failed",
+            Self::ExitPanicked => "exit panicked",
+            Self::ExitTimedOut => "exit ran out of time",
+            Self::ExitLost => "exit was lost",
+            Self::EnterLost => "shielded enter was lost",
+            Self::EnterFailed => "shielded enter failed",
+            Self::EnterPanicked => "shielded enter panicked",
+            Self::BodyUnclaimed => "body failed and nobody was there to be told",
+        })
+    }
+}
+
+impl fmt::Display for Incident {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            name,
+            location,
+            message,
+        } = self;
+        write!(f, "{kind}: {name}, entered at {location}: {message}")
+    }
+}
+
+pub(super) type Sink = Arc<dyn Fn(&Incident) + Send + Sync>;
+
+static DEFAULT_SINK: RwLock<Option<Sink>> = RwLock::new(None);
+
+/// Sets who is told of the current runtime's incidents.
+///
+/// It replaces the process's sink for this runtime. The sink is called where the incident happens, inside a poll or
+/// a drop: it must not block. If it panics, the panic goes no further.
+pub fn set_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
+    let sink: Sink = Arc::new(sink);
+    *current()
+        .sink
+        .write()
+        .unwrap_or_else(PoisonError::into_inner) = Some(sink);
+}
+
+/// Sets who is told of the incidents of all runtimes that have no sink of their own.
+///
+/// Without it: an event at level `ERROR` of the target `tenure`, or without the feature `tracing`, a line on
+/// standard error.
+pub fn set_default_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
+    let sink: Sink = Arc::new(sink);
+    *DEFAULT_SINK.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+}
+
+impl Registry {
+    /// Tells the sink.
+    pub(crate) fn report(&self, kind: IncidentKind, label: Label, message: String) -> Incident {
+        let Label { name, location } = label;
+        let incident = Incident {
+            kind,
+            name,
+            location,
+            message,
+        };
+        let own = self
+            .sink
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        let sink = own.or_else(|| {
+            DEFAULT_SINK
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()
+        });
+        // A sink's own panic must not keep an exit from running.
+        let _ = catch_unwind(AssertUnwindSafe(|| match sink {
+            Some(sink) => sink(&incident),
+            None => tell_by_default(&incident),
+        }));
+        incident
+    }
+}
+
+#[cfg(feature = "tracing")]
+fn tell_by_default(incident: &Incident) {
+    let Incident {
+        kind,
+        name,
+        location,
+        message,
+    } = incident;
+    tracing::error!(target: "tenure", %name, %location, "{kind}: {message}");
+}
+
+#[cfg(not(feature = "tracing"))]
+fn tell_by_default(incident: &Incident) {
+    eprintln!("tenure: {incident}");
+}

@@ -1,0 +1,105 @@
+//! What came of the exits that were handed over, kept until a drain asks.
+
+use std::fmt;
+use std::sync::PoisonError;
+
+use super::snapshot::OpenTenures;
+use super::{Incident, IncidentKind, KEPT_INCIDENTS_MAX, Registry};
+
+/// What came of the exits that were handed over since the last drain.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+#[must_use = "a report that is not read hides the exits that failed"]
+pub struct DrainReport {
+    /// Handed-over exits that have ended, in whatever way.
+    pub ended: u64,
+    /// What went wrong with them, in order; at most [`KEPT_INCIDENTS_MAX`].
+    pub incidents: Vec<Incident>,
+    /// Incidents beyond that many: the report sink was told of them.
+    pub incidents_dropped: u64,
+    /// What was handed over and has not ended by the deadline.
+    pub open: OpenTenures,
+}
+
+impl DrainReport {
+    /// Whether every exit ended, and ended well.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.incidents.is_empty() && self.incidents_dropped == 0 && self.open.is_empty()
+    }
+
+    /// The incidents of one kind.
+    pub fn of_kind(&self, kind: IncidentKind) -> impl Iterator<Item = &Incident> {
+        self.incidents
+            .iter()
+            .filter(move |incident| incident.kind == kind)
+    }
+}
+
+impl fmt::Display for DrainReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            ended,
+            incidents,
+            incidents_dropped,
+            open,
+        } = self;
+        let wrong = incidents.len() as u64 + incidents_dropped;
+        write!(
+            f,
+            "{ended} exits ended, {wrong} incidents, {} still open",
+            open.len()
+        )?;
+        for incident in incidents {
+            write!(f, "\n  {incident}")?;
+        }
+        if !open.is_empty() {
+            write!(f, "\n{open}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Log {
+    ended: u64,
+    incidents: Vec<Incident>,
+    incidents_dropped: u64,
+}
+
+impl Registry {
+    /// Records that a handed-over exit has ended.
+    pub(crate) fn log_end(&self) {
+        self.log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .ended += 1;
+    }
+
+    /// Records what went wrong with a handed-over exit.
+    pub(crate) fn log_incident(&self, incident: Incident) {
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        if log.incidents.len() < KEPT_INCIDENTS_MAX {
+            log.incidents.push(incident);
+        } else {
+            log.incidents_dropped += 1;
+        }
+    }
+
+    /// Takes the record of what has ended, and looks at what has not.
+    pub(crate) fn take_report(&self) -> DrainReport {
+        let open = self.handed_over();
+        let log = std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner));
+        let Log {
+            ended,
+            incidents,
+            incidents_dropped,
+        } = log;
+        DrainReport {
+            ended,
+            incidents,
+            incidents_dropped,
+            open,
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is held now, what was handed over, and what came of it: one registry for each runtime.
+//!
+//! A tenure that has never suspended is in no registry: it can neither be dropped from outside nor be seen by
+//! another task of its thread. It registers at its first suspension, which is when it begins to matter.
+//!
+//! # Invariants
+//! 1. A handed-over tenure stays listed until its exit has ended or is known to be lost, and what came of it is
+//!    recorded before it leaves the list: a drain that finds the list empty has the whole story.
+//! 2. The lists are locked for moves of plain data alone. No user code, no allocation that grows with what is
+//!    held by others, no second lock under them.
+//! 3. The runtime's handle lives in the entries of held tenures only, so a registry never keeps a runtime's
+//!    sockets open.
+
+mod counters;
+mod current;
+mod entry;
+mod incident;
+mod log;
+mod shelf;
+mod snapshot;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::{self, ThreadId};
+
+use tokio::task;
+
+use crate::scope::Scope;
+
+pub use counters::Counters;
+pub use incident::{Incident, IncidentKind, set_default_report_sink, set_report_sink};
+pub use log::DrainReport;
+pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
+
+pub(crate) use counters::Count;
+pub(crate) use current::{current, with_current};
+pub(crate) use entry::{Entry, HandedOver, Items, Span};
+pub(crate) use shelf::Key;
+
+/// Incidents kept for the next drain's report. Later ones are counted, and all reach the report sink.
+pub const KEPT_INCIDENTS_MAX: usize = 1_024;
+
+/// The counters of this runtime, since it began.
+///
+/// Outside of a runtime: those of all tenures entered outside of any.
+#[must_use]
+pub fn counters() -> Counters {
+    with_current(|registry| registry.counters.sum())
+}
+
+#[derive(Default)]
+pub(crate) struct Registry {
+    pub(crate) counters: counters::Striped,
+    held: shelf::Shelf,
+    log: Mutex<log::Log>,
+    roots: Mutex<HashMap<RootKey, Arc<Scope>>>,
+    sink: RwLock<Option<incident::Sink>>,
+}
+
+/// What tenures without an enclosing one have in common: the task that drops them, or outside of tasks the thread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum RootKey {
+    Task(task::Id),
+    Thread(ThreadId),
+}
+
+impl RootKey {
+    pub(crate) fn here() -> Self {
+        task::try_id().map_or_else(|| Self::Thread(thread::current().id()), Self::Task)
+    }
+}
+
+impl Registry {
+    pub(crate) fn hold(&self, entry: Entry) -> Key {
+        self.held.insert(entry)
+    }
+
+    pub(crate) fn change<T>(&self, key: Key, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        self.held.change(key, change)
+    }
+
+    pub(crate) fn release(&self, key: Key) -> Option<Entry> {
+        self.held.remove(key)
+    }
+
+    /// The scope of all that is handed over on this task without an enclosing tenure.
+    pub(crate) fn root_scope(&self, key: RootKey) -> Arc<Scope> {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(roots.entry(key).or_default())
+    }
+
+    /// Forgets a root scope that nobody waits in any more.
+    pub(crate) fn forget_root(&self, key: RootKey) {
+        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        if roots.get(&key).is_some_and(|scope| scope.is_empty()) {
+            roots.remove(&key);
+        }
+    }
+
+    /// Whether nothing is held here and nobody but the list of registries knows of it.
+    fn is_idle(self: &Arc<Self>) -> bool {
+        Arc::strong_count(self) == 1 && self.held.is_empty()
+    }
+}

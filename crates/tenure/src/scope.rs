@@ -1,0 +1,66 @@
+//! The handed-over tenures of one parent, and the order in which they may exit.
+//!
+//! # Invariants
+//! 1. A tenure is in the scope from its hand-over until its exit has ended or is known to be lost.
+//! 2. Its latch is set after it has left the scope, never before.
+//! 3. A tenure waits only for siblings that were entered after it, so no two wait for each other.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::SetOnce;
+
+use crate::frame::Id;
+
+/// Set once, when an exit has ended: tokio's, since it is one atomic and a wait list, and is cancel-safe.
+pub(crate) type Latch = Arc<SetOnce<()>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    pending: Mutex<BTreeMap<Id, Latch>>,
+}
+
+impl Scope {
+    /// Adds a tenure; returns the latches of those that have to end before it may begin: all that were entered
+    /// later, since they may stand on it.
+    pub(crate) fn add(&self, id: Id, latch: Latch) -> Vec<Latch> {
+        let mut pending = self.lock();
+        let later = pending.range(id + 1..).map(|(_, latch)| Arc::clone(latch));
+        let later = later.collect();
+        pending.insert(id, latch);
+        later
+    }
+
+    pub(crate) fn remove(&self, id: Id) {
+        self.lock().remove(&id);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Waits until nothing is pending, what comes meanwhile included.
+    pub(crate) async fn until_empty(&self) {
+        while let Some(latch) = self.last() {
+            latch.wait().await;
+        }
+    }
+
+    fn last(&self) -> Option<Latch> {
+        self.lock()
+            .last_key_value()
+            .map(|(_, latch)| Arc::clone(latch))
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Id, Latch>> {
+        // No code of others runs under the lock, so a poisoned map is a whole map.
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the handed-over children of a tenure, if it has any.
+pub(crate) async fn until_childless(children: Option<Arc<Scope>>) {
+    if let Some(children) = children {
+        children.until_empty().await;
+    }
+}

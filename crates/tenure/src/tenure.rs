@@ -1,0 +1,159 @@
+//! One tenure: its identity, its place in the registry, and its hand-over.
+
+use std::sync::Arc;
+
+use tokio::sync::SetOnce;
+
+use crate::frame::{self, Label, Node};
+use crate::guarded::Fault;
+use crate::job::{Job, Record, Settle};
+use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, with_current};
+use crate::registry::{Count, HandedOver};
+
+/// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
+pub(crate) struct Tenure {
+    pub(crate) node: Node,
+    listed: Option<Listed>,
+}
+
+struct Listed {
+    registry: Arc<Registry>,
+    key: Key,
+    phase: Phase,
+}
+
+impl Tenure {
+    /// A tenure of which nothing is counted yet.
+    pub(crate) fn new(label: Label) -> Self {
+        Self {
+            node: Node::new(label),
+            listed: None,
+        }
+    }
+
+    /// A tenure whose resource has just been entered.
+    pub(crate) fn entered(label: Label) -> Self {
+        count_entered();
+        Self::new(label)
+    }
+
+    pub(crate) fn label(&self) -> Label {
+        self.node.label
+    }
+
+    /// Makes the tenure known to the registry, in this phase. To be called at each suspension, and where the
+    /// tenure is given out of the task's sight; it costs a comparison when nothing has changed.
+    pub(crate) fn list(&mut self, phase: Phase) {
+        match &mut self.listed {
+            Some(listed) if listed.phase == phase => {}
+            Some(listed) => {
+                listed.phase = phase;
+                listed
+                    .registry
+                    .change(listed.key, |entry| entry.phase = phase);
+            }
+            None => self.list_anew(phase, None),
+        }
+    }
+
+    #[cold]
+    fn list_anew(&mut self, phase: Phase, items: Option<Arc<dyn Items>>) {
+        let parent = frame::enclosing_id();
+        let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
+        entry.items = items;
+        let registry = registry::current();
+        let key = registry.hold(entry);
+        self.listed = Some(Listed {
+            registry,
+            key,
+            phase,
+        });
+    }
+
+    /// Gives `future` to the runtime the tenure was entered on, to be polled to its end behind those that have
+    /// to end before it.
+    ///
+    /// Without a runtime, or with a dead one, the future is dropped here, and reported as lost.
+    pub(crate) fn hand_over<F>(mut self, future: std::pin::Pin<Box<F>>, phase: Phase)
+    where
+        F: Future + Send + 'static,
+        F::Output: Settle,
+    {
+        self.list(phase);
+        let Some(Listed { registry, key, .. }) = self.listed.take() else {
+            return;
+        };
+        registry.counters.one(Count::HandedOver);
+        let id = self.node.id();
+        let latch = Arc::new(SetOnce::new());
+        let (parent, scope, root) = match frame::enclosing_scope() {
+            Some((parent, scope)) => (parent, scope, None),
+            None => {
+                let root = RootKey::here();
+                (0, registry.root_scope(root), Some(root))
+            }
+        };
+        let before = scope.add(id, Arc::clone(&latch));
+        let waiting = !before.is_empty();
+        let taken = registry.change(key, |entry| {
+            entry.parent = parent;
+            entry.handed_over = Some(HandedOver {
+                latch: Arc::clone(&latch),
+                scope: Arc::clone(&scope),
+            });
+            entry.phase = if waiting { Phase::Waiting } else { phase };
+            (
+                entry.runtime.take(),
+                std::mem::take(&mut entry.span),
+                entry.items.clone(),
+            )
+        });
+        let (runtime, span, items) = taken.unwrap_or_default();
+        let record = Record::new(
+            registry,
+            key,
+            id,
+            self.node.label,
+            parent,
+            scope,
+            latch,
+            root,
+            span,
+            items,
+            phase,
+        );
+        let job = Job::new(future, before, record);
+        match runtime {
+            // On a runtime that is shut down, this drops the job, which then reports itself as lost.
+            Some(runtime) => drop(runtime.spawn(job)),
+            None => drop(job),
+        }
+    }
+}
+
+impl Drop for Tenure {
+    fn drop(&mut self) {
+        if let Some(Listed { registry, key, .. }) = self.listed.take() {
+            registry.release(key);
+        }
+    }
+}
+
+pub(crate) fn count_entered() {
+    with_current(|registry| registry.counters.one(Count::Entered));
+}
+
+/// Takes back the count of a resource that leaves without an exit, by its holder's will.
+pub(crate) fn count_disarmed() {
+    with_current(|registry| registry.counters.one(Count::Disarmed));
+}
+
+/// Counts an exit that has ended.
+pub(crate) fn count_exited<V, X>(result: &Result<V, Fault<X>>) {
+    with_current(|registry| {
+        registry.counters.one(Count::Exited);
+        if let Err(fault) = result {
+            registry.counters.one(fault.count());
+        }
+    });
+}

@@ -1,0 +1,59 @@
+//! The two kinds of exit, as one to the state machine.
+
+use std::fmt::Debug;
+
+use crate::{AsyncExit, Outcome, RecoverExit, Verdict};
+
+/// A resource with its kind of exit.
+pub(crate) trait Leave: Send + 'static {
+    type Resource;
+    type Error: Debug + Send + 'static;
+    type Verdict: Send + 'static;
+
+    fn of(resource: Self::Resource) -> Self;
+    fn resource(&mut self) -> &mut Self::Resource;
+    fn leave(
+        self,
+        outcome: Outcome<'_>,
+    ) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
+}
+
+pub(crate) struct Plain<R>(R);
+
+impl<R: AsyncExit> Leave for Plain<R> {
+    type Resource = R;
+    type Error = R::Error;
+    type Verdict = ();
+
+    fn of(resource: R) -> Self {
+        Self(resource)
+    }
+
+    fn resource(&mut self) -> &mut R {
+        &mut self.0
+    }
+
+    fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<(), R::Error>> + Send {
+        self.0.exit(outcome)
+    }
+}
+
+pub(crate) struct Recovering<R>(R);
+
+impl<R: RecoverExit> Leave for Recovering<R> {
+    type Resource = R;
+    type Error = R::Error;
+    type Verdict = Verdict;
+
+    fn of(resource: R) -> Self {
+        Self(resource)
+    }
+
+    fn resource(&mut self) -> &mut R {
+        &mut self.0
+    }
+
+    fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Verdict, R::Error>> + Send {
+        self.0.exit(outcome)
+    }
+}

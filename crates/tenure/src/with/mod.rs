@@ -1,0 +1,23 @@
+//! Enter, body, exit: `with` and its variants.
+//!
+//! `core` has the one state machine; the other files say what a caller gets of it.
+
+mod body;
+mod core;
+mod detailed;
+mod leave;
+mod options;
+mod recovering;
+mod simple;
+mod stop;
+
+pub use detailed::{ExitError, WithError, with_detailed};
+pub use options::Options;
+pub use recovering::with_recovering;
+pub use simple::with;
+pub use stop::Stopped;
+
+pub(crate) use self::core::{Exited, Known, Told, exit_job};
+pub(crate) use leave::{Leave, Plain};
+pub(crate) use simple::{error_of, report};
+pub(crate) use stop::{Stop, unless_stopped};

@@ -1,0 +1,205 @@
+//! Options: a name, time limits, requests to stop.
+
+use std::any::type_name;
+use std::fmt::{self, Debug};
+use std::panic::Location;
+use std::time::Duration;
+
+use super::core::run;
+use super::detailed::{WithError, detailed};
+use super::leave::{Plain, Recovering};
+use super::recovering::recovered;
+use super::simple::result_of;
+use super::stop::{Request, Requests, Stopped};
+use crate::frame::Label;
+use crate::{AsyncExit, CancelToken, ErrorValue, Held, RecoverExit, held};
+
+/// How a tenure is to run: its name, the time limits of its body and its exit, and what may ask it to stop.
+///
+/// Without any option, use [`with`](crate::with). What stops a body here is cooperative: the body is dropped, the exit
+/// is awaited in place, and the caller returns after it (law 14). `tokio::time::timeout` around a `with` returns
+/// *before* the exit has run.
+///
+/// ```
+/// use std::time::Duration;
+/// use tenure::{Options, Stopped, released};
+///
+/// # #[tokio::main(flavor = "current_thread", start_paused = true)] async fn main() {
+/// let context = released(async { Ok::<_, Stopped>("resource") });
+/// let result = Options::new()
+///     .name("slow query")
+///     .body_timeout(Duration::from_millis(50))
+///     .exit_limit(Duration::from_secs(5))
+///     .with(context, async |_| Ok::<_, Stopped>(std::future::pending::<()>().await))
+///     .await;
+/// assert_eq!(result, Err(Stopped::BodyTimeout(Duration::from_millis(50))));
+/// # }
+/// ```
+#[must_use = "options do nothing until a tenure runs with them"]
+#[derive(Default)]
+pub struct Options {
+    name: Option<&'static str>,
+    body_timeout: Option<Duration>,
+    exit_limit: Option<Duration>,
+    requests: Vec<Request>,
+}
+
+impl Options {
+    /// No name, no limit, nothing that stops it: as [`with`](crate::with).
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The name in reports and in [`open`](crate::open). Default: the name of the resource's type.
+    pub fn name(mut self, name: &'static str) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// How long the body may run. Default: without limit.
+    pub fn body_timeout(mut self, limit: Duration) -> Self {
+        self.body_timeout = Some(limit);
+        self
+    }
+
+    /// How long the exit may run, inline or handed over. At expiry its future is dropped, and the resource's own
+    /// `Drop` is the forceful close (law 15). Default: without limit.
+    pub fn exit_limit(mut self, limit: Duration) -> Self {
+        self.exit_limit = Some(limit);
+        self
+    }
+
+    /// Stops the enter or the body when the token asks for it. A token that has already asked: nothing is entered.
+    /// May be called several times.
+    pub fn cancel_on(self, token: &CancelToken) -> Self {
+        let token = token.clone();
+        self.stop_when(async move { token.cancelled().await })
+    }
+
+    /// Stops the enter or the body when this future is ready: any other kind of token, a signal, a closed channel.
+    /// May be called several times.
+    pub fn stop_when(mut self, request: impl Future<Output = ()> + Send + 'static) -> Self {
+        self.requests.push(Box::pin(request));
+        self
+    }
+
+    /// [`with`](crate::with), with these options.
+    ///
+    /// # Errors
+    /// Those of `with`, and [`Stopped`] when a limit or a request stopped it.
+    ///
+    /// # Panics
+    /// As `with`. Time limits need a runtime with its timer enabled.
+    ///
+    /// # Cancel safety
+    /// As `with`.
+    #[track_caller]
+    pub fn with<C, R, N, T, E, F>(self, context: C, body: F) -> impl Future<Output = Result<T, E>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: AsyncExit,
+        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
+    {
+        let (label, stop, limit) = self.parts::<R>(Location::caller());
+        async move {
+            let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+            result_of(label, course, E::from)
+        }
+    }
+
+    /// [`with_detailed`](crate::with_detailed), with these options.
+    ///
+    /// # Errors, panics, cancel safety
+    /// As `with_detailed`. Time limits need a runtime with its timer enabled.
+    #[track_caller]
+    pub fn with_detailed<C, R, N, T, E, F>(
+        self,
+        context: C,
+        body: F,
+    ) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: AsyncExit,
+        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        E: ErrorValue,
+    {
+        let (label, stop, limit) = self.parts::<R>(Location::caller());
+        async move {
+            let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+            detailed(label, course)
+        }
+    }
+
+    /// [`with_recovering`](crate::with_recovering), with these options.
+    ///
+    /// # Errors
+    /// Those of `with_recovering`, and [`Stopped`] when a limit or a request stopped it.
+    ///
+    /// # Panics, cancel safety
+    /// As `with_recovering`. Time limits need a runtime with its timer enabled.
+    #[track_caller]
+    pub fn with_recovering<C, R, N, T, E, F>(
+        self,
+        context: C,
+        body: F,
+    ) -> impl Future<Output = Result<Option<T>, E>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: RecoverExit,
+        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
+    {
+        let (label, stop, limit) = self.parts::<R>(Location::caller());
+        async move {
+            let course =
+                run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+            recovered(label, course, E::from)
+        }
+    }
+
+    /// [`hold`](crate::hold), with this name and exit limit. There is no body to time out; requests to stop count
+    /// for the enter.
+    ///
+    /// # Errors
+    /// The enter's error, or [`Stopped`] when it was asked to stop.
+    ///
+    /// # Cancel safety
+    /// As `hold`.
+    #[track_caller]
+    pub fn hold<C, R, N>(self, context: C) -> impl Future<Output = Result<Held<R>, N>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: AsyncExit,
+        N: From<Stopped>,
+    {
+        let (label, stop, limit) = self.parts::<R>(Location::caller());
+        held::enter(label, context, stop, limit)
+    }
+
+    fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests, Option<Duration>) {
+        let Self {
+            name,
+            body_timeout,
+            exit_limit,
+            requests,
+        } = self;
+        let name = name.unwrap_or_else(type_name::<R>);
+        (
+            Label { name, location },
+            Requests::new(body_timeout, requests),
+            exit_limit,
+        )
+    }
+}
+
+impl Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options")
+            .field("name", &self.name)
+            .field("body_timeout", &self.body_timeout)
+            .field("exit_limit", &self.exit_limit)
+            .field("requests", &self.requests.len())
+            .finish()
+    }
+}

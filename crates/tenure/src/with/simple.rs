@@ -1,0 +1,146 @@
+//! `with`: one result, the body's or the exit's.
+
+use std::any::type_name;
+use std::fmt::Debug;
+use std::panic::{Location, resume_unwind};
+
+use super::body::Ended;
+use super::core::{Course, run};
+use super::leave::Plain;
+use super::stop::{Never, Stopped};
+use crate::AsyncExit;
+use crate::frame::Label;
+use crate::guarded::Fault;
+use crate::registry::{IncidentKind, with_current};
+
+/// Enters `context`, runs `body` with the resource, and exits: Python's `async with`.
+///
+/// The context is any future that yields a resource, the resource any type with an [`AsyncExit`]. The body borrows
+/// its surroundings; the whole can be spawned. Inside, `?` returns from the body, after which the exit runs.
+///
+/// For several resources nest, [`join`](crate::join) them, or use an [`ExitStack`](crate::ExitStack) if their number
+/// is known only at run time. For a guard that is not tied to a block: [`hold`](crate::hold). For time limits and
+/// tokens: [`Options`](crate::Options). For both errors when body and exit fail: [`with_detailed`](crate::with_detailed).
+///
+/// ```
+/// use tenure::{AsyncExit, Outcome, with};
+/// # #[derive(Default)] struct Account { balance: i64, committed: bool }
+/// # type Error = Box<dyn std::error::Error + Send + Sync>;
+/// struct Transaction { sum: i64 }
+///
+/// impl AsyncExit for Transaction {
+///     type Error = Error;
+///     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+///         // COMMIT or ROLLBACK, awaited
+///         # let _ = outcome;
+///         Ok(())
+///     }
+/// }
+///
+/// async fn begin() -> Result<Transaction, Error> {
+///     Ok(Transaction { sum: 0 })
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+/// let mut transfers = vec![];
+/// let sum = with(begin(), async |transaction| {
+///     transaction.sum += 5;
+///     transfers.push("five");
+///     Ok::<_, Error>(transaction.sum)
+/// })
+/// .await?;
+/// assert_eq!((sum, transfers.len()), (5, 1));
+/// # Ok(()) }
+/// ```
+///
+/// # Guarantees
+/// An enter that succeeded is followed by one exit, which is told how the body ended (laws 1 to 7). Tenures that
+/// were entered inside exit before it, also when all are dropped at once (law 13). The way without trouble spawns
+/// nothing and allocates once, for the exit (law 20).
+///
+/// # Errors
+/// The enter's error, if it failed. The body's, if it failed; an exit that fails after that is told to the report
+/// sink. Else the exit's.
+///
+/// # Panics
+/// Resumes a panic of the body after the exit, and a panic of the exit after a body that completed.
+///
+/// # Cancel safety
+/// Dropped before its first poll, nothing is entered. Dropped during the enter, the enter is dropped where it stands
+/// ([`shield`](crate::shield) it to have it finished). Dropped during the body, the body is dropped, then the exit
+/// runs in the background and sees `Cancelled`. Dropped during the exit, that exit goes on in the background. Use
+/// [`drain`](crate::drain) to wait for what runs there.
+#[track_caller]
+pub fn with<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<T, E>>
+where
+    C: IntoFuture<Output = Result<R, N>>,
+    R: AsyncExit,
+    F: AsyncFnOnce(&mut R) -> Result<T, E>,
+    E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
+{
+    let label = Label {
+        name: type_name::<R>(),
+        location: Location::caller(),
+    };
+    async move {
+        let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
+        // `Never` stops nothing, and there is no limit to run out of.
+        result_of(label, course, |stopped| {
+            unreachable!("nothing could have stopped it: {stopped}")
+        })
+    }
+}
+
+/// The first trouble is the result; what came second is reported.
+pub(super) fn result_of<T, N, E, V, X>(
+    label: Label,
+    course: Course<T, N, E, V, X>,
+    stop: impl FnOnce(Stopped) -> E,
+) -> Result<T, E>
+where
+    E: From<N> + From<X>,
+    X: Debug,
+{
+    let (body, exit) = match course {
+        Course::NotEntered(error) => return Err(error.into()),
+        Course::NotBegun(stopped) => return Err(stop(stopped)),
+        Course::Run { body, exit } => (body, exit),
+    };
+    match (body, exit) {
+        (Ended::Value(value), Ok(_)) => Ok(value),
+        (Ended::Value(_), Err(fault)) => Err(error_of(label, fault, stop)),
+        (body, exit) => {
+            if let Err(fault) = exit {
+                report(label, &fault);
+            }
+            match body {
+                Ended::Value(value) => Ok(value),
+                Ended::Error(error) => Err(error),
+                Ended::Panic(payload) => resume_unwind(payload),
+                Ended::Stopped(stopped) => Err(stop(stopped)),
+            }
+        }
+    }
+}
+
+/// The exit's fault as the caller's error, or panic.
+pub(crate) fn error_of<E: From<X>, X: Debug>(
+    label: Label,
+    fault: Fault<X>,
+    stop: impl FnOnce(Stopped) -> E,
+) -> E {
+    match fault {
+        Fault::Failed(error) => error.into(),
+        Fault::Panicked(payload) => resume_unwind(payload),
+        Fault::TimedOut(limit) => {
+            let message = format!("its limit was {limit:?}");
+            with_current(std::sync::Arc::clone).report(IncidentKind::ExitTimedOut, label, message);
+            stop(Stopped::ExitLimit(limit))
+        }
+    }
+}
+
+/// Tells the report sink of a fault that is nobody's result.
+pub(crate) fn report<X: Debug>(label: Label, fault: &Fault<X>) {
+    fault.report(&crate::registry::current(), label);
+}
