@@ -24,9 +24,7 @@ where
     F: Future<Output: Settle> + Send + 'static,
 {
     pub(crate) fn new(future: F, tenure: Tenure) -> Self {
-        Self {
-            kept: Some((Box::pin(future), tenure)),
-        }
+        Self { kept: Some((Box::pin(future), tenure)) }
     }
 }
 
@@ -37,10 +35,7 @@ where
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let (future, tenure) = self
-            .kept
-            .as_mut()
-            .expect("a future is not polled after its end");
+        let (future, tenure) = self.kept.as_mut().expect("a future is not polled after its end");
         let polled = future.as_mut().poll(context);
         if polled.is_pending() {
             tenure.list(Phase::Exiting);

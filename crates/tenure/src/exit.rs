@@ -69,10 +69,7 @@ pub trait RecoverExit: Send + 'static {
     /// Releases the resource, told how the body ended, and says whether the body's error is dealt with.
     ///
     /// A verdict is asked for after every body; it has an effect only after one that failed. Panics always resume.
-    fn exit(
-        self,
-        outcome: Outcome<'_>,
-    ) -> impl Future<Output = Result<Verdict, Self::Error>> + Send;
+    fn exit(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Verdict, Self::Error>> + Send;
 }
 
 /// What a recovering exit makes of the body's error.

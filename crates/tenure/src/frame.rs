@@ -45,12 +45,7 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn new(label: Label) -> Self {
-        Self {
-            id: 0,
-            label,
-            children: None,
-            job: None,
-        }
+        Self { id: 0, label, children: None, job: None }
     }
 
     /// The id, allotted now if it was not.
@@ -63,30 +58,15 @@ impl Node {
 
     /// Another frame of the same place.
     pub(crate) fn twin(&self) -> Self {
-        Self {
-            id: self.id,
-            label: self.label,
-            children: self.children.clone(),
-            job: self.job,
-        }
+        Self { id: self.id, label: self.label, children: self.children.clone(), job: self.job }
     }
 
     /// Makes this the enclosing tenure until the guard is dropped.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
-        let frame = Self {
-            id: self.id,
-            label: self.label,
-            children: self.children.take(),
-            job: self.job,
-        };
-        let unpushed = FRAMES
-            .try_with(|frames| frames.borrow_mut().push(frame))
-            .is_err();
+        let frame = Self { id: self.id, label: self.label, children: self.children.take(), job: self.job };
+        let unpushed = FRAMES.try_with(|frames| frames.borrow_mut().push(frame)).is_err();
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
-        Entered {
-            node: self,
-            pushed: !unpushed,
-        }
+        Entered { node: self, pushed: !unpushed }
     }
 }
 
@@ -116,10 +96,7 @@ impl Drop for Entered<'_> {
 
 /// Looks at the innermost frame.
 fn innermost<T>(look: impl FnOnce(&mut Node) -> T) -> Option<T> {
-    FRAMES
-        .try_with(|frames| frames.borrow_mut().last_mut().map(look))
-        .ok()
-        .flatten()
+    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().map(look)).ok().flatten()
 }
 
 /// The id of the enclosing tenure; 0 if there is none.
@@ -138,9 +115,7 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
 
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
-    FRAMES
-        .try_with(|frames| frames.borrow().iter().filter_map(|node| node.job).collect())
-        .unwrap_or_default()
+    FRAMES.try_with(|frames| frames.borrow().iter().filter_map(|node| node.job).collect()).unwrap_or_default()
 }
 
 /// The tenures whose bodies are being polled on this thread, outermost first, each with its parent's id.

@@ -38,17 +38,13 @@ impl<X> Fault<X> {
         X: fmt::Debug,
     {
         match self {
-            Self::Failed(error) => {
-                registry.report(IncidentKind::ExitFailed, label, describe(error))
-            }
+            Self::Failed(error) => registry.report(IncidentKind::ExitFailed, label, describe(error)),
             Self::Panicked(payload) => {
                 registry.report(IncidentKind::ExitPanicked, label, panic_message(&**payload))
             }
-            Self::TimedOut(limit) => registry.report(
-                IncidentKind::ExitTimedOut,
-                label,
-                format!("its limit was {limit:?}"),
-            ),
+            Self::TimedOut(limit) => {
+                registry.report(IncidentKind::ExitTimedOut, label, format!("its limit was {limit:?}"))
+            }
         }
     }
 }
@@ -85,11 +81,7 @@ pin_project! {
 
 impl<F> Guarded<F> {
     pub(crate) fn new(future: F, limit: Option<Duration>) -> Self {
-        Self {
-            future: Some(future),
-            limit,
-            timer: None,
-        }
+        Self { future: Some(future), limit, timer: None }
     }
 }
 

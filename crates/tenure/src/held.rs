@@ -45,10 +45,7 @@ where
     C: IntoFuture<Output = Result<R, N>>,
     R: AsyncExit,
 {
-    let label = Label {
-        name: type_name::<R>(),
-        location: Location::caller(),
-    };
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
         let resource = context.into_future().await?;
         Ok(Held::new(label, resource, None))
@@ -89,10 +86,7 @@ impl<R: AsyncExit> Held<R> {
         let mut tenure = Tenure::entered(label);
         // It can be dropped anywhere from now on.
         tenure.list(Phase::Held);
-        Self {
-            kept: Some((resource, tenure)),
-            exit_limit,
-        }
+        Self { kept: Some((resource, tenure)), exit_limit }
     }
 
     /// Exits, told that the body completed.
@@ -177,7 +171,7 @@ impl<R: AsyncExit> Held<R> {
         resource
     }
 
-    async fn leave<K: Told>(mut self, told: K) -> (Label, Exited<(), K, R::Error>) {
+    async fn leave<K: Told + 'static>(mut self, told: K) -> (Label, Exited<(), K, R::Error>) {
         let (resource, mut tenure) = self.kept.take().expect(FULL);
         let label = tenure.label();
         let children = tenure.node.children.take();
@@ -208,12 +202,7 @@ impl<R: AsyncExit> Drop for Held<R> {
             return;
         };
         let children = tenure.node.children.take();
-        let exit = exit_job(
-            Plain::of(resource),
-            ending_of_drop(),
-            children,
-            self.exit_limit,
-        );
+        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit);
         tenure.hand_over(Box::pin(exit), Phase::Exiting);
     }
 }

@@ -47,10 +47,7 @@ pub(crate) struct Record {
 }
 
 impl Record {
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "called once, where all of these are at hand"
-    )]
+    #[expect(clippy::too_many_arguments, reason = "called once, where all of these are at hand")]
     pub(crate) fn new(
         registry: Arc<Registry>,
         key: Key,
@@ -64,25 +61,8 @@ impl Record {
         items: Option<Arc<dyn Items>>,
         phase: Phase,
     ) -> Self {
-        let frame = Node {
-            id: parent,
-            label,
-            children: Some(Arc::clone(&scope)),
-            job: Some(id),
-        };
-        Self {
-            registry,
-            label,
-            key,
-            id,
-            frame,
-            scope,
-            latch,
-            root,
-            span,
-            items,
-            phase,
-        }
+        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)), job: Some(id) };
+        Self { registry, label, key, id, frame, scope, latch, root, span, items, phase }
     }
 
     /// Reports, and keeps for the next drain.
@@ -93,8 +73,12 @@ impl Record {
 
     /// Reports an exit that did not end well, and keeps that for the next drain.
     pub(crate) fn fault<X: Debug>(&self, fault: &Fault<X>) {
-        self.registry
-            .log_incident(fault.report(&self.registry, self.label));
+        self.fault_of(self.label, fault);
+    }
+
+    /// The same for one of several exits in one hand-over.
+    pub(crate) fn fault_of<X: Debug>(&self, label: Label, fault: &Fault<X>) {
+        self.registry.log_incident(fault.report(&self.registry, label));
     }
 
     fn lost(&self) {
@@ -103,15 +87,10 @@ impl Record {
             self.incident(IncidentKind::EnterLost, why.to_owned());
             return;
         }
-        let labels = self
-            .items
-            .as_ref()
-            .map_or_else(|| vec![self.label], |items| items.labels());
+        let labels = self.items.as_ref().map_or_else(|| vec![self.label], |items| items.labels());
         self.registry.counters.add(Count::Lost, labels.len() as u64);
         for label in labels {
-            let incident = self
-                .registry
-                .report(IncidentKind::ExitLost, label, why.to_owned());
+            let incident = self.registry.report(IncidentKind::ExitLost, label, why.to_owned());
             self.registry.log_incident(incident);
         }
     }
@@ -136,23 +115,14 @@ impl<F: Future<Output: Settle>> Job<F> {
             });
             gate
         });
-        Self {
-            future: Some(future),
-            gate,
-            record,
-        }
+        Self { future: Some(future), gate, record }
     }
 
     fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if let Some(gate) = &mut self.gate {
             ready!(gate.as_mut().poll(context));
             self.gate = None;
-            let Record {
-                registry,
-                key,
-                phase,
-                ..
-            } = &self.record;
+            let Record { registry, key, phase, .. } = &self.record;
             registry.change(*key, |entry| entry.phase = *phase);
         }
         let Some(future) = &mut self.future else {

@@ -149,10 +149,7 @@ mod private {
 /// A hand-called exit may outlive its caller (it is finished in the background when the caller is
 /// dropped), so it cannot borrow the error from it.
 #[derive(Debug)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the owned twin of `Outcome`, complete for the same reason"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the owned twin of `Outcome`, complete for the same reason")]
 pub enum Ending {
     /// The body returned `Ok`.
     Completed,

@@ -85,10 +85,7 @@ where
     X: fmt::Debug + Send + 'static,
 {
     let resource = context.into_future().await?;
-    Ok(Closing {
-        resource,
-        close: Told(close),
-    })
+    Ok(Closing { resource, close: Told(close) })
 }
 
 impl Closing<(), ()> {
@@ -100,10 +97,7 @@ impl Closing<(), ()> {
         Fut: Future<Output = Result<(), X>> + Send,
         X: fmt::Debug + Send + 'static,
     {
-        Closing {
-            resource,
-            close: Blind(close),
-        }
+        Closing { resource, close: Blind(close) }
     }
 }
 
@@ -124,11 +118,7 @@ pub trait ExitFn<R>: Send + 'static + sealed::Sealed {
     type Error: fmt::Debug + Send + 'static;
 
     /// Closes the value.
-    fn exit(
-        self,
-        resource: R,
-        outcome: Outcome<'_>,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn exit(self, resource: R, outcome: Outcome<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 mod sealed {
@@ -234,10 +224,7 @@ pub struct Released<R, X> {
 impl<R: Send + 'static, X: fmt::Debug + Send + 'static> Released<R, X> {
     /// Makes a resource of a value that is there already.
     pub fn of(resource: R) -> Self {
-        Self {
-            resource,
-            error: PhantomData,
-        }
+        Self { resource, error: PhantomData }
     }
 }
 

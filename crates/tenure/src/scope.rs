@@ -47,9 +47,7 @@ impl Scope {
     }
 
     fn last(&self) -> Option<Latch> {
-        self.lock()
-            .last_key_value()
-            .map(|(_, latch)| Arc::clone(latch))
+        self.lock().last_key_value().map(|(_, latch)| Arc::clone(latch))
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<Id, Latch>> {

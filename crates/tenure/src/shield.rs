@@ -42,17 +42,8 @@ where
     R: AsyncExit,
     N: Debug + Send + 'static,
 {
-    let label = Label {
-        name: type_name::<R>(),
-        location: Location::caller(),
-    };
-    Shield {
-        enter: Some(Box::pin(Enter {
-            future: context.into_future(),
-        })),
-        tenure: None,
-        label,
-    }
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
+    Shield { enter: Some(Box::pin(Enter { future: context.into_future() })), tenure: None, label }
 }
 
 /// An enter that is finished even when its caller is gone. Made by [`shield`].
@@ -94,16 +85,11 @@ impl<F: Shielded> Future for Shield<F> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         let this = &mut *self;
-        let enter = this
-            .enter
-            .as_mut()
-            .expect("a future is not polled after its end");
+        let enter = this.enter.as_mut().expect("a future is not polled after its end");
         let entered = enter.as_mut().poll(context);
         if entered.is_pending() {
             let label = this.label;
-            this.tenure
-                .get_or_insert_with(|| Tenure::new(label))
-                .list(Phase::Entering);
+            this.tenure.get_or_insert_with(|| Tenure::new(label)).list(Phase::Entering);
         }
         let entered = ready!(entered);
         this.enter = None;
@@ -124,9 +110,7 @@ impl<F: Shielded> Drop for Shield<F> {
 
 impl<F: Shielded> Debug for Shield<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shield")
-            .field("label", &self.label)
-            .finish_non_exhaustive()
+        f.debug_struct("Shield").field("label", &self.label).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::SetOnce;
 
-use crate::frame::{self, Label, Node};
+use crate::frame::{self, Id, Label, Node};
 use crate::guarded::Fault;
 use crate::job::{Job, Record, Settle};
 use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, with_current};
@@ -13,6 +13,8 @@ use crate::registry::{Count, HandedOver};
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
     pub(crate) node: Node,
+    /// Where it belongs, if that is not the enclosing tenure.
+    pub(crate) parent: Option<Id>,
     listed: Option<Listed>,
 }
 
@@ -25,10 +27,7 @@ struct Listed {
 impl Tenure {
     /// A tenure of which nothing is counted yet.
     pub(crate) fn new(label: Label) -> Self {
-        Self {
-            node: Node::new(label),
-            listed: None,
-        }
+        Self { node: Node::new(label), parent: None, listed: None }
     }
 
     /// A tenure whose resource has just been entered.
@@ -48,26 +47,27 @@ impl Tenure {
             Some(listed) if listed.phase == phase => {}
             Some(listed) => {
                 listed.phase = phase;
-                listed
-                    .registry
-                    .change(listed.key, |entry| entry.phase = phase);
+                listed.registry.change(listed.key, |entry| entry.phase = phase);
             }
             None => self.list_anew(phase, None),
         }
     }
 
+    /// As [`list`](Self::list), with things that are held one by one inside.
+    pub(crate) fn list_with(&mut self, phase: Phase, items: impl FnOnce() -> Arc<dyn Items>) {
+        if self.listed.is_none() {
+            self.list_anew(phase, Some(items()));
+        }
+    }
+
     #[cold]
     fn list_anew(&mut self, phase: Phase, items: Option<Arc<dyn Items>>) {
-        let parent = frame::enclosing_id();
+        let parent = self.parent.unwrap_or_else(frame::enclosing_id);
         let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
         entry.items = items;
         let registry = registry::current();
         let key = registry.hold(entry);
-        self.listed = Some(Listed {
-            registry,
-            key,
-            phase,
-        });
+        self.listed = Some(Listed { registry, key, phase });
     }
 
     /// Gives `future` to the runtime the tenure was entered on, to be polled to its end behind those that have
@@ -97,31 +97,13 @@ impl Tenure {
         let waiting = !before.is_empty();
         let taken = registry.change(key, |entry| {
             entry.parent = parent;
-            entry.handed_over = Some(HandedOver {
-                latch: Arc::clone(&latch),
-                scope: Arc::clone(&scope),
-            });
+            entry.handed_over = Some(HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) });
             entry.phase = if waiting { Phase::Waiting } else { phase };
-            (
-                entry.runtime.take(),
-                std::mem::take(&mut entry.span),
-                entry.items.clone(),
-            )
+            (entry.runtime.take(), std::mem::take(&mut entry.span), entry.items.clone())
         });
         let (runtime, span, items) = taken.unwrap_or_default();
-        let record = Record::new(
-            registry,
-            key,
-            id,
-            self.node.label,
-            parent,
-            scope,
-            latch,
-            root,
-            span,
-            items,
-            phase,
-        );
+        let record =
+            Record::new(registry, key, id, self.node.label, parent, scope, latch, root, span, items, phase);
         let job = Job::new(future, before, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.

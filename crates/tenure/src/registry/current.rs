@@ -18,8 +18,7 @@ const IDLE_REGISTRIES_MAX: usize = 64;
 /// `None` is the key of what is entered outside of any runtime.
 type RuntimeKey = Option<runtime::Id>;
 
-static REGISTRIES: LazyLock<Mutex<HashMap<RuntimeKey, Arc<Registry>>>> =
-    LazyLock::new(Mutex::default);
+static REGISTRIES: LazyLock<Mutex<HashMap<RuntimeKey, Arc<Registry>>>> = LazyLock::new(Mutex::default);
 
 struct Here {
     task: Option<task::Id>,
@@ -62,11 +61,7 @@ fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &mut Here {
     if let Some(known) = here.as_mut().filter(|known| known.runtime == runtime) {
         known.task = task;
     } else {
-        *here = Some(Here {
-            task,
-            runtime,
-            registry: registry_of(runtime),
-        });
+        *here = Some(Here { task, runtime, registry: registry_of(runtime) });
     }
     here.as_mut().expect("it was just set")
 }

@@ -62,12 +62,7 @@ impl fmt::Display for IncidentKind {
 
 impl fmt::Display for Incident {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            kind,
-            name,
-            location,
-            message,
-        } = self;
+        let Self { kind, name, location, message } = self;
         write!(f, "{kind}: {name}, entered at {location}: {message}")
     }
 }
@@ -82,10 +77,7 @@ static DEFAULT_SINK: RwLock<Option<Sink>> = RwLock::new(None);
 /// a drop: it must not block. If it panics, the panic goes no further.
 pub fn set_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
     let sink: Sink = Arc::new(sink);
-    *current()
-        .sink
-        .write()
-        .unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    *current().sink.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
 }
 
 /// Sets who is told of the incidents of all runtimes that have no sink of their own.
@@ -101,23 +93,9 @@ impl Registry {
     /// Tells the sink.
     pub(crate) fn report(&self, kind: IncidentKind, label: Label, message: String) -> Incident {
         let Label { name, location } = label;
-        let incident = Incident {
-            kind,
-            name,
-            location,
-            message,
-        };
-        let own = self
-            .sink
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        let sink = own.or_else(|| {
-            DEFAULT_SINK
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clone()
-        });
+        let incident = Incident { kind, name, location, message };
+        let own = self.sink.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let sink = own.or_else(|| DEFAULT_SINK.read().unwrap_or_else(PoisonError::into_inner).clone());
         // A sink's own panic must not keep an exit from running.
         let _ = catch_unwind(AssertUnwindSafe(|| match sink {
             Some(sink) => sink(&incident),
@@ -129,12 +107,7 @@ impl Registry {
 
 #[cfg(feature = "tracing")]
 fn tell_by_default(incident: &Incident) {
-    let Incident {
-        kind,
-        name,
-        location,
-        message,
-    } = incident;
+    let Incident { kind, name, location, message } = incident;
     tracing::error!(target: "tenure", %name, %location, "{kind}: {message}");
 }
 

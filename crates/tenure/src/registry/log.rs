@@ -30,26 +30,15 @@ impl DrainReport {
 
     /// The incidents of one kind.
     pub fn of_kind(&self, kind: IncidentKind) -> impl Iterator<Item = &Incident> {
-        self.incidents
-            .iter()
-            .filter(move |incident| incident.kind == kind)
+        self.incidents.iter().filter(move |incident| incident.kind == kind)
     }
 }
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            ended,
-            incidents,
-            incidents_dropped,
-            open,
-        } = self;
+        let Self { ended, incidents, incidents_dropped, open } = self;
         let wrong = incidents.len() as u64 + incidents_dropped;
-        write!(
-            f,
-            "{ended} exits ended, {wrong} incidents, {} still open",
-            open.len()
-        )?;
+        write!(f, "{ended} exits ended, {wrong} incidents, {} still open", open.len())?;
         for incident in incidents {
             write!(f, "\n  {incident}")?;
         }
@@ -70,10 +59,7 @@ pub(super) struct Log {
 impl Registry {
     /// Records that a handed-over exit has ended.
     pub(crate) fn log_end(&self) {
-        self.log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .ended += 1;
+        self.log.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
     }
 
     /// Records what went wrong with a handed-over exit.
@@ -90,16 +76,7 @@ impl Registry {
     pub(crate) fn take_report(&self) -> DrainReport {
         let open = self.handed_over();
         let log = std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner));
-        let Log {
-            ended,
-            incidents,
-            incidents_dropped,
-        } = log;
-        DrainReport {
-            ended,
-            incidents,
-            incidents_dropped,
-            open,
-        }
+        let Log { ended, incidents, incidents_dropped } = log;
+        DrainReport { ended, incidents, incidents_dropped, open }
     }
 }

@@ -38,18 +38,11 @@ impl Shelf {
     pub(super) fn insert(&self, entry: Entry) -> Key {
         let slab = stripe() % SLABS;
         let slot = self.lock(slab).insert(entry);
-        Key {
-            slab: u32::try_from(slab).unwrap_or(0),
-            slot,
-        }
+        Key { slab: u32::try_from(slab).unwrap_or(0), slot }
     }
 
     pub(super) fn change<T>(&self, key: Key, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        match self
-            .lock(key.slab as usize)
-            .slots
-            .get_mut(key.slot as usize)
-        {
+        match self.lock(key.slab as usize).slots.get_mut(key.slot as usize) {
             Some(Slot::Held(entry)) => Some(change(entry)),
             Some(Slot::Vacant { .. }) | None => None,
         }
@@ -75,9 +68,7 @@ impl Shelf {
     }
 
     fn lock(&self, slab: usize) -> MutexGuard<'_, Slab> {
-        self.slabs[slab]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.slabs[slab].lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -92,8 +83,7 @@ impl Slab {
             *slot = Slot::Held(entry);
             return index;
         }
-        let index =
-            u32::try_from(self.slots.len()).expect("fewer than 2^32 tenures are held at once");
+        let index = u32::try_from(self.slots.len()).expect("fewer than 2^32 tenures are held at once");
         self.slots.push(Slot::Held(entry));
         index
     }

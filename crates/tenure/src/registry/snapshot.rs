@@ -122,13 +122,7 @@ impl fmt::Display for OpenTenures {
 
 impl fmt::Display for OpenTenure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            name,
-            location,
-            age,
-            phase,
-            ..
-        } = self;
+        let Self { name, location, age, phase, .. } = self;
         write!(f, "{name}, entered at {location}, {phase}, {age:.1?} old")?;
         if self.handed_over {
             f.write_str(", its caller is gone")?;
@@ -174,10 +168,7 @@ impl Registry {
         for job in jobs {
             forget_those_behind(&mut pending, *job);
         }
-        pending
-            .into_values()
-            .map(|(_, handed_over)| handed_over)
-            .collect()
+        pending.into_values().map(|(_, handed_over)| handed_over).collect()
     }
 
     fn list(&self, pick: impl Fn(&Entry) -> bool) -> Vec<OpenTenure> {
@@ -190,13 +181,7 @@ impl Registry {
             }
             let age = now.saturating_duration_since(entry.since);
             let handed_over = entry.handed_over.is_some();
-            let Entry {
-                id,
-                parent,
-                label,
-                phase,
-                ..
-            } = *entry;
+            let Entry { id, parent, label, phase, .. } = *entry;
             found.push(open_tenure(id, parent, label, age, phase, handed_over));
             if let Some(items) = &entry.items {
                 with_items.push((id, age, phase, handed_over, items.clone()));
@@ -205,9 +190,9 @@ impl Registry {
         // The items have a lock of their own: asked for after the list's is free.
         for (parent, age, phase, handed_over, items) in with_items {
             let items = items.labels().into_iter();
-            found.extend(items.map(|label| {
-                open_tenure(frame::next_id(), parent, label, age, phase, handed_over)
-            }));
+            found.extend(
+                items.map(|label| open_tenure(frame::next_id(), parent, label, age, phase, handed_over)),
+            );
         }
         found
     }
@@ -220,30 +205,13 @@ fn forget_those_behind(pending: &mut HashMap<Id, (Id, HandedOver)>, job: Id) {
             return;
         };
         // Siblings that were entered earlier wait for this one.
-        pending.retain(|sibling, (_, other)| {
-            *sibling > id || !std::sync::Arc::ptr_eq(&other.scope, &scope)
-        });
+        pending.retain(|sibling, (_, other)| *sibling > id || !std::sync::Arc::ptr_eq(&other.scope, &scope));
         next = Some(parent);
     }
 }
 
-fn open_tenure(
-    id: Id,
-    parent: Id,
-    label: Label,
-    age: Duration,
-    phase: Phase,
-    handed_over: bool,
-) -> OpenTenure {
+fn open_tenure(id: Id, parent: Id, label: Label, age: Duration, phase: Phase, handed_over: bool) -> OpenTenure {
     let Label { name, location } = label;
     let parent = (parent != 0).then_some(parent);
-    OpenTenure {
-        id,
-        parent,
-        name,
-        location,
-        age,
-        phase,
-        handed_over,
-    }
+    OpenTenure { id, parent, name, location, age, phase, handed_over }
 }

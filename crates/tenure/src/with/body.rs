@@ -12,7 +12,7 @@ use crate::registry::Phase;
 use crate::tenure::Tenure;
 
 /// How a body ended.
-pub(super) enum Ended<T, E> {
+pub(crate) enum Ended<T, E> {
     Value(T),
     Error(E),
     Panic(Payload),
@@ -23,7 +23,7 @@ pin_project! {
     /// Polls the body until it ends or `stop` is ready. The body's own end wins a tie (law 14).
     ///
     /// However it ends, the body is dropped in the frame of its tenure, before the exit can begin (laws 11, 13).
-    pub(super) struct Body<'t, F, S> {
+    pub(crate) struct Body<'t, F, S> {
         tenure: &'t mut Tenure,
         #[pin]
         body: Option<F>,
@@ -42,12 +42,8 @@ pin_project! {
 }
 
 impl<'t, F, S> Body<'t, F, S> {
-    pub(super) fn new(tenure: &'t mut Tenure, body: F, stop: S) -> Self {
-        Self {
-            tenure,
-            body: Some(body),
-            stop,
-        }
+    pub(crate) fn new(tenure: &'t mut Tenure, body: F, stop: S) -> Self {
+        Self { tenure, body: Some(body), stop }
     }
 }
 

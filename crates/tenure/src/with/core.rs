@@ -27,10 +27,7 @@ use crate::{Ending, ErrorValue, Failure, Outcome};
 pub(super) enum Course<T, N, E, V, X> {
     NotEntered(N),
     NotBegun(Stopped),
-    Run {
-        body: Ended<T, E>,
-        exit: Result<V, Fault<X>>,
-    },
+    Run { body: Ended<T, E>, exit: Result<V, Fault<X>> },
 }
 
 pub(super) async fn run<L, C, N, T, E, F, S>(
@@ -62,14 +59,11 @@ where
     };
     let (told, kept) = Known::split(ended);
     let Exited { exit, told } = guard.exit(told).await;
-    Course::Run {
-        body: kept.join(told),
-        exit,
-    }
+    Course::Run { body: kept.join(told), exit }
 }
 
 /// What an exit is told, owned by the exit's future.
-pub(crate) trait Told: Send + Sync + 'static {
+pub(crate) trait Told: Send + Sync {
     fn outcome(&self) -> Outcome<'_>;
 
     /// What nobody else knows when the caller is gone.
@@ -103,6 +97,17 @@ impl<E: ErrorValue> Told for Known<E> {
     }
 }
 
+/// The outcome of a tenure around this one, which sees to it that nothing goes unclaimed.
+impl Told for Outcome<'_> {
+    fn outcome(&self) -> Outcome<'_> {
+        *self
+    }
+
+    fn unclaimed(&self) -> Option<String> {
+        None
+    }
+}
+
 /// An ending that its caller made and gave away.
 impl Told for Ending {
     fn outcome(&self) -> Outcome<'_> {
@@ -120,10 +125,7 @@ impl<E> Known<E> {
         match ended {
             Ended::Value(value) => (Self::Completed, Kept(Ended::Value(value))),
             Ended::Error(error) => (Self::Failed(error), Kept(Ended::Error(()))),
-            Ended::Panic(payload) => (
-                Self::Panicked(panic_message(&*payload)),
-                Kept(Ended::Panic(payload)),
-            ),
+            Ended::Panic(payload) => (Self::Panicked(panic_message(&*payload)), Kept(Ended::Panic(payload))),
             Ended::Stopped(stopped) => (Self::Cancelled, Kept(Ended::Stopped(stopped))),
         }
     }
@@ -186,26 +188,18 @@ struct Guard<L: Leave, E: ErrorValue> {
 
 impl<L: Leave, E: ErrorValue> Guard<L, E> {
     fn new(leave: L, tenure: Tenure, exit_limit: Option<Duration>) -> Self {
-        Self {
-            kept: Some((leave, tenure)),
-            exit_limit,
-            error: PhantomData,
-        }
+        Self { kept: Some((leave, tenure)), exit_limit, error: PhantomData }
     }
 
     fn parts(&mut self) -> (&mut L, &mut Tenure) {
-        let (leave, tenure) = self
-            .kept
-            .as_mut()
-            .expect("the guard is full until its exit");
+        let (leave, tenure) = self.kept.as_mut().expect("the guard is full until its exit");
         (leave, tenure)
     }
 
     fn exit(
         mut self,
         told: Known<E>,
-    ) -> Custody<impl Future<Output = Exited<L::Verdict, Known<E>, L::Error>> + Send + 'static>
-    {
+    ) -> Custody<impl Future<Output = Exited<L::Verdict, Known<E>, L::Error>> + Send + 'static> {
         let (leave, mut tenure) = self.kept.take().expect("the guard is full until its exit");
         let children = tenure.node.children.take();
         Custody::new(exit_job(leave, told, children, self.exit_limit), tenure)

@@ -96,8 +96,7 @@ impl<N, E, X> fmt::Display for WithError<N, E, X> {
                 exit
             }
         };
-        exit.as_ref()
-            .map_or(Ok(()), |exit| write!(f, ", and {exit}"))
+        exit.as_ref().map_or(Ok(()), |exit| write!(f, ", and {exit}"))
     }
 }
 
@@ -153,16 +152,8 @@ where
     F: AsyncFnOnce(&mut R) -> Result<T, E>,
     E: ErrorValue,
 {
-    let label = Label {
-        name: type_name::<R>(),
-        location: Location::caller(),
-    };
-    async move {
-        detailed(
-            label,
-            run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await,
-        )
-    }
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
+    async move { detailed(label, run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await) }
 }
 
 pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(
@@ -178,14 +169,8 @@ pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(
         (Ended::Value(value), None) => Ok(value),
         (Ended::Value(_), Some(Fault::Panicked(payload))) => resume_unwind(payload),
         (Ended::Value(_), Some(fault)) => Err(WithError::Exit(fault.into())),
-        (Ended::Error(error), exit) => Err(WithError::Body {
-            error,
-            exit: exit.map(Into::into),
-        }),
-        (Ended::Stopped(by), exit) => Err(WithError::Stopped {
-            by,
-            exit: exit.map(Into::into),
-        }),
+        (Ended::Error(error), exit) => Err(WithError::Body { error, exit: exit.map(Into::into) }),
+        (Ended::Stopped(by), exit) => Err(WithError::Stopped { by, exit: exit.map(Into::into) }),
         (Ended::Panic(payload), exit) => {
             if let Some(fault) = exit {
                 report(label, &fault);

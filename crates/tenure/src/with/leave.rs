@@ -12,10 +12,7 @@ pub(crate) trait Leave: Send + 'static {
 
     fn of(resource: Self::Resource) -> Self;
     fn resource(&mut self) -> &mut Self::Resource;
-    fn leave(
-        self,
-        outcome: Outcome<'_>,
-    ) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
+    fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
 }
 
 pub(crate) struct Plain<R>(R);

@@ -152,8 +152,7 @@ impl Options {
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
         async move {
-            let course =
-                run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+            let course = run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
             recovered(label, course, E::from)
         }
     }
@@ -178,18 +177,9 @@ impl Options {
     }
 
     fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests, Option<Duration>) {
-        let Self {
-            name,
-            body_timeout,
-            exit_limit,
-            requests,
-        } = self;
+        let Self { name, body_timeout, exit_limit, requests } = self;
         let name = name.unwrap_or_else(type_name::<R>);
-        (
-            Label { name, location },
-            Requests::new(body_timeout, requests),
-            exit_limit,
-        )
+        (Label { name, location }, Requests::new(body_timeout, requests), exit_limit)
     }
 }
 

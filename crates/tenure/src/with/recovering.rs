@@ -49,27 +49,18 @@ use crate::{RecoverExit, Verdict};
 /// # Guarantees, errors, panics, cancel safety
 /// Those of [`with`](crate::with). A panic always resumes, whatever the verdict.
 #[track_caller]
-pub fn with_recovering<C, R, N, T, E, F>(
-    context: C,
-    body: F,
-) -> impl Future<Output = Result<Option<T>, E>>
+pub fn with_recovering<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<Option<T>, E>>
 where
     C: IntoFuture<Output = Result<R, N>>,
     R: RecoverExit,
     F: AsyncFnOnce(&mut R) -> Result<T, E>,
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
-    let label = Label {
-        name: type_name::<R>(),
-        location: Location::caller(),
-    };
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
-        let course =
-            run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
+        let course = run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
         // `Never` stops nothing, and there is no limit to run out of.
-        recovered(label, course, |stopped| {
-            unreachable!("nothing could have stopped it: {stopped}")
-        })
+        recovered(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
     }
 }
 
@@ -83,10 +74,7 @@ where
     X: Debug,
 {
     match course {
-        Course::Run {
-            body: Ended::Error(_),
-            exit: Ok(Verdict::Recover),
-        } => Ok(None),
+        Course::Run { body: Ended::Error(_), exit: Ok(Verdict::Recover) } => Ok(None),
         course => result_of(label, course, stop).map(Some),
     }
 }

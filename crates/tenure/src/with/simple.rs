@@ -78,16 +78,11 @@ where
     F: AsyncFnOnce(&mut R) -> Result<T, E>,
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
-    let label = Label {
-        name: type_name::<R>(),
-        location: Location::caller(),
-    };
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
         let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
         // `Never` stops nothing, and there is no limit to run out of.
-        result_of(label, course, |stopped| {
-            unreachable!("nothing could have stopped it: {stopped}")
-        })
+        result_of(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
     }
 }
 

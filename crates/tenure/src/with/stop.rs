@@ -51,10 +51,7 @@ pub(crate) trait Stop: Unpin {
 }
 
 /// Polls `enter`, unless a request to stop comes before its end.
-pub(crate) async fn unless_stopped<F: Future>(
-    stop: &mut impl Stop,
-    enter: F,
-) -> Result<F::Output, Stopped> {
+pub(crate) async fn unless_stopped<F: Future>(stop: &mut impl Stop, enter: F) -> Result<F::Output, Stopped> {
     let mut enter = pin!(enter);
     poll_fn(|context| match stop.poll_enter(context) {
         Poll::Ready(stopped) => Poll::Ready(Err(stopped)),
@@ -87,11 +84,7 @@ pub(super) struct Requests {
 
 impl Requests {
     pub(super) fn new(body_timeout: Option<Duration>, requests: Vec<Request>) -> Self {
-        Self {
-            body_timeout,
-            timer: None,
-            requests,
-        }
+        Self { body_timeout, timer: None, requests }
     }
 }
 
@@ -100,11 +93,7 @@ impl Stop for Requests {
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         let mut requests = self.requests.iter_mut();
         let asked = requests.any(|request| pin!(unconstrained(request)).poll(context).is_ready());
-        if asked {
-            Poll::Ready(Stopped::Cancelled)
-        } else {
-            Poll::Pending
-        }
+        if asked { Poll::Ready(Stopped::Cancelled) } else { Poll::Pending }
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
@@ -115,8 +104,6 @@ impl Stop for Requests {
             return Poll::Pending;
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        pin!(unconstrained(timer))
-            .poll(context)
-            .map(|()| Stopped::BodyTimeout(limit))
+        pin!(unconstrained(timer)).poll(context).map(|()| Stopped::BodyTimeout(limit))
     }
 }

@@ -1,0 +1,69 @@
+//! What went wrong with several exits.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::guarded::Fault;
+use crate::with::ExitError;
+
+/// What went wrong with the exits of a stack, of joined contexts, or of a task group: one failure as it is, several as
+/// a list (law 25).
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "one or several: there is nothing else")]
+pub enum ExitErrors<E> {
+    /// One exit failed, with this error.
+    One(E),
+    /// Several went wrong, in this order.
+    Several(Vec<ExitError<E>>),
+}
+
+impl<E> ExitErrors<E> {
+    /// Of one fault or more, in order.
+    pub(crate) fn of(faults: impl IntoIterator<Item = Fault<E>>) -> Self {
+        let mut faults = faults.into_iter().peekable();
+        let first = faults.next();
+        match (first, faults.peek()) {
+            (Some(Fault::Failed(error)), None) => Self::One(error),
+            (first, _) => Self::Several(first.into_iter().chain(faults).map(Into::into).collect()),
+        }
+    }
+
+    /// The first error that an exit returned, if one did. The others are dropped.
+    #[must_use]
+    pub fn into_first(self) -> Option<E> {
+        match self {
+            Self::One(error) => Some(error),
+            Self::Several(errors) => errors.into_iter().find_map(|error| match error {
+                ExitError::Failed(error) => Some(error),
+                ExitError::Panicked(_) | ExitError::TimedOut(_) => None,
+            }),
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for ExitErrors<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::One(_) => f.write_str("an exit failed"),
+            Self::Several(errors) => {
+                write!(f, "{} exits went wrong", errors.len())?;
+                for error in errors {
+                    match error {
+                        ExitError::Failed(error) => write!(f, "; {error}")?,
+                        other => write!(f, "; {other}")?,
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for ExitErrors<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::One(error) => Some(error),
+            Self::Several(errors) => errors.first().map(|error| error as _),
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! Several contexts entered at once, and exited at once.
+
+mod contexts;
+mod exits;
+
+pub use contexts::{Join, join};
+pub(crate) use exits::result_of;

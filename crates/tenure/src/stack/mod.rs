@@ -1,0 +1,398 @@
+//! `ExitStack`: contexts whose number is known only at run time.
+
+mod arena;
+mod entry;
+mod unwind;
+
+use std::any::type_name;
+use std::fmt;
+use std::future::ready;
+use std::panic::{Location, resume_unwind};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::ExitErrors;
+use crate::custody::Custody;
+use crate::frame::Label;
+use crate::guarded::Fault;
+use crate::held::ending_of_drop;
+use crate::registry::Phase;
+use crate::tenure::{Tenure, count_entered};
+use crate::with::report;
+use crate::{AsyncExit, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
+
+use arena::{Exits, Loans};
+use entry::{Callback, OutcomeCallback, PlainEntry, RecoveringEntry, SyncCallback, Way};
+use unwind::{First, Unwound, unwind};
+
+/// Contexts entered one after the other, exited in reverse: Python's `AsyncExitStack`.
+///
+/// Use it where the number of resources is known only at run time, or where they are entered in different branches.
+/// For one resource use [`with`](crate::with); for a few that are independent, [`join`](crate::join).
+///
+/// `E` is the error in which all exits meet: what the function that closes the stack returns.
+///
+/// ```
+/// use tenure::{closing, with_stack};
+/// # type Error = std::io::Error;
+/// # async fn open(name: &str) -> Result<String, Error> { Ok(name.to_owned()) }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Error> {
+/// let names = ["a", "b", "c"];
+/// let total = with_stack(async |stack| {
+///     let mut files = Vec::new();
+///     for name in names {
+///         files.push(stack.enter(closing(open(name), async |_| Ok::<_, Error>(()))).await?);
+///     }
+///     // All of them are usable at once.
+///     files[0].push_str("!");
+///     Ok::<_, Error>(files.iter().map(|file| file.len()).sum::<usize>())
+/// })
+/// .await?;
+/// assert_eq!(total, 4);
+/// # Ok(()) }
+/// ```
+///
+/// # Guarantees
+/// It behaves as the same contexts nested by hand: outcomes, errors, order (law 21). Each exit is told the outcome as
+/// those before it have left it: an exit that fails makes the later ones see a failure, one that recovers makes them
+/// see a completed body. All exits run, whatever fails or panics (law 25). Each is counted, and seen by
+/// [`open`](crate::open), as a tenure of its own.
+///
+/// Dropped unclosed, it exits in the background, as any tenure (law 27).
+#[must_use = "dropped, all that is on it exits at once, in the background"]
+pub struct ExitStack<E: ErrorValue> {
+    // There until the stack is consumed.
+    held: Option<OnStack<E>>,
+    limit: Option<ExitLimit<E>>,
+}
+
+struct OnStack<E> {
+    loans: Loans<E>,
+    tenure: Mutex<Tenure>,
+}
+
+/// The time limit of each exit, and the error that says it has passed.
+struct ExitLimit<E> {
+    limit: Duration,
+    error: fn(Stopped) -> E,
+}
+
+impl<E> Clone for ExitLimit<E> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<E> Copy for ExitLimit<E> {}
+
+/// Runs `body` with an empty stack, and closes the stack: what it returns is what [`with`](crate::with) would.
+///
+/// Recovering exits on it cannot suppress the body's error here, since the type would not show it. For that:
+/// `with_recovering(std::future::ready(Ok::<_, E>(ExitStack::new())), …)`.
+///
+/// # Errors
+/// The body's error; else that of the first exit that failed. Those after it go to the report sink.
+///
+/// # Panics, cancel safety
+/// As [`with`](crate::with).
+#[track_caller]
+pub fn with_stack<T, E, F>(body: F) -> impl Future<Output = Result<T, E>>
+where
+    F: AsyncFnOnce(&mut ExitStack<E>) -> Result<T, E>,
+    E: ErrorValue,
+{
+    let stack = ExitStack::new();
+    with(ready(Ok::<_, E>(stack)), body)
+}
+
+impl<E: ErrorValue> ExitStack<E> {
+    /// An empty stack.
+    #[track_caller]
+    pub fn new() -> Self {
+        let label = Label { name: "ExitStack", location: Location::caller() };
+        Self { held: Some(OnStack::new(label)), limit: None }
+    }
+
+    /// Limits each single exit. At expiry its future is dropped, the resource's own `Drop` is the forceful close, and
+    /// the exits below it go on, told [`Stopped::ExitLimit`] as an `E` (law 15). Default: without limit.
+    pub fn exit_limit(mut self, limit: Duration) -> Self
+    where
+        E: From<Stopped>,
+    {
+        self.limit = Some(ExitLimit { limit, error: E::from });
+        self
+    }
+
+    /// Enters `context` and puts its exit on the stack.
+    ///
+    /// The borrow lives as long as the stack is not used by value or by `&mut`, that is until it is closed or moved
+    /// from: several resources are usable at once.
+    ///
+    /// # Errors
+    /// The enter's error; nothing is registered then (law 23).
+    ///
+    /// # Cancel safety
+    /// The enter is dropped where it stands, unless it is shielded; nothing is registered.
+    #[track_caller]
+    pub fn enter<C, R, N>(&self, context: C) -> impl Future<Output = Result<&mut R, N>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: AsyncExit,
+        E: From<R::Error>,
+    {
+        let label = Label { name: type_name::<R>(), location: Location::caller() };
+        async move {
+            let resource = context.into_future().await?;
+            let PlainEntry(resource) = self.lend(label, PlainEntry(resource));
+            Ok(resource)
+        }
+    }
+
+    /// Enters `context`, whose exit may recover, and puts its exit on the stack.
+    ///
+    /// # Errors, cancel safety
+    /// As [`enter`](Self::enter).
+    #[track_caller]
+    pub fn enter_recovering<C, R, N>(&self, context: C) -> impl Future<Output = Result<&mut R, N>>
+    where
+        C: IntoFuture<Output = Result<R, N>>,
+        R: RecoverExit,
+        E: From<R::Error>,
+    {
+        let label = Label { name: type_name::<R>(), location: Location::caller() };
+        async move {
+            let resource = context.into_future().await?;
+            let RecoveringEntry(resource) = self.lend(label, RecoveringEntry(resource));
+            Ok(resource)
+        }
+    }
+
+    /// Puts the exit of a resource that is entered already on the stack.
+    #[track_caller]
+    pub fn push<R>(&self, resource: R) -> &mut R
+    where
+        R: AsyncExit,
+        E: From<R::Error>,
+    {
+        let label = Label { name: type_name::<R>(), location: Location::caller() };
+        let PlainEntry(resource) = self.lend(label, PlainEntry(resource));
+        resource
+    }
+
+    /// Puts the exit of a resource that is entered already, and may recover, on the stack.
+    #[track_caller]
+    pub fn push_recovering<R>(&self, resource: R) -> &mut R
+    where
+        R: RecoverExit,
+        E: From<R::Error>,
+    {
+        let label = Label { name: type_name::<R>(), location: Location::caller() };
+        let RecoveringEntry(resource) = self.lend(label, RecoveringEntry(resource));
+        resource
+    }
+
+    /// Puts a function on the stack.
+    #[track_caller]
+    pub fn defer(&self, callback: impl FnOnce() + Send + 'static) {
+        let label = Label { name: "defer", location: Location::caller() };
+        self.lend(label, SyncCallback(callback));
+    }
+
+    /// Puts an asynchronous function on the stack.
+    #[track_caller]
+    pub fn defer_async<F, Fut>(&self, callback: F)
+    where
+        F: FnOnce() -> Fut + Send + 'static,
+        Fut: Future<Output = Result<(), E>> + Send,
+    {
+        let label = Label { name: "defer_async", location: Location::caller() };
+        self.lend(label, Callback(callback));
+    }
+
+    /// Puts an asynchronous function that is told the outcome on the stack.
+    #[track_caller]
+    pub fn defer_with_outcome<F>(&self, callback: F)
+    where
+        F: for<'o> FnOnce(Outcome<'o>) -> ExitFuture<'o, E> + Send + 'static,
+    {
+        let label = Label { name: "defer_with_outcome", location: Location::caller() };
+        self.lend(label, OutcomeCallback(callback));
+    }
+
+    /// How many exits are on the stack.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.on_stack().loans.len()
+    }
+
+    /// Whether no exit is on the stack.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Moves all exits, in order, to a new stack; this one is empty and usable (law 24).
+    ///
+    /// The way to say «it went well, keep it all»: enter things in a function, and return what `pop_all` gives.
+    #[track_caller]
+    pub fn pop_all(&mut self) -> Self {
+        let label = Label { name: "ExitStack", location: Location::caller() };
+        Self { held: self.held.replace(OnStack::new(label)), limit: self.limit }
+    }
+
+    /// Exits all, told that the body completed.
+    ///
+    /// # Errors
+    /// One failure as it is, several as a list in the order in which they happened (law 25).
+    ///
+    /// # Panics
+    /// Resumes the panic of an exit, if it was the first trouble.
+    ///
+    /// # Cancel safety
+    /// Dropped before its end, the exits go on in the background.
+    pub async fn close(self) -> Result<(), ExitErrors<E>> {
+        self.close_with(Ending::Completed).await.map(drop)
+    }
+
+    /// Exits all, told this ending, and says whether one of them recovered from it.
+    ///
+    /// # Errors
+    /// # Panics
+    /// # Cancel safety
+    /// As [`close`](Self::close).
+    pub async fn close_with(mut self, ending: Ending) -> Result<Verdict, ExitErrors<E>> {
+        let OnStack { loans, tenure } = self.held.take().expect(FULL);
+        let tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let limit = self.limit;
+        let Unwound { first, others, recovered } =
+            Custody::new(unwind_all(loans.into_exits(), ending, limit), tenure).await;
+        let others = others.into_iter();
+        match first {
+            None if recovered => Ok(Verdict::Recover),
+            None if others.len() == 0 => Ok(Verdict::Propagate),
+            None => Err(ExitErrors::of(others.map(|(_, fault)| fault))),
+            Some((_, First::Failed(error))) => {
+                let first = std::iter::once(Fault::Failed(error));
+                Err(ExitErrors::of(first.chain(others.map(|(_, fault)| fault))))
+            }
+            Some((_, First::Panicked(payload, _))) => {
+                others.for_each(|(label, fault)| report(label, &fault));
+                resume_unwind(payload)
+            }
+        }
+    }
+
+    fn on_stack(&self) -> &OnStack<E> {
+        self.held.as_ref().expect(FULL)
+    }
+
+    fn lend<W: Way<E>>(&self, label: Label, entry: W) -> &mut W {
+        count_entered();
+        let OnStack { loans, tenure } = self.on_stack();
+        let first = loans.len() == 0;
+        let lent = loans.put(label, entry);
+        if first {
+            let mut tenure = tenure.lock().unwrap_or_else(PoisonError::into_inner);
+            tenure.list_with(Phase::Held, || loans.view());
+        }
+        lent
+    }
+
+    /// The exit as part of another tenure's: a failure is the first one's, the others are reported.
+    async fn unwind_inside(mut self, outcome: Outcome<'_>, may_recover: bool) -> Result<Verdict, E> {
+        let mut rest = Rest { on_stack: self.take(), limit: self.limit };
+        let Unwound { first, others, recovered } = unwind(rest.exits(), outcome, self.limit, may_recover).await;
+        others.iter().for_each(|(label, fault)| report(*label, fault));
+        match first {
+            None if recovered => Ok(Verdict::Recover),
+            None => Ok(Verdict::Propagate),
+            Some((_, First::Failed(error))) => Err(error),
+            Some((_, First::Panicked(payload, _))) => resume_unwind(payload),
+        }
+    }
+
+    fn take(&mut self) -> Option<(Exits<E>, Tenure)> {
+        let OnStack { loans, tenure } = self.held.take()?;
+        let tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        Some((loans.into_exits(), tenure))
+    }
+}
+
+/// What is left of a stack that is dropped, open or half-closed: it is handed over.
+struct Rest<E: ErrorValue> {
+    on_stack: Option<(Exits<E>, Tenure)>,
+    limit: Option<ExitLimit<E>>,
+}
+
+impl<E: ErrorValue> Rest<E> {
+    fn exits(&mut self) -> &mut Exits<E> {
+        let (exits, _) = self.on_stack.as_mut().expect(FULL);
+        exits
+    }
+}
+
+impl<E: ErrorValue> Drop for Rest<E> {
+    fn drop(&mut self) {
+        let Some((exits, tenure)) = self.on_stack.take() else {
+            return;
+        };
+        if !exits.is_empty() {
+            let job = unwind_all(exits, ending_of_drop(), self.limit);
+            tenure.hand_over(Box::pin(job), Phase::Exiting);
+        }
+    }
+}
+
+async fn unwind_all<E: ErrorValue>(
+    mut exits: Exits<E>,
+    ending: Ending,
+    limit: Option<ExitLimit<E>>,
+) -> Unwound<E> {
+    unwind(&mut exits, ending, limit, true).await
+}
+
+const FULL: &str = "a stack is full until it is consumed";
+
+impl<E: ErrorValue> OnStack<E> {
+    fn new(label: Label) -> Self {
+        Self { loans: Loans::new(), tenure: Mutex::new(Tenure::new(label)) }
+    }
+}
+
+impl<E: ErrorValue> Default for ExitStack<E> {
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The stack as a resource: to be entered with [`with`](crate::with), or put on another stack.
+impl<E: ErrorValue> AsyncExit for ExitStack<E> {
+    type Error = E;
+
+    /// Exits all. The result is the first failure; the others are told to the report sink.
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), E> {
+        self.unwind_inside(outcome, false).await.map(drop)
+    }
+}
+
+/// The stack as a resource whose exits may recover from the body's error.
+impl<E: ErrorValue> RecoverExit for ExitStack<E> {
+    type Error = E;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<Verdict, E> {
+        self.unwind_inside(outcome, true).await
+    }
+}
+
+impl<E: ErrorValue> Drop for ExitStack<E> {
+    fn drop(&mut self) {
+        drop(Rest { on_stack: self.take(), limit: self.limit });
+    }
+}
+
+impl<E: ErrorValue> fmt::Debug for ExitStack<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExitStack").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

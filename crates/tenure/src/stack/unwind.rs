@@ -1,0 +1,120 @@
+//! Closing a stack: one exit after the other, each told what those before it have made of the outcome.
+//!
+//! It is a loop, so that ten thousand exits need no more stack than one (law 26).
+
+use super::ExitLimit;
+use super::arena::Exits;
+use super::entry::Way;
+use crate::frame::Label;
+use crate::guarded::{Fault, Guarded, Payload, panic_message};
+use crate::job::{Record, Settle};
+use crate::tenure::count_exited;
+use crate::with::Told;
+use crate::{ErrorValue, Outcome, Stopped, Verdict};
+
+/// What came of all exits.
+pub(super) struct Unwound<E> {
+    /// The first trouble, if the body brought none and nobody recovered from it: the result.
+    pub(super) first: Option<(Label, First<E>)>,
+    /// What went wrong beside the result, in order.
+    pub(super) others: Vec<(Label, Fault<E>)>,
+    /// Whether an exit recovered from the body's error.
+    pub(super) recovered: bool,
+}
+
+/// The first trouble of an exit.
+pub(super) enum First<E> {
+    Failed(E),
+    Panicked(Payload, String),
+}
+
+pub(super) async fn unwind<E: ErrorValue>(
+    exits: &mut Exits<E>,
+    told: impl Told,
+    limit: Option<ExitLimit<E>>,
+    may_recover: bool,
+) -> Unwound<E> {
+    let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
+    while let Some((label, entry)) = exits.top() {
+        let exit = guarded(entry, course.outcome(), limit.map(|limit| limit.limit)).await;
+        count_exited(&exit);
+        exits.done();
+        match exit {
+            Ok(Verdict::Propagate) => {}
+            Ok(Verdict::Recover) => course.recover(may_recover),
+            Err(fault) => course.fail(label, fault, limit),
+        }
+    }
+    course.unwound
+}
+
+async fn guarded<E: 'static>(
+    entry: Box<dyn Way<E>>,
+    outcome: Outcome<'_>,
+    limit: Option<std::time::Duration>,
+) -> Result<Verdict, Fault<E>> {
+    Guarded::new(async move { entry.exit(outcome).await }, limit).await
+}
+
+struct Course<K, E> {
+    told: K,
+    unwound: Unwound<E>,
+}
+
+impl<K: Told, E: ErrorValue> Course<K, E> {
+    /// The outcome as the exits so far have left it.
+    fn outcome(&self) -> Outcome<'_> {
+        match &self.unwound.first {
+            Some((_, First::Failed(error))) => Outcome::failed(error),
+            Some((_, First::Panicked(_, message))) => Outcome::Panicked(message),
+            None if self.unwound.recovered => Outcome::Completed,
+            None => self.told.outcome(),
+        }
+    }
+
+    /// Only errors can be recovered from; the body's own only where the type of the call shows it.
+    fn recover(&mut self, may_recover: bool) {
+        match &self.unwound.first {
+            Some((_, First::Failed(_))) => self.unwound.first = None,
+            Some((_, First::Panicked(..))) => {}
+            None => self.unwound.recovered |= may_recover && self.told.outcome().is_failed(),
+        }
+    }
+
+    fn fail(&mut self, label: Label, fault: Fault<E>, limit: Option<ExitLimit<E>>) {
+        if !self.outcome().is_completed() {
+            self.unwound.others.push((label, fault));
+            return;
+        }
+        let first = match (fault, limit) {
+            (Fault::Failed(error), _) => First::Failed(error),
+            (Fault::TimedOut(after), Some(ExitLimit { error, .. })) => {
+                First::Failed(error(Stopped::ExitLimit(after)))
+            }
+            (Fault::TimedOut(_), None) => {
+                unreachable!("no exit runs out of a limit that is not set")
+            }
+            (Fault::Panicked(payload), _) => {
+                let message = panic_message(&*payload);
+                First::Panicked(payload, message)
+            }
+        };
+        self.unwound.first = Some((label, first));
+    }
+}
+
+/// A stack that was handed over: all that went wrong is reported, under the name of its entry.
+impl<E: ErrorValue> Settle for Unwound<E> {
+    fn settle(self, record: &Record) {
+        if let Some((label, first)) = self.first {
+            let fault = match first {
+                First::Failed(error) => Fault::Failed(error),
+                First::Panicked(payload, _) => Fault::Panicked(payload),
+            };
+            record.fault_of(label, &fault);
+        }
+        for (label, fault) in self.others {
+            record.fault_of(label, &fault);
+        }
+    }
+}
