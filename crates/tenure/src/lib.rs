@@ -16,6 +16,8 @@ mod join;
 mod outcome;
 mod registry;
 mod resources;
+#[cfg(feature = "signal")]
+mod run;
 mod scope;
 mod shield;
 mod stack;
@@ -36,6 +38,15 @@ pub use registry::{
     counters, open, set_default_report_sink, set_report_sink,
 };
 pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, released};
+#[cfg(feature = "signal")]
+pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
 pub use shield::{Shield, Shielded, shield};
 pub use stack::{ExitStack, with_stack};
 pub use with::{ExitError, Options, Stopped, WithError, with, with_detailed, with_recovering};
+
+/// What the macros call. Not for others: it changes without notice.
+#[cfg(feature = "macros")]
+#[doc(hidden)]
+pub mod __private {
+    pub use crate::run::{Fallible, Main, Test};
+}
