@@ -1,0 +1,96 @@
+//! Proof that whatever is entered is exited: for the laws of [`tenure`], and for code of one's own.
+//!
+//! - [`cancel_everywhere`] runs a future again and again and drops it at its 0th, 1st, 2nd … suspension, in four
+//!   ways, on both flavours of the runtime, until it completes.
+//! - [`fail_everywhere`] lets each of its steps fail, then panic; [`Proof`] has the options, pairs of faults and
+//!   faults with cancellation among them.
+//! - [`Recorder`] makes resources that write down what is done to them, and [`Trace`] has assertions that read
+//!   like the laws.
+//! - [`Sequencer`], [`suspend`], [`hang`], [`paused`] and [`both_flavours`] replace every sleep in a test.
+//!
+//! # A leak, and how it is told
+//! The function below exits on every path that one sees, and leaks on the one that one does not:
+//!
+//! ```
+//! use tenure::{AsyncExit, Outcome};
+//! use tenure_test::{Fault, Recorder, Violation, try_cancel_everywhere};
+//!
+//! async fn forgetful(recorder: Recorder) -> Result<(), Fault> {
+//!     let db = recorder.resource("db").await?;
+//!     let queried = recorder.step("query").await;
+//!     db.exit(Outcome::Completed).await?;
+//!     queried
+//! }
+//!
+//! let leak = try_cancel_everywhere(forgetful).unwrap_err();
+//! assert_eq!(leak.suspension(), Some(2));
+//! assert!(matches!(leak.violations(), [Violation::NeverExited(_)]));
+//! ```
+//!
+//! Printed, the leak says what was done, in which step and at which line the future stood, what was broken, and
+//! all that happened:
+//!
+//! ```text
+//! dropped at suspension 2, on current_thread
+//!   in "query" at src/lib.rs:8:27
+//!   awaiting at src/lib.rs:8:36 in bank::forgetful
+//! - "db" (entered at src/lib.rs:7:23) was never exited
+//! trace:
+//!    0  entering db
+//!    1  enter db
+//!    2  cancel at suspension 2
+//!    3  drop db
+//! ```
+//!
+//! The line after `in` comes from a step's label; the one after `awaiting at` from the stack, at the moment the
+//! future left its waker, so that it is there for code without labels too. It needs debug information.
+//!
+//! # What is checked after each run
+//! 1. Everything entered was exited, exactly once, to its end.
+//! 2. Inner exits ended before outer ones began ([`Proof::unordered`] turns this off).
+//! 3. Nothing is open in the hub's registry, and it lost nothing, after a drain.
+//! 4. What [`Proof::check`] says.
+//!
+//! What a proof cannot see: a place that a run does not reach, and an interleaving of threads that did not
+//! happen. Assert on the [`Report`] that enough was tried.
+#![deny(unsafe_code)]
+
+mod countdown;
+mod event;
+mod everywhere;
+mod fault;
+mod leak;
+mod proof;
+mod recorder;
+mod recovering;
+mod registry;
+mod resource;
+mod run;
+mod runtime;
+mod sequencer;
+mod site;
+#[expect(
+    unsafe_code,
+    reason = "a waker that notices its clones; the one module that needs it"
+)]
+mod spy;
+mod trace;
+mod verify;
+
+pub use countdown::CancelBy;
+pub use event::{Event, EventKind, Seen};
+pub use everywhere::{
+    cancel_everywhere, fail_everywhere, try_cancel_everywhere, try_fail_everywhere,
+};
+pub use fault::{Fault, FaultKind, panic_quietly};
+pub use leak::{Leak, Report};
+pub use proof::Proof;
+pub use recorder::Recorder;
+pub use recovering::{Recovering, RecoveringResource};
+pub use resource::{Act, Entering, Recorded, Resource};
+pub use run::Run;
+pub use runtime::{Flavour, both_flavours, paused};
+pub use sequencer::{Sequencer, Turn};
+pub use site::{At, Hang, Suspend, hang, suspend};
+pub use trace::Trace;
+pub use verify::{Violation, Who};
