@@ -7,35 +7,72 @@ use crate::{Leak, Proof, Recorder, Report};
 /// exactly once, to its end, inner before outer, and that nothing is held.
 ///
 /// A suspension is a poll that returned `Pending`; the 0th is before the first poll. Each is tried on both
-/// flavours of the runtime and in all the ways of [`CancelBy`]. On the current-thread flavour the clock is
+/// flavours of the runtime and in all the ways of [`CancelBy`](crate::CancelBy). On the current-thread flavour the clock is
 /// paused; code that waits for sockets needs [`Proof::real_clock`].
 ///
-/// Aim it at your own code. Below, a transfer between two accounts is to be all or nothing:
+/// Aim it at your own code. Below, the money that a transfer has taken is nowhere while the other bank is asked: the
+/// first version loses it when it is dropped there, the second puts it back.
 ///
 /// ```
-/// # use std::sync::{Arc, Mutex};
-/// # use tenure::{AsyncExit, Outcome};
-/// use tenure_test::{Fault, Proof, Recorder, cancel_everywhere};
+/// use std::sync::{Arc, Mutex};
+/// use tenure::{AsyncExit, Outcome, with};
+/// use tenure_test::{Fault, Proof};
 ///
-/// # struct Bank { accounts: Mutex<[i64; 2]> }
-/// async fn transfer(bank: Arc<Bank>, recorder: Recorder) -> Result<(), Fault> {
-///     let (from, to) = (0, 1);
-///     recorder.at("read the balance", tokio::task::yield_now()).await;
-///     let mut accounts = bank.accounts.lock().unwrap();
-///     accounts[from] -= 10;
-///     accounts[to] += 10;
-///     Ok(())
+/// #[derive(Clone)]
+/// struct Bank { accounts: Arc<Mutex<[i64; 2]>> }
+///
+/// impl Bank {
+///     fn add(&self, account: usize, amount: i64) {
+///         self.accounts.lock().unwrap()[account] += amount;
+///     }
+///
+///     async fn ask_the_other_bank(&self) -> Result<(), Fault> {
+///         tokio::task::yield_now().await;
+///         Ok(())
+///     }
+///
+///     async fn transfer_carelessly(self) -> Result<(), Fault> {
+///         self.add(0, -10);
+///         self.ask_the_other_bank().await?;
+///         self.add(1, 10);
+///         Ok(())
+///     }
+///
+///     async fn withdraw(self) -> Result<Withdrawn, Fault> {
+///         self.add(0, -10);
+///         Ok(Withdrawn { bank: self })
+///     }
+///
+///     async fn transfer(self) -> Result<(), Fault> {
+///         with(self.withdraw(), async |money| money.bank.ask_the_other_bank().await).await
+///     }
 /// }
 ///
-/// let bank = Arc::new(Bank { accounts: Mutex::new([100, 0]) });
-/// let bank_to_check = Arc::clone(&bank);
-/// let report = Proof::new()
-///     .check(move |_run| {
-///         let sum: i64 = bank_to_check.accounts.lock().unwrap().iter().sum();
-///         async move { if sum == 100 { Ok(()) } else { Err(format!("{sum} instead of 100")) } }
-///     })
-///     .cancel_everywhere(|recorder| transfer(Arc::clone(&bank), recorder));
-/// assert!(report.suspensions >= 1);
+/// struct Withdrawn { bank: Bank }
+///
+/// impl AsyncExit for Withdrawn {
+///     type Error = Fault;
+///
+///     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Fault> {
+///         self.bank.add(if outcome.is_completed() { 1 } else { 0 }, 10);
+///         Ok(())
+///     }
+/// }
+///
+/// let bank = Bank { accounts: Arc::new(Mutex::new([100, 0])) };
+/// let accounts = Arc::clone(&bank.accounts);
+/// let proof = Proof::new().check(move |_run| {
+///     // Every run begins with 100 again.
+///     let sum: i64 = std::mem::replace(&mut *accounts.lock().unwrap(), [100, 0]).iter().sum();
+///     async move { if sum == 100 { Ok(()) } else { Err(format!("{sum} of 100 are left")) } }
+/// });
+///
+/// let leak = proof.try_cancel_everywhere(|_| bank.clone().transfer_carelessly()).unwrap_err();
+/// assert_eq!(leak.suspension(), Some(1));
+/// assert!(leak.to_string().contains("90 of 100 are left"));
+///
+/// let report = proof.cancel_everywhere(|_| bank.clone().transfer());
+/// assert_eq!(report.suspensions, 1);
 /// ```
 ///
 /// What fails says where: the number of the suspension, the labelled step and the line of the await in which the

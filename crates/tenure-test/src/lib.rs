@@ -4,6 +4,7 @@
 //!   ways, on both flavours of the runtime, until it completes.
 //! - [`fail_everywhere`] lets each of its steps fail, then panic; [`Proof`] has the options, pairs of faults and
 //!   faults with cancellation among them.
+//! - [`laws::resource`] is the suite to run on a resource of one's own.
 //! - [`Recorder`] makes resources that write down what is done to them, and [`Trace`] has assertions that read
 //!   like the laws.
 //! - [`Sequencer`], [`suspend`], [`hang`], [`paused`] and [`both_flavours`] replace every sleep in a test.
@@ -59,6 +60,7 @@ mod countdown;
 mod event;
 mod everywhere;
 mod fault;
+pub mod laws;
 mod leak;
 mod proof;
 mod recorder;

@@ -229,6 +229,10 @@ impl Proof {
         self
     }
 
+    pub(crate) fn has_check(&self) -> bool {
+        self.settings.check.is_some()
+    }
+
     /// As [`cancel_everywhere`](crate::cancel_everywhere), with these options.
     ///
     /// # Panics

@@ -124,7 +124,8 @@ where
     };
     let mut violations = drain(settings, &run).await;
     if end == End::Hung && !settings.allow_hang && run.faults() == 0 {
-        violations.insert(0, Violation::Hung);
+        let suspension = control.told().suspensions;
+        violations.insert(0, Violation::Hung { suspension });
     }
     violations.extend(check(settings, &run).await.map(Violation::Check));
 
@@ -140,7 +141,15 @@ where
     };
     let leak = (!violations.is_empty()).then(|| {
         let sites = std::mem::take(&mut told.sites);
-        Leak::new(run.plan, sites, &told.backtraces, violations, trace.clone())
+        // What was not reached was not cut.
+        let cut = run.plan.cut.filter(|_| end == End::Cut);
+        Leak::new(
+            Plan { cut, ..run.plan },
+            sites,
+            &told.backtraces,
+            violations,
+            trace.clone(),
+        )
     });
     Done {
         end,

@@ -233,7 +233,7 @@ fn is_about(violation: &Violation, name: &str) -> bool {
         Violation::OutOfOrder { .. }
         | Violation::Registry(_)
         | Violation::Check(_)
-        | Violation::Hung
+        | Violation::Hung { .. }
         | Violation::Endless { .. } => false,
     }
 }

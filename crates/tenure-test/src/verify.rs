@@ -35,7 +35,10 @@ pub enum Violation {
     /// The check of one's own failed.
     Check(String),
     /// The future neither ended nor suspended again within the limit.
-    Hung,
+    Hung {
+        /// The suspension it did not come back from.
+        suspension: u64,
+    },
     /// There are more suspensions or fault points than the proof's limit.
     Endless {
         /// The limit.
@@ -83,15 +86,23 @@ impl fmt::Display for Violation {
                 "{who} was not exited when the drain returned: its exit is spawned, not handed over"
             ),
             Self::OutOfOrder { inner, outer } => {
-                write!(f, "{outer} began its exit before {inner}, which it encloses, had ended")
+                write!(
+                    f,
+                    "{outer} began its exit before {inner}, which it encloses, had ended"
+                )
             }
             Self::Registry(finding) => f.write_str(finding),
             Self::Check(finding) => write!(f, "the check failed: {finding}"),
-            Self::Hung => f.write_str(
-                "it neither ended nor suspended again within the limit (`run_limit`; if it has to hang: `allow_hang`)",
+            Self::Hung { suspension } => write!(
+                f,
+                "after suspension {suspension} it neither ended nor suspended again within the limit \
+                 (`run_limit`; if it has to hang: `allow_hang`)"
             ),
             Self::Endless { limit } => {
-                write!(f, "it did not end within {limit} suspensions or fault points (`max_steps`)")
+                write!(
+                    f,
+                    "it did not end within {limit} suspensions or fault points (`max_steps`)"
+                )
             }
         }
     }

@@ -160,7 +160,11 @@ fn a_hang_is_a_failure_unless_allowed() {
         hang::<Result<(), Fault>>().await
     };
     let leak = try_cancel_everywhere(hangs).unwrap_err();
-    assert!(matches!(leak.violations(), [Violation::Hung]), "{leak}");
+    assert!(
+        matches!(leak.violations(), [Violation::Hung { suspension: 2 }]),
+        "{leak}"
+    );
+    assert_eq!(leak.suspension(), None);
     assert!(leak.to_string().contains("in \"hang\" at "), "{leak}");
     let report = Proof::new().allow_hang().cancel_everywhere(hangs);
     assert_eq!(report.suspensions, 2);

@@ -4,5 +4,6 @@
 mod catches;
 mod faults;
 mod hub;
+mod laws;
 mod sequence;
 mod trace;
