@@ -139,16 +139,32 @@ impl Proof {
     }
 
     /// The ways in which the future is dropped, each at each suspension. Default: [`CancelBy::ALL`].
+    ///
+    /// # Panics
+    /// If there is none: such a proof would try nothing.
+    #[track_caller]
     pub fn cancel_by(mut self, ways: impl IntoIterator<Item = CancelBy>) -> Self {
         self.settings.ways = ways.into_iter().collect();
+        assert!(
+            !self.settings.ways.is_empty(),
+            "a proof needs a way to cancel"
+        );
         self
     }
 
     /// The faults that are injected, each at each fault point. Default: an error, a panic.
     ///
     /// A [`FaultKind::Hang`] in an exit leaks, rightly, unless that exit has a time limit.
+    ///
+    /// # Panics
+    /// If there is none: such a proof would try nothing.
+    #[track_caller]
     pub fn faults(mut self, kinds: impl IntoIterator<Item = FaultKind>) -> Self {
         self.settings.kinds = kinds.into_iter().collect();
+        assert!(
+            !self.settings.kinds.is_empty(),
+            "a proof needs a fault to inject"
+        );
         self
     }
 

@@ -2,9 +2,12 @@
 //! should.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex};
 
-use tenure::{AsyncExit, Outcome};
-use tenure_test::{Act, Fault, Recorder, Seen, Trace, paused};
+use tenure::{AsyncExit, Outcome, hold};
+use tenure_test::{
+    Act, Fault, Recorder, Seen, Trace, both_flavours, cancel_everywhere, hang, paused,
+};
 
 /// The message with which an assertion fails, `None` if it passes.
 fn complaint(assertion: impl FnOnce()) -> Option<String> {
@@ -177,9 +180,8 @@ fn law_03_that_very_fault_is_told_from_one_like_it() {
     trace.assert_outcome("b", &Seen::Failed("boom".to_owned()));
 }
 
-#[test]
-fn an_assertion_names_the_line_that_called_it() {
-    use std::sync::{Arc, Mutex};
+/// The file that a panic on this thread reports. The hook is the process's: one test uses it.
+fn reported_file(panics: impl FnOnce()) -> String {
     let place = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&place);
     let this_thread = std::thread::current().id();
@@ -191,14 +193,32 @@ fn an_assertion_names_the_line_that_called_it() {
             before(info);
         }
     }));
-    assert!(complaint(|| two([1, 0]).assert_exited_once("c")).is_some());
+    let _ = catch_unwind(AssertUnwindSafe(panics)).unwrap_err();
     drop(std::panic::take_hook());
-    assert!(
-        place
-            .lock()
-            .unwrap()
-            .as_deref()
-            .unwrap()
-            .ends_with("tests/it/trace.rs")
-    );
+    place.lock().unwrap().take().unwrap()
+}
+
+#[test]
+fn what_fails_names_the_file_of_the_test() {
+    let trace = two([0, 1]);
+    let hanging = || {
+        Recorder::new()
+            .resource("a")
+            .on_exit(Act::at_once().then_hang())
+    };
+    let failures: [&dyn Fn(); 6] = [
+        &|| trace.assert_exited_once("c"),
+        &|| trace.assert_lifo(),
+        &|| trace.assert_nested("b", "a"),
+        &|| trace.assert_order(["enter c"]),
+        &|| _ = cancel_everywhere(|_| hang::<()>()),
+        // Dropped, it exits in the background, and hangs there.
+        &|| both_flavours(|_| async { drop(hold(hanging()).await) }),
+    ];
+    for (number, failure) in failures.into_iter().enumerate() {
+        assert!(
+            reported_file(failure).ends_with("tests/it/trace.rs"),
+            "failure {number}"
+        );
+    }
 }
