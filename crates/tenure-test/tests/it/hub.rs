@@ -114,3 +114,15 @@ fn what_is_held_for_ever_is_named_by_the_registry() {
         "{text}"
     );
 }
+
+#[test]
+fn law_13_siblings_exit_in_reverse_order() {
+    let report = cancel_everywhere(|recorder| async move {
+        let first = hold(recorder.resource("first")).await?;
+        let second = hold(recorder.resource("second")).await?;
+        recorder.step("query").await?;
+        second.close().await?;
+        first.close().await
+    });
+    assert_eq!(report.suspensions, 5);
+}
