@@ -103,28 +103,15 @@ enum Frozen {
 }
 
 impl<F: Future> Countdown<F> {
-    pub(crate) fn new(
-        future: F,
-        cut: Option<Cut>,
-        recorder: Recorder,
-        control: Arc<Control>,
-    ) -> Self {
-        Self {
-            future: Some(Box::pin(future)),
-            cut,
-            recorder,
-            control,
-            frozen: None,
-        }
+    pub(crate) fn new(future: F, cut: Option<Cut>, recorder: Recorder, control: Arc<Control>) -> Self {
+        Self { future: Some(Box::pin(future)), cut, recorder, control, frozen: None }
     }
 
     fn poll_future(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(future) = self.future.as_mut() else {
             return Poll::Ready(());
         };
-        let is_last = self
-            .cut
-            .is_some_and(|cut| cut.at == self.control.told().suspensions + 1);
+        let is_last = self.cut.is_some_and(|cut| cut.at == self.control.told().suspensions + 1);
         // Only where it is to be cut: a backtrace for each poll would be dear.
         let spied = is_last.then(|| spy::spy(cx.waker().clone()));
         let (polled, heard) = site::listen(|| match &spied {
@@ -188,13 +175,7 @@ impl<F: Future> Countdown<F> {
     }
 
     fn write(&self, cut: Cut) {
-        self.recorder.push(
-            EventKind::Cancelled(cut.at),
-            "",
-            0,
-            Location::caller(),
-            None,
-        );
+        self.recorder.push(EventKind::Cancelled(cut.at), "", 0, Location::caller(), None);
     }
 }
 

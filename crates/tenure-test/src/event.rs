@@ -9,10 +9,7 @@ use crate::{Fault, FaultKind};
 
 /// The outcome that an exit was told, kept for assertions.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "the twin of `tenure::Outcome`, complete for the same reason"
-)]
+#[expect(clippy::exhaustive_enums, reason = "the twin of `tenure::Outcome`, complete for the same reason")]
 pub enum Seen {
     /// The body returned `Ok`.
     Completed,
@@ -122,12 +119,7 @@ impl Event {
         use EventKind as K;
         !matches!(
             self.kind,
-            K::Entering
-                | K::Exited
-                | K::Dropped
-                | K::Injected(_)
-                | K::Cancelled(_)
-                | K::Incident(_)
+            K::Entering | K::Exited | K::Dropped | K::Injected(_) | K::Cancelled(_) | K::Incident(_)
         )
     }
 }

@@ -61,17 +61,11 @@ where
     C: IntoFuture<Output = Result<R, N>>,
     R: AsyncExit,
 {
-    ResourceLaws {
-        enter,
-        body: Arc::new(|_| Box::pin(async { Ok(()) })),
-        proof: Proof::new(),
-    }
+    ResourceLaws { enter, body: Arc::new(|_| Box::pin(async { Ok(()) })), proof: Proof::new() }
 }
 
 type Body<R> = Arc<
-    dyn for<'a> Fn(&'a mut R) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>>
-        + Send
-        + Sync,
+    dyn for<'a> Fn(&'a mut R) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send + 'a>> + Send + Sync,
 >;
 
 /// The suite that [`resource`] makes.
@@ -84,9 +78,7 @@ pub struct ResourceLaws<M, R> {
 
 impl<M, R> Debug for ResourceLaws<M, R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ResourceLaws")
-            .field("proof", &self.proof)
-            .finish_non_exhaustive()
+        f.debug_struct("ResourceLaws").field("proof", &self.proof).finish_non_exhaustive()
     }
 }
 
@@ -172,9 +164,7 @@ where
     /// If the enter fails, or the exit of a run that was not cut.
     pub fn try_check(mut self) -> Result<Report, Box<Leak>> {
         if !self.proof.has_check() {
-            self.proof = self
-                .proof
-                .check(|run| std::future::ready(no_exit_failed(&run)));
+            self.proof = self.proof.check(|run| std::future::ready(no_exit_failed(&run)));
         }
         let mut report = Report::default();
         for way in [Way::With, Way::Shielded, Way::Held] {
@@ -198,10 +188,7 @@ where
         let body = Arc::clone(&self.body);
         async move {
             let body = async |resource: &mut R| {
-                recorder
-                    .at("the body", body(resource))
-                    .await
-                    .map_err(Fault::new)?;
+                recorder.at("the body", body(resource)).await.map_err(Fault::new)?;
                 suspend(1).await;
                 match ends {
                     BodyEnds::Completed => Ok(()),
@@ -237,10 +224,7 @@ where
     let exit = held.exit(ending).await.map_err(tenure::ExitError::Failed);
     match (result, exit) {
         (Ok(()), exit) => exit.map_err(WithError::Exit),
-        (Err(error), exit) => Err(WithError::Body {
-            error,
-            exit: exit.err(),
-        }),
+        (Err(error), exit) => Err(WithError::Body { error, exit: exit.err() }),
     }
 }
 
@@ -256,13 +240,7 @@ fn judge<N: Debug, X: Debug>(ends: BodyEnds, result: Result<(), WithError<N, Fau
 
 fn no_exit_failed(run: &Run) -> Result<(), String> {
     let trace = run.trace();
-    let kinds = [
-        IncidentKind::ExitFailed,
-        IncidentKind::ExitPanicked,
-        IncidentKind::ExitTimedOut,
-    ];
+    let kinds = [IncidentKind::ExitFailed, IncidentKind::ExitPanicked, IncidentKind::ExitTimedOut];
     let mut failed = kinds.into_iter().flat_map(|kind| trace.incidents(kind));
-    failed
-        .next()
-        .map_or(Ok(()), |incident| Err(incident.name().to_owned()))
+    failed.next().map_or(Ok(()), |incident| Err(incident.name().to_owned()))
 }

@@ -61,10 +61,7 @@ impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.cut {
             None => f.write_str("not cancelled")?,
-            Some(Cut {
-                at: 0,
-                by: CancelBy::Abort,
-            }) => f.write_str("aborted before the first poll")?,
+            Some(Cut { at: 0, by: CancelBy::Abort }) => f.write_str("aborted before the first poll")?,
             Some(Cut { at: 0, .. }) => f.write_str("dropped before the first poll")?,
             Some(Cut { at, by }) => write!(f, "{by} at suspension {at}")?,
         }
@@ -94,13 +91,7 @@ impl Leak {
     ) -> Box<Self> {
         let mut awaits: Vec<_> = backtraces.iter().filter_map(spy::user_frame).collect();
         awaits.dedup();
-        Box::new(Self {
-            plan,
-            sites,
-            awaits,
-            violations,
-            trace,
-        })
+        Box::new(Self { plan, sites, awaits, violations, trace })
     }
 
     /// The suspension at which the future was dropped: 0 is before its first poll. `None` if it was not.

@@ -71,19 +71,14 @@ mod run;
 mod runtime;
 mod sequencer;
 mod site;
-#[expect(
-    unsafe_code,
-    reason = "a waker that notices its clones; the one module that needs it"
-)]
+#[expect(unsafe_code, reason = "a waker that notices its clones; the one module that needs it")]
 mod spy;
 mod trace;
 mod verify;
 
 pub use countdown::CancelBy;
 pub use event::{Event, EventKind, Seen};
-pub use everywhere::{
-    cancel_everywhere, fail_everywhere, try_cancel_everywhere, try_fail_everywhere,
-};
+pub use everywhere::{cancel_everywhere, fail_everywhere, try_cancel_everywhere, try_fail_everywhere};
 pub use fault::{Fault, FaultKind, panic_quietly};
 pub use leak::{Leak, Report};
 pub use proof::Proof;

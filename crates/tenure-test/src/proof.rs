@@ -21,8 +21,7 @@ const REAL_LIMIT_SECONDS: u64 = 5;
 /// The same under a paused clock, where waiting costs nothing, in seconds.
 const PAUSED_LIMIT_SECONDS: u64 = 24 * 60 * 60;
 
-type Check =
-    Box<dyn Fn(Run) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
+type Check = Box<dyn Fn(Run) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 pub(crate) struct Settings {
     flavours: Vec<Flavour>,
@@ -53,11 +52,7 @@ impl Settings {
 }
 
 fn default_limit(is_real: bool) -> Duration {
-    Duration::from_secs(if is_real {
-        REAL_LIMIT_SECONDS
-    } else {
-        PAUSED_LIMIT_SECONDS
-    })
+    Duration::from_secs(if is_real { REAL_LIMIT_SECONDS } else { PAUSED_LIMIT_SECONDS })
 }
 
 /// A proof with options. [`cancel_everywhere`](crate::cancel_everywhere) and
@@ -145,10 +140,7 @@ impl Proof {
     #[track_caller]
     pub fn cancel_by(mut self, ways: impl IntoIterator<Item = CancelBy>) -> Self {
         self.settings.ways = ways.into_iter().collect();
-        assert!(
-            !self.settings.ways.is_empty(),
-            "a proof needs a way to cancel"
-        );
+        assert!(!self.settings.ways.is_empty(), "a proof needs a way to cancel");
         self
     }
 
@@ -161,10 +153,7 @@ impl Proof {
     #[track_caller]
     pub fn faults(mut self, kinds: impl IntoIterator<Item = FaultKind>) -> Self {
         self.settings.kinds = kinds.into_iter().collect();
-        assert!(
-            !self.settings.kinds.is_empty(),
-            "a proof needs a fault to inject"
-        );
+        assert!(!self.settings.kinds.is_empty(), "a proof needs a fault to inject");
         self
     }
 
@@ -301,11 +290,7 @@ impl Proof {
         for &flavour in &self.settings.flavours {
             for &by in &self.settings.ways {
                 let cut = Some(Cut { at: suspension, by });
-                let plan = Plan {
-                    flavour,
-                    cut,
-                    faults: Vec::new(),
-                };
+                let plan = Plan { flavour, cut, faults: Vec::new() };
                 self.run_one(plan, 0, &make, &mut report)?;
             }
         }
@@ -363,11 +348,7 @@ impl Proof {
     {
         for &by in &self.settings.ways {
             for at in 0.. {
-                let plan = Plan {
-                    flavour,
-                    cut: Some(Cut { at, by }),
-                    faults: faults.to_vec(),
-                };
+                let plan = Plan { flavour, cut: Some(Cut { at, by }), faults: faults.to_vec() };
                 if self.run_one(plan, at, make, report)?.end != End::Cut {
                     break;
                 }
@@ -390,11 +371,7 @@ impl Proof {
     {
         for at in 0.. {
             let first = (at, kind);
-            let plan = Plan {
-                flavour,
-                cut: None,
-                faults: vec![first],
-            };
+            let plan = Plan { flavour, cut: None, faults: vec![first] };
             if self.run_one(plan, at, make, report)?.injected == 0 {
                 break;
             }
@@ -422,11 +399,7 @@ impl Proof {
     {
         for &kind in &self.settings.kinds {
             for at in first.0 + 1.. {
-                let plan = Plan {
-                    flavour,
-                    cut: None,
-                    faults: vec![first, (at, kind)],
-                };
+                let plan = Plan { flavour, cut: None, faults: vec![first, (at, kind)] };
                 if self.run_one(plan, at, make, report)?.injected < 2 {
                     break;
                 }
@@ -435,13 +408,7 @@ impl Proof {
         Ok(())
     }
 
-    fn run_one<F, Fut>(
-        &self,
-        plan: Plan,
-        step: u64,
-        make: &F,
-        report: &mut Report,
-    ) -> Result<Done, Box<Leak>>
+    fn run_one<F, Fut>(&self, plan: Plan, step: u64, make: &F, report: &mut Report) -> Result<Done, Box<Leak>>
     where
         F: Fn(Recorder) -> Fut,
         Fut: Future + Send + 'static,

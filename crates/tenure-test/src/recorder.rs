@@ -84,9 +84,7 @@ impl Recorder {
         let location = Location::caller();
         async move {
             Suspend::labelled(&label, 1, location).await;
-            recorder
-                .fault_point(&format!("step {label}"), location)
-                .await?;
+            recorder.fault_point(&format!("step {label}"), location).await?;
             recorder.push(EventKind::Step, &label, 0, location, None);
             Ok(())
         }
@@ -135,14 +133,7 @@ impl Recorder {
         location: &'static Location<'static>,
         fault: Option<Fault>,
     ) {
-        let event = Event {
-            kind,
-            name: name.to_owned(),
-            id,
-            location,
-            task: tokio::task::try_id(),
-            fault,
-        };
+        let event = Event { kind, name: name.to_owned(), id, location, task: tokio::task::try_id(), fault };
         self.state().events.push(event);
     }
 
@@ -153,11 +144,7 @@ impl Recorder {
     }
 
     /// Fails, panics or hangs if the plan says so for this point.
-    async fn fault_point(
-        &self,
-        label: &str,
-        location: &'static Location<'static>,
-    ) -> Result<(), Fault> {
+    async fn fault_point(&self, label: &str, location: &'static Location<'static>) -> Result<(), Fault> {
         match self.next_fault(label, location) {
             None => Ok(()),
             Some(FaultKind::Error) => Err(Fault::at(label, location)),
@@ -167,11 +154,7 @@ impl Recorder {
     }
 
     /// Passes a fault point: how to fail there, if the plan says so.
-    pub(crate) fn next_fault(
-        &self,
-        label: &str,
-        location: &'static Location<'static>,
-    ) -> Option<FaultKind> {
+    pub(crate) fn next_fault(&self, label: &str, location: &'static Location<'static>) -> Option<FaultKind> {
         let mut state = self.state();
         let point = state.points;
         state.points += 1;

@@ -11,10 +11,7 @@ pub(crate) fn record_incidents(recorder: &Recorder) {
     let recorder = recorder.clone();
     set_report_sink(move |incident| {
         let kind = EventKind::Incident(incident.kind);
-        let text = format!(
-            "{} of {}: {}",
-            incident.kind, incident.name, incident.message
-        );
+        let text = format!("{} of {}: {}", incident.kind, incident.name, incident.message);
         recorder.push(kind, &text, 0, incident.location, None);
     });
 }
@@ -28,9 +25,7 @@ pub(crate) async fn settle(limit: Duration) -> Vec<String> {
     if !open.is_empty() {
         findings.push(format!("still open:\n{open}"));
     } else if counted.entered != counted.exited + counted.lost + counted.disarmed {
-        findings.push(format!(
-            "nothing is open, and yet the counts do not match: {counted:?}"
-        ));
+        findings.push(format!("nothing is open, and yet the counts do not match: {counted:?}"));
     }
     let lost = [IncidentKind::ExitLost, IncidentKind::EnterLost];
     let lost = lost.iter().flat_map(|kind| report.of_kind(*kind));
@@ -40,8 +35,5 @@ pub(crate) async fn settle(limit: Duration) -> Vec<String> {
 
 /// The findings as lines.
 pub(crate) fn list(findings: &[String]) -> String {
-    findings
-        .iter()
-        .map(|finding| format!("- {finding}\n"))
-        .collect()
+    findings.iter().map(|finding| format!("- {finding}\n")).collect()
 }

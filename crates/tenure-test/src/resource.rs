@@ -26,9 +26,7 @@ pub struct Entering<T> {
 
 impl<T> Entering<T> {
     pub(crate) fn new(enter: impl Future<Output = Result<T, Fault>> + Send + 'static) -> Self {
-        Self {
-            enter: Box::pin(enter),
-        }
+        Self { enter: Box::pin(enter) }
     }
 }
 
@@ -65,10 +63,7 @@ pub struct Act {
 impl Act {
     /// Suspends `times` times and succeeds. A drop cannot suspend.
     pub const fn suspend(times: u32) -> Self {
-        Self {
-            suspends: times,
-            end: None,
-        }
+        Self { suspends: times, end: None }
     }
 
     /// Succeeds at its first poll.
@@ -78,26 +73,17 @@ impl Act {
 
     /// Fails at the end. A drop cannot fail.
     pub const fn then_fail(self) -> Self {
-        Self {
-            end: Some(FaultKind::Error),
-            ..self
-        }
+        Self { end: Some(FaultKind::Error), ..self }
     }
 
     /// Panics at the end, as [`panic_quietly`] does.
     pub const fn then_panic(self) -> Self {
-        Self {
-            end: Some(FaultKind::Panic),
-            ..self
-        }
+        Self { end: Some(FaultKind::Panic), ..self }
     }
 
     /// Never ends. A drop cannot hang.
     pub const fn then_hang(self) -> Self {
-        Self {
-            end: Some(FaultKind::Hang),
-            ..self
-        }
+        Self { end: Some(FaultKind::Hang), ..self }
     }
 }
 
@@ -117,11 +103,7 @@ pub struct Resource {
 }
 
 impl Resource {
-    pub(crate) fn new(
-        recorder: Recorder,
-        name: String,
-        location: &'static Location<'static>,
-    ) -> Self {
+    pub(crate) fn new(recorder: Recorder, name: String, location: &'static Location<'static>) -> Self {
         Self {
             recorder,
             name,
@@ -134,28 +116,19 @@ impl Resource {
 
     /// What the enter does. Default: suspend once.
     pub fn on_enter(self, act: Act) -> Self {
-        Self {
-            on_enter: act,
-            ..self
-        }
+        Self { on_enter: act, ..self }
     }
 
     /// What the exit does. Default: suspend once.
     pub fn on_exit(self, act: Act) -> Self {
-        Self {
-            on_exit: act,
-            ..self
-        }
+        Self { on_exit: act, ..self }
     }
 
     /// What the drop of the entered resource does; only a panic has a meaning here. Default: nothing.
     ///
     /// It does not panic while its thread unwinds already: that would abort the test.
     pub fn on_drop(self, act: Act) -> Self {
-        Self {
-            on_drop: act,
-            ..self
-        }
+        Self { on_drop: act, ..self }
     }
 
     /// The same resource with an exit that may recover from the body's error, for `with_recovering`.
@@ -164,11 +137,7 @@ impl Resource {
     }
 
     async fn enter(self) -> Result<Recorded, Fault> {
-        let mut resource = Recorded {
-            id: self.recorder.next_resource(),
-            spec: self,
-            phase: Phase::Entering,
-        };
+        let mut resource = Recorded { id: self.recorder.next_resource(), spec: self, phase: Phase::Entering };
         resource.write(EventKind::Entering);
         let act = resource.spec.on_enter;
         if let Err(fault) = resource.perform("enter", act, Phase::EnterPanicked).await {
@@ -232,11 +201,7 @@ impl Recorded {
         let act = self.spec.on_exit;
         let left = self.perform("exit", act, Phase::ExitPanicked).await;
         self.phase = Phase::Ended;
-        self.write(if left.is_ok() {
-            EventKind::Exited
-        } else {
-            EventKind::ExitFailed
-        });
+        self.write(if left.is_ok() { EventKind::Exited } else { EventKind::ExitFailed });
         left
     }
 
@@ -268,9 +233,7 @@ impl Recorded {
     }
 
     fn write_with(&self, kind: EventKind, fault: Option<Fault>) {
-        self.spec
-            .recorder
-            .push(kind, &self.spec.name, self.id, self.spec.location, fault);
+        self.spec.recorder.push(kind, &self.spec.name, self.id, self.spec.location, fault);
     }
 }
 
@@ -294,10 +257,7 @@ impl Drop for Recorded {
             Phase::ExitPanicked => Some(EventKind::ExitPanicked),
             Phase::Entered | Phase::Ended => None,
         };
-        let was_entered = !matches!(
-            self.phase,
-            Phase::Entering | Phase::EnterFailed | Phase::EnterPanicked
-        );
+        let was_entered = !matches!(self.phase, Phase::Entering | Phase::EnterFailed | Phase::EnterPanicked);
         if let Some(kind) = cut {
             self.write(kind);
         }

@@ -106,22 +106,13 @@ where
     let recorder = Recorder::with_plan(plan.faults.clone());
     registry::record_incidents(&recorder);
     let control = Arc::<Control>::default();
-    let countdown = Countdown::new(
-        make(recorder.clone()),
-        plan.cut,
-        recorder.clone(),
-        Arc::clone(&control),
-    );
+    let countdown = Countdown::new(make(recorder.clone()), plan.cut, recorder.clone(), Arc::clone(&control));
     let task = tokio::spawn(countdown);
     // Set once, here; the countdown waits for it.
     let _ = control.abort.set(task.abort_handle());
     let (end, panic) = wait(settings, &plan, &recorder, &control, task).await;
 
-    let run = Run {
-        plan,
-        recorder,
-        end,
-    };
+    let run = Run { plan, recorder, end };
     let mut violations = drain(settings, &run).await;
     if end == End::Hung && !settings.allow_hang && run.faults() == 0 {
         let suspension = control.told().suspensions;
@@ -143,13 +134,7 @@ where
         let sites = std::mem::take(&mut told.sites);
         // What was not reached was not cut.
         let cut = run.plan.cut.filter(|_| end == End::Cut);
-        Leak::new(
-            Plan { cut, ..run.plan },
-            sites,
-            &told.backtraces,
-            violations,
-            trace.clone(),
-        )
+        Leak::new(Plan { cut, ..run.plan }, sites, &told.backtraces, violations, trace.clone())
     });
     Done {
         end,
@@ -183,30 +168,18 @@ async fn wait(
         Poll::Ready(joined) => Poll::Ready(Some(joined)),
         Poll::Pending => hangs.as_mut().poll(cx).map(|()| None),
     });
-    let joined = timeout(settings.run_limit(is_real), ended_or_hangs)
-        .await
-        .unwrap_or(None);
+    let joined = timeout(settings.run_limit(is_real), ended_or_hangs).await.unwrap_or(None);
     let is_cut = || control.told().cut;
     match joined {
         Some(joined) => ended(joined, is_cut()),
         None => {
             if let Some(cut) = plan.cut.filter(|cut| is_cut() && cut.by == CancelBy::Wake) {
                 // What it waits for never comes: dropped where it stands.
-                recorder.push(
-                    EventKind::Cancelled(cut.at),
-                    "",
-                    0,
-                    Location::caller(),
-                    None,
-                );
+                recorder.push(EventKind::Cancelled(cut.at), "", 0, Location::caller(), None);
             }
             task.abort();
             let (end, panic) = ended(task.await, true);
-            let end = if is_cut() || end != End::Cut {
-                end
-            } else {
-                End::Hung
-            };
+            let end = if is_cut() || end != End::Cut { end } else { End::Hung };
             (end, panic)
         }
     }

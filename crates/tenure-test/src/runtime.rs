@@ -12,10 +12,7 @@ const WORKERS: usize = 2;
 
 /// A flavour of tokio's runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[expect(
-    clippy::exhaustive_enums,
-    reason = "tests match on both; a third flavour has to be noticed"
-)]
+#[expect(clippy::exhaustive_enums, reason = "tests match on both; a third flavour has to be noticed")]
 pub enum Flavour {
     /// One thread. Its clock is paused unless a proof asks for a real one: timers fire as soon as nothing else
     /// can run.
@@ -30,14 +27,10 @@ impl Flavour {
 
     pub(crate) fn runtime(self, clock: Clock) -> Runtime {
         let built = match self {
-            Self::CurrentThread => Builder::new_current_thread()
-                .enable_all()
-                .start_paused(clock == Clock::Paused)
-                .build(),
-            Self::MultiThread => Builder::new_multi_thread()
-                .worker_threads(WORKERS)
-                .enable_all()
-                .build(),
+            Self::CurrentThread => {
+                Builder::new_current_thread().enable_all().start_paused(clock == Clock::Paused).build()
+            }
+            Self::MultiThread => Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build(),
         };
         built.unwrap_or_else(|error| panic!("no runtime could be made: {error}"))
     }
@@ -102,10 +95,6 @@ pub fn both_flavours<Fut: Future>(mut test: impl FnMut(Flavour) -> Fut) {
             let _ = test(flavour).await;
             registry::settle(Duration::from_secs(DRAIN_LIMIT_SECONDS)).await
         });
-        assert!(
-            left.is_empty(),
-            "on {flavour}, after the test:\n{}",
-            registry::list(&left)
-        );
+        assert!(left.is_empty(), "on {flavour}, after the test:\n{}", registry::list(&left));
     }
 }

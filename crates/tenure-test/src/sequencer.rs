@@ -58,9 +58,7 @@ impl Sequencer {
     /// A sequence whose first turn is 0.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            state: Arc::new(watch::Sender::new(State::default())),
-        }
+        Self { state: Arc::new(watch::Sender::new(State::default())) }
     }
 
     /// Waits until every earlier turn has ended.
@@ -71,19 +69,11 @@ impl Sequencer {
     /// # Cancel safety
     /// Dropped while it waits, it breaks the sequence: whoever waits for a later turn panics.
     pub async fn turn(&self, turn: u64) -> Turn {
-        let is_new = self
-            .state
-            .send_if_modified(|state| state.taken.insert(turn));
+        let is_new = self.state.send_if_modified(|state| state.taken.insert(turn));
         assert!(is_new, "turn {turn} of the sequence was taken before");
-        let mut guard = Turn {
-            state: Arc::clone(&self.state),
-            turn,
-            begun: false,
-        };
+        let mut guard = Turn { state: Arc::clone(&self.state), turn, begun: false };
         let mut changes = self.state.subscribe();
-        let reached = changes
-            .wait_for(|state| state.next == turn || state.broken.is_some())
-            .await;
+        let reached = changes.wait_for(|state| state.next == turn || state.broken.is_some()).await;
         let broken = reached.map_or(None, |state| state.broken);
         assert!(
             broken.is_none(),

@@ -56,10 +56,7 @@ fn tell(f: impl FnOnce(&mut Heard)) {
 
 pub(crate) fn tell_suspended(label: &str, location: &'static Location<'static>) {
     tell(|heard| {
-        heard.suspended.push(Site {
-            label: label.to_owned(),
-            location,
-        });
+        heard.suspended.push(Site { label: label.to_owned(), location });
     });
 }
 
@@ -87,11 +84,7 @@ pub struct Suspend {
 
 impl Suspend {
     pub(crate) fn labelled(label: &str, times: u32, location: &'static Location<'static>) -> Self {
-        Self {
-            left: times,
-            label: label.to_owned(),
-            location,
-        }
+        Self { left: times, label: label.to_owned(), location }
     }
 }
 
@@ -132,19 +125,13 @@ pub struct Hang<T> {
 
 impl<T> Hang<T> {
     pub(crate) fn labelled(label: &str, location: &'static Location<'static>) -> Self {
-        Self {
-            label: label.to_owned(),
-            location,
-            output: std::marker::PhantomData,
-        }
+        Self { label: label.to_owned(), location, output: std::marker::PhantomData }
     }
 }
 
 impl<T> fmt::Debug for Hang<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hang")
-            .field("location", &self.location)
-            .finish_non_exhaustive()
+        f.debug_struct("Hang").field("location", &self.location).finish_non_exhaustive()
     }
 }
 
@@ -169,11 +156,7 @@ pub struct At<F> {
 
 impl<F> At<F> {
     pub(crate) fn new(label: String, location: &'static Location<'static>, future: F) -> Self {
-        Self {
-            label,
-            location,
-            future: Box::pin(future),
-        }
+        Self { label, location, future: Box::pin(future) }
     }
 }
 

@@ -37,22 +37,14 @@ impl Notes {
     pub(crate) fn close(&self) -> Vec<Backtrace> {
         // Relaxed: a clone that races with the end of the poll may be noted or not; the lock orders the rest.
         self.closed.store(true, Ordering::Relaxed);
-        std::mem::take(
-            &mut *self
-                .backtraces
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner),
-        )
+        std::mem::take(&mut *self.backtraces.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn take(&self) {
         if self.closed.load(Ordering::Relaxed) || thread::current().id() != self.poller {
             return;
         }
-        let mut backtraces = self
-            .backtraces
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut backtraces = self.backtraces.lock().unwrap_or_else(PoisonError::into_inner);
         if backtraces.len() < BACKTRACES_MAX {
             backtraces.push(Backtrace::force_capture());
         }
@@ -66,10 +58,7 @@ pub(crate) fn spy(waker: Waker) -> (Waker, Arc<Notes>) {
         poller: thread::current().id(),
         backtraces: Mutex::default(),
     });
-    let spy = Arc::new(Spy {
-        waker,
-        notes: Arc::clone(&notes),
-    });
+    let spy = Arc::new(Spy { waker, notes: Arc::clone(&notes) });
     // SAFETY:
     // - the pointer comes from `Arc::into_raw` and owns one count (invariant 1);
     // - the table upholds the contract of `RawWakerVTable`: see each function.
@@ -132,19 +121,10 @@ pub(crate) fn user_frame(backtrace: &Backtrace) -> Option<String> {
 }
 
 fn is_user(function: &str, place: &str) -> bool {
-    const FOREIGN_CRATES: [&str; 6] = [
-        "std::",
-        "core::",
-        "alloc::",
-        "tokio::",
-        "tenure::",
-        "tenure_test::",
-    ];
+    const FOREIGN_CRATES: [&str; 6] = ["std::", "core::", "alloc::", "tokio::", "tenure::", "tenure_test::"];
     const FOREIGN_PLACES: [&str; 3] = ["/rustc/", "/registry/src/", "/library/std/"];
     let owner = function.trim_start_matches(['<', '&']);
-    !FOREIGN_CRATES
-        .iter()
-        .any(|foreign| owner.starts_with(foreign))
+    !FOREIGN_CRATES.iter().any(|foreign| owner.starts_with(foreign))
         && !FOREIGN_PLACES.iter().any(|foreign| place.contains(foreign))
 }
 

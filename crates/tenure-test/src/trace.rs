@@ -55,13 +55,10 @@ impl Trace {
     /// The outcome that the last exit of this name was told.
     #[must_use]
     pub fn outcome(&self, name: &str) -> Option<&Seen> {
-        self.events
-            .iter()
-            .rev()
-            .find_map(|event| match &event.kind {
-                EventKind::Exiting(seen) if event.name == name => Some(seen),
-                _ => None,
-            })
+        self.events.iter().rev().find_map(|event| match &event.kind {
+            EventKind::Exiting(seen) if event.name == name => Some(seen),
+            _ => None,
+        })
     }
 
     /// Law 7, for one name: entered, and as many times exited, each to its end.
@@ -70,15 +67,9 @@ impl Trace {
     /// If it was never entered, or is not exited exactly once for each enter.
     #[track_caller]
     pub fn assert_exited_once(&self, name: &str) {
-        assert!(
-            self.entered(name) > 0,
-            "\"{name}\" was never entered\n{self}"
-        );
+        assert!(self.entered(name) > 0, "\"{name}\" was never entered\n{self}");
         let broken = verify::exactly_once(&self.events, false);
-        let broken: Vec<_> = broken
-            .iter()
-            .filter(|violation| is_about(violation, name))
-            .collect();
+        let broken: Vec<_> = broken.iter().filter(|violation| is_about(violation, name)).collect();
         assert!(broken.is_empty(), "{}{self}", lines(&broken));
     }
 
@@ -98,11 +89,7 @@ impl Trace {
     /// If a resource of this name was entered, or an exit of it began.
     #[track_caller]
     pub fn assert_never_entered(&self, name: &str) {
-        assert_eq!(
-            (self.entered(name), self.exited(name)),
-            (0, 0),
-            "\"{name}\"\n{self}"
-        );
+        assert_eq!((self.entered(name), self.exited(name)), (0, 0), "\"{name}\"\n{self}");
     }
 
     /// Law 13: whatever was entered in a task while something else was held ended before that began its exit.
@@ -124,10 +111,7 @@ impl Trace {
     #[track_caller]
     pub fn assert_nested(&self, inner: &str, outer: &str) {
         for name in [inner, outer] {
-            assert!(
-                self.entered(name) > 0,
-                "\"{name}\" was never entered\n{self}"
-            );
+            assert!(self.entered(name) > 0, "\"{name}\" was never entered\n{self}");
             assert!(self.exited(name) > 0, "\"{name}\" was never exited\n{self}");
         }
         if let Some(violation) = verify::nested(&self.events, inner, outer) {
@@ -161,16 +145,9 @@ impl Trace {
     /// If the lines differ.
     #[track_caller]
     pub fn assert_exactly<L: AsRef<str>>(&self, lines: impl IntoIterator<Item = L>) {
-        let expected: Vec<_> = lines
-            .into_iter()
-            .map(|line| line.as_ref().to_owned())
-            .collect();
-        let found: Vec<_> = self
-            .events
-            .iter()
-            .filter(|event| event.is_principal())
-            .map(ToString::to_string)
-            .collect();
+        let expected: Vec<_> = lines.into_iter().map(|line| line.as_ref().to_owned()).collect();
+        let found: Vec<_> =
+            self.events.iter().filter(|event| event.is_principal()).map(ToString::to_string).collect();
         assert_eq!(found, expected, "found, and expected\n{self}");
     }
 
@@ -183,10 +160,7 @@ impl Trace {
         assert!(self.exited(name) > 0, "\"{name}\" was never exited\n{self}");
         for event in self.events.iter().filter(|event| event.name == name) {
             if let EventKind::Exiting(seen) = &event.kind {
-                assert_eq!(
-                    seen, expected,
-                    "the outcome that \"{name}\" saw, and the expected\n{self}"
-                );
+                assert_eq!(seen, expected, "the outcome that \"{name}\" saw, and the expected\n{self}");
             }
         }
     }
@@ -200,11 +174,7 @@ impl Trace {
         assert!(self.exited(name) > 0, "\"{name}\" was never exited\n{self}");
         for event in self.events.iter().filter(|event| event.name == name) {
             if matches!(event.kind, EventKind::Exiting(_)) {
-                assert_eq!(
-                    event.fault.as_ref(),
-                    Some(fault),
-                    "what \"{name}\" saw\n{self}"
-                );
+                assert_eq!(event.fault.as_ref(), Some(fault), "what \"{name}\" saw\n{self}");
             }
         }
     }
@@ -212,9 +182,7 @@ impl Trace {
     /// The incidents of this kind that the hub reported during the run: those of handed-over exits, and those
     /// whose error or panic was nobody's result.
     pub fn incidents(&self, kind: IncidentKind) -> impl Iterator<Item = &Event> {
-        self.events
-            .iter()
-            .filter(move |event| event.kind == EventKind::Incident(kind))
+        self.events.iter().filter(move |event| event.kind == EventKind::Incident(kind))
     }
 
     fn count(&self, which: impl Fn(&Event) -> bool) -> usize {

@@ -81,15 +81,11 @@ impl fmt::Display for Violation {
             Self::ExitDropped(who) => write!(f, "the exit of {who} was dropped before it ended"),
             Self::ExitUnfinished(who) => write!(f, "the exit of {who} never ended"),
             Self::EnterUnfinished(who) => write!(f, "the enter of {who} never ended"),
-            Self::NotDrained(who) => write!(
-                f,
-                "{who} was not exited when the drain returned: its exit is spawned, not handed over"
-            ),
+            Self::NotDrained(who) => {
+                write!(f, "{who} was not exited when the drain returned: its exit is spawned, not handed over")
+            }
             Self::OutOfOrder { inner, outer } => {
-                write!(
-                    f,
-                    "{outer} began its exit before {inner}, which it encloses, had ended"
-                )
+                write!(f, "{outer} began its exit before {inner}, which it encloses, had ended")
             }
             Self::Registry(finding) => f.write_str(finding),
             Self::Check(finding) => write!(f, "the check failed: {finding}"),
@@ -99,10 +95,7 @@ impl fmt::Display for Violation {
                  (`run_limit`; if it has to hang: `allow_hang`)"
             ),
             Self::Endless { limit } => {
-                write!(
-                    f,
-                    "it did not end within {limit} suspensions or fault points (`max_steps`)"
-                )
+                write!(f, "it did not end within {limit} suspensions or fault points (`max_steps`)")
             }
         }
     }
@@ -124,11 +117,7 @@ struct Life {
 impl Life {
     /// When it no longer is in anyone's way.
     fn over(&self) -> Option<usize> {
-        if self.enter_over {
-            Some(self.began)
-        } else {
-            self.ended
-        }
+        if self.enter_over { Some(self.began) } else { self.ended }
     }
 
     fn is_over(&self) -> bool {
@@ -141,10 +130,7 @@ fn lives(events: &[Event]) -> Vec<Life> {
     let mut lives = BTreeMap::<u64, Life>::new();
     for (at, event) in events.iter().enumerate().filter(|(_, event)| event.id != 0) {
         let life = lives.entry(event.id).or_insert_with(|| Life {
-            who: Who {
-                name: event.name.clone(),
-                location: event.location,
-            },
+            who: Who { name: event.name.clone(), location: event.location },
             task: event.task,
             began: at,
             entered: None,
@@ -176,11 +162,7 @@ fn lives(events: &[Event]) -> Vec<Life> {
 
 /// The resources that are not over yet.
 pub(crate) fn unfinished(events: &[Event]) -> Vec<Who> {
-    lives(events)
-        .into_iter()
-        .filter(|life| !life.is_over())
-        .map(|life| life.who)
-        .collect()
+    lives(events).into_iter().filter(|life| !life.is_over()).map(|life| life.who).collect()
 }
 
 /// Exactly one exit for each successful enter, run to its end (law 7).
@@ -222,10 +204,7 @@ pub(crate) fn in_reverse_order(events: &[Event]) -> Vec<Violation> {
             // An inner resource that is never over is reported by `exactly_once`.
             let ends_late = inner.over().is_some_and(|over| over > *held_to);
             if is_nested && ends_late {
-                found.push(Violation::OutOfOrder {
-                    inner: inner.who.clone(),
-                    outer: outer.who.clone(),
-                });
+                found.push(Violation::OutOfOrder { inner: inner.who.clone(), outer: outer.who.clone() });
             }
         }
     }
@@ -239,15 +218,9 @@ pub(crate) fn nested(events: &[Event], inner: &str, outer: &str) -> Option<Viola
         let Some(left) = outer.exits.first() else {
             continue;
         };
-        for inner in lives
-            .iter()
-            .filter(|life| life.who.name == inner && life.began < *left)
-        {
+        for inner in lives.iter().filter(|life| life.who.name == inner && life.began < *left) {
             if inner.over().is_none_or(|over| over > *left) {
-                return Some(Violation::OutOfOrder {
-                    inner: inner.who.clone(),
-                    outer: outer.who.clone(),
-                });
+                return Some(Violation::OutOfOrder { inner: inner.who.clone(), outer: outer.who.clone() });
             }
         }
     }

@@ -7,7 +7,9 @@
 //! # Invariants
 //! 1. A frame lies on the stack exactly as long as its [`Entered`] guard lives; guards nest, so pushes and pops pair.
 //! 2. No user code runs while the stack is borrowed.
-//! 3. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
+//! 3. What is to be spawned waits until the stack is empty: all that one poll, or one drop, hands over is in its scope
+//!    before any of it begins.
+//! 4. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
 
 use std::cell::RefCell;
 use std::panic::Location;
@@ -64,14 +66,19 @@ impl Node {
     /// Makes this the enclosing tenure until the guard is dropped.
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let frame = Self { id: self.id, label: self.label, children: self.children.take(), job: self.job };
-        let unpushed = FRAMES.try_with(|frames| frames.borrow_mut().push(frame)).is_err();
+        let pushed = FRAMES.try_with(|frames| frames.borrow_mut().stack.push(frame)).is_ok();
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
-        Entered { node: self, pushed: !unpushed }
+        Entered { node: self, pushed }
     }
 }
 
+struct Frames {
+    stack: Vec<Node>,
+    after: Vec<Box<dyn FnOnce()>>,
+}
+
 thread_local! {
-    static FRAMES: RefCell<Vec<Node>> = const { RefCell::new(Vec::new()) };
+    static FRAMES: RefCell<Frames> = const { RefCell::new(Frames { stack: Vec::new(), after: Vec::new() }) };
 }
 
 /// Keeps a frame on the stack.
@@ -86,17 +93,36 @@ impl Drop for Entered<'_> {
         if !self.pushed {
             return;
         }
-        let frame = FRAMES.try_with(|frames| frames.borrow_mut().pop());
-        if let Ok(Some(frame)) = frame {
-            self.node.id = frame.id;
-            self.node.children = frame.children;
+        let popped = FRAMES.try_with(|frames| {
+            let mut frames = frames.borrow_mut();
+            let frame = frames.stack.pop();
+            let after = if frames.stack.is_empty() { std::mem::take(&mut frames.after) } else { Vec::new() };
+            (frame, after)
+        });
+        let Ok((Some(frame), after)) = popped else { return };
+        self.node.id = frame.id;
+        self.node.children = frame.children;
+        after.into_iter().for_each(|work| work());
+    }
+}
+
+/// Does `work` when no frame is on the stack any more: now, or at the end of the outermost poll or drop.
+pub(crate) fn after_frames(work: impl FnOnce() + 'static) {
+    let mut work = Some(work);
+    let _ = FRAMES.try_with(|frames| {
+        let mut frames = frames.borrow_mut();
+        if let Some(work) = work.take_if(|_| !frames.stack.is_empty()) {
+            frames.after.push(Box::new(work));
         }
+    });
+    if let Some(work) = work {
+        work();
     }
 }
 
 /// Looks at the innermost frame.
 fn innermost<T>(look: impl FnOnce(&mut Node) -> T) -> Option<T> {
-    FRAMES.try_with(|frames| frames.borrow_mut().last_mut().map(look)).ok().flatten()
+    FRAMES.try_with(|frames| frames.borrow_mut().stack.last_mut().map(look)).ok().flatten()
 }
 
 /// The id of the enclosing tenure; 0 if there is none.
@@ -115,7 +141,9 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
 
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
-    FRAMES.try_with(|frames| frames.borrow().iter().filter_map(|node| node.job).collect()).unwrap_or_default()
+    FRAMES
+        .try_with(|frames| frames.borrow().stack.iter().filter_map(|node| node.job).collect())
+        .unwrap_or_default()
 }
 
 /// The tenures whose bodies are being polled on this thread, outermost first, each with its parent's id.
@@ -124,7 +152,7 @@ pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
         .try_with(|frames| {
             let mut parent = 0;
             let mut bodies = Vec::new();
-            for node in frames.borrow_mut().iter_mut() {
+            for node in frames.borrow_mut().stack.iter_mut() {
                 let id = node.id();
                 if node.job.is_none() {
                     bodies.push((id, parent, node.label));

@@ -22,13 +22,20 @@ pub(crate) trait Settle {
     fn settle(self, record: &Record);
 }
 
-type Gate = Pin<Box<dyn Future<Output = ()> + Send>>;
-
-pub(crate) struct Job<F: Future<Output: Settle>> {
+pub(crate) struct Job<F: Future<Output: Settle> + ?Sized> {
     future: Option<Pin<Box<F>>>,
-    /// Those that have to end first.
-    gate: Option<Gate>,
+    gate: Gate,
     record: Record,
+}
+
+/// Whether the job may begin.
+enum Gate {
+    /// Not polled yet. Whoever was dropped along with this one is in the scope by the first poll, since jobs are
+    /// spawned when the poll or drop that handed them over has ended.
+    Unasked,
+    /// Those that were entered later have to end first.
+    Closed(Pin<Box<dyn Future<Output = ()> + Send>>),
+    Open,
 }
 
 /// All that is known of a handed-over tenure.
@@ -105,25 +112,35 @@ impl Record {
     }
 }
 
-impl<F: Future<Output: Settle>> Job<F> {
-    pub(crate) fn new(future: Pin<Box<F>>, before: Vec<Latch>, record: Record) -> Self {
-        let gate = (!before.is_empty()).then(|| {
-            let gate: Gate = Box::pin(async move {
-                for latch in before {
-                    latch.wait().await;
-                }
-            });
-            gate
-        });
-        Self { future: Some(future), gate, record }
+impl<F: Future<Output: Settle> + ?Sized> Job<F> {
+    pub(crate) fn new(future: Pin<Box<F>>, record: Record) -> Self {
+        Self { future: Some(future), gate: Gate::Unasked, record }
+    }
+
+    /// Ready when those that were entered later have ended.
+    fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Record { registry, scope, key, id, phase, .. } = &self.record;
+        if let Gate::Unasked = self.gate {
+            let later = scope.later_than(*id);
+            if !later.is_empty() {
+                self.gate = Gate::Closed(Box::pin(async move {
+                    for latch in later {
+                        latch.wait().await;
+                    }
+                }));
+            }
+        }
+        if let Gate::Closed(later) = &mut self.gate {
+            ready!(later.as_mut().poll(context));
+        }
+        self.gate = Gate::Open;
+        registry.change(*key, |entry| entry.phase = *phase);
+        Poll::Ready(())
     }
 
     fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(gate) = &mut self.gate {
-            ready!(gate.as_mut().poll(context));
-            self.gate = None;
-            let Record { registry, key, phase, .. } = &self.record;
-            registry.change(*key, |entry| entry.phase = *phase);
+        if !matches!(self.gate, Gate::Open) {
+            ready!(self.poll_gate(context));
         }
         let Some(future) = &mut self.future else {
             return Poll::Ready(());
@@ -143,7 +160,7 @@ impl<F: Future<Output: Settle>> Job<F> {
     }
 }
 
-impl<F: Future<Output: Settle>> Future for Job<F> {
+impl<F: Future<Output: Settle> + ?Sized> Future for Job<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
@@ -152,7 +169,7 @@ impl<F: Future<Output: Settle>> Future for Job<F> {
     }
 }
 
-impl<F: Future<Output: Settle>> Drop for Job<F> {
+impl<F: Future<Output: Settle> + ?Sized> Drop for Job<F> {
     fn drop(&mut self) {
         let Some(future) = self.future.take() else {
             return;

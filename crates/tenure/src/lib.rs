@@ -40,7 +40,7 @@ pub use registry::{
 pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, released};
 #[cfg(feature = "signal")]
 pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
-pub use shield::{Shield, Shielded, shield};
+pub use shield::{Shield, shield};
 pub use stack::{ExitStack, with_stack};
 pub use with::{ExitError, Options, Stopped, WithError, with, with_detailed, with_recovering};
 

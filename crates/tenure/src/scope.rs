@@ -21,14 +21,14 @@ pub(crate) struct Scope {
 }
 
 impl Scope {
-    /// Adds a tenure; returns the latches of those that have to end before it may begin: all that were entered
-    /// later, since they may stand on it.
-    pub(crate) fn add(&self, id: Id, latch: Latch) -> Vec<Latch> {
-        let mut pending = self.lock();
-        let later = pending.range(id + 1..).map(|(_, latch)| Arc::clone(latch));
-        let later = later.collect();
-        pending.insert(id, latch);
-        later
+    pub(crate) fn add(&self, id: Id, latch: Latch) {
+        self.lock().insert(id, latch);
+    }
+
+    /// The latches of those that have to end before this one may begin: all that were entered later, since they may
+    /// stand on it.
+    pub(crate) fn later_than(&self, id: Id) -> Vec<Latch> {
+        self.lock().range(id + 1..).map(|(_, latch)| Arc::clone(latch)).collect()
     }
 
     pub(crate) fn remove(&self, id: Id) {

@@ -36,54 +36,43 @@ use crate::with::{Known, Leave, Plain, exit_job};
 /// Dropped before its first poll, nothing happens. After that, the enter ends, and what it entered exits. Its error,
 /// if it fails then, goes to the report sink.
 #[track_caller]
-pub fn shield<C, R, N>(context: C) -> Shield<C::IntoFuture>
+pub fn shield<C, R, N>(context: C) -> Shield<R, N>
 where
     C: IntoFuture<Output = Result<R, N>, IntoFuture: Send + 'static>,
     R: AsyncExit,
     N: Debug + Send + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    Shield { enter: Some(Box::pin(Enter { future: context.into_future() })), tenure: None, label }
+    let enter = Enter { future: context.into_future() };
+    Shield { enter: Some(Box::pin(enter)), tenure: None, label }
 }
 
 /// An enter that is finished even when its caller is gone. Made by [`shield`].
 #[must_use = "futures do nothing unless polled"]
-pub struct Shield<F: Shielded> {
-    enter: Option<Pin<Box<Enter<F>>>>,
+pub struct Shield<R, N>
+where
+    R: AsyncExit,
+    N: Debug + Send + 'static,
+{
+    // The type is erased: the future has a box anyway, and a name with lifetimes in it would keep bodies that are
+    // generic over theirs from being spawned.
+    enter: Option<BoxedEnter<R, N>>,
     /// Made at the first suspension: nobody can drop it before.
     tenure: Option<Tenure>,
     label: Label,
 }
 
-/// A future that enters something: what can be shielded. Implemented for every future that yields a resource.
-pub trait Shielded:
-    Future<Output = Result<Self::Resource, Self::Fault>> + Send + 'static + sealed::Sealed
-{
-    /// What it enters.
-    type Resource: AsyncExit;
-    /// What it fails with.
-    type Fault: Debug + Send + 'static;
-}
+type Entered<R, N> = Result<Result<R, N>, Payload>;
+type BoxedEnter<R, N> = Pin<Box<dyn Future<Output = Entered<R, N>> + Send>>;
 
-impl<F, R, N> Shielded for F
+impl<R, N> Future for Shield<R, N>
 where
-    F: Future<Output = Result<R, N>> + Send + 'static,
     R: AsyncExit,
     N: Debug + Send + 'static,
 {
-    type Resource = R;
-    type Fault = N;
-}
+    type Output = Result<R, N>;
 
-mod sealed {
-    pub trait Sealed {}
-    impl<F: Future> Sealed for F {}
-}
-
-impl<F: Shielded> Future for Shield<F> {
-    type Output = F::Output;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<R, N>> {
         let this = &mut *self;
         let enter = this.enter.as_mut().expect("a future is not polled after its end");
         let entered = enter.as_mut().poll(context);
@@ -99,7 +88,11 @@ impl<F: Shielded> Future for Shield<F> {
     }
 }
 
-impl<F: Shielded> Drop for Shield<F> {
+impl<R, N> Drop for Shield<R, N>
+where
+    R: AsyncExit,
+    N: Debug + Send + 'static,
+{
     fn drop(&mut self) {
         // Without a tenure it was never suspended, so nothing has begun.
         if let (Some(enter), Some(tenure)) = (self.enter.take(), self.tenure.take()) {
@@ -108,7 +101,11 @@ impl<F: Shielded> Drop for Shield<F> {
     }
 }
 
-impl<F: Shielded> Debug for Shield<F> {
+impl<R, N> Debug for Shield<R, N>
+where
+    R: AsyncExit,
+    N: Debug + Send + 'static,
+{
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Shield").field("label", &self.label).finish_non_exhaustive()
     }
@@ -122,7 +119,7 @@ pin_project! {
     }
 }
 
-impl<F: Shielded> Future for Enter<F> {
+impl<F: Future> Future for Enter<F> {
     type Output = Result<F::Output, Payload>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -135,7 +132,7 @@ impl<F: Shielded> Future for Enter<F> {
 }
 
 /// Without a caller: what was entered is exited at once.
-impl<R: AsyncExit, N: Debug> Settle for Result<Result<R, N>, Payload> {
+impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
     fn settle(self, record: &Record) {
         match self {
             Ok(Ok(resource)) => {

@@ -76,8 +76,7 @@ impl Tenure {
     /// Without a runtime, or with a dead one, the future is dropped here, and reported as lost.
     pub(crate) fn hand_over<F>(mut self, future: std::pin::Pin<Box<F>>, phase: Phase)
     where
-        F: Future + Send + 'static,
-        F::Output: Settle,
+        F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
         self.list(phase);
         let Some(Listed { registry, key, .. }) = self.listed.take() else {
@@ -87,27 +86,28 @@ impl Tenure {
         let id = self.node.id();
         let latch = Arc::new(SetOnce::new());
         let (parent, scope, root) = match frame::enclosing_scope() {
-            Some((parent, scope)) => (parent, scope, None),
+            Some((parent, scope)) => {
+                scope.add(id, Arc::clone(&latch));
+                (parent, scope, None)
+            }
             None => {
                 let root = RootKey::here();
-                (0, registry.root_scope(root), Some(root))
+                (0, registry.add_to_root(root, id, Arc::clone(&latch)), Some(root))
             }
         };
-        let before = scope.add(id, Arc::clone(&latch));
-        let waiting = !before.is_empty();
         let taken = registry.change(key, |entry| {
             entry.parent = parent;
             entry.handed_over = Some(HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) });
-            entry.phase = if waiting { Phase::Waiting } else { phase };
+            entry.phase = Phase::Waiting;
             (entry.runtime.take(), std::mem::take(&mut entry.span), entry.items.clone())
         });
         let (runtime, span, items) = taken.unwrap_or_default();
-        let record =
-            Record::new(registry, key, id, self.node.label, parent, scope, latch, root, span, items, phase);
-        let job = Job::new(future, before, record);
+        let label = self.node.label;
+        let record = Record::new(registry, key, id, label, parent, scope, latch, root, span, items, phase);
+        let job = Job::new(future, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.
-            Some(runtime) => drop(runtime.spawn(job)),
+            Some(runtime) => frame::after_frames(move || drop(runtime.spawn(job))),
             None => drop(job),
         }
     }

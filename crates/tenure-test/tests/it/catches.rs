@@ -2,8 +2,7 @@
 
 use tenure::{AsyncExit, Outcome};
 use tenure_test::{
-    Act, CancelBy, Fault, Flavour, Proof, Recorded, Recorder, Violation, hang, suspend,
-    try_cancel_everywhere,
+    Act, CancelBy, Fault, Flavour, Proof, Recorded, Recorder, Violation, hang, suspend, try_cancel_everywhere,
 };
 use tokio::runtime::Handle;
 
@@ -25,18 +24,9 @@ fn a_forgotten_exit_is_named_with_its_suspension_and_step() {
     assert!(matches!(&leak.violations(), [Violation::NeverExited(who)] if who.name() == "db"));
 
     let text = leak.to_string();
-    assert!(
-        text.starts_with("dropped at suspension 2, on current_thread\n"),
-        "{text}"
-    );
-    assert!(
-        text.contains("in \"query\" at crates/tenure-test/tests/it/catches.rs:"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\"db\" (entered at crates/tenure-test/tests/it/catches.rs:"),
-        "{text}"
-    );
+    assert!(text.starts_with("dropped at suspension 2, on current_thread\n"), "{text}");
+    assert!(text.contains("in \"query\" at crates/tenure-test/tests/it/catches.rs:"), "{text}");
+    assert!(text.contains("\"db\" (entered at crates/tenure-test/tests/it/catches.rs:"), "{text}");
     assert!(text.contains("was never exited"), "{text}");
     assert!(text.contains("cancel at suspension 2"), "{text}");
 }
@@ -65,10 +55,7 @@ fn an_exit_dropped_half_way_is_a_leak() {
     })
     .unwrap_err();
     assert_eq!(leak.suspension(), Some(1));
-    assert!(
-        matches!(leak.violations(), [Violation::ExitDropped(_)]),
-        "{leak}"
-    );
+    assert!(matches!(leak.violations(), [Violation::ExitDropped(_)]), "{leak}");
 }
 
 #[test]
@@ -80,14 +67,9 @@ fn the_await_is_named_without_a_label() {
     })
     .unwrap_err();
     assert_eq!(leak.suspension(), Some(1));
-    let line = include_str!("catches.rs")
-        .lines()
-        .position(|line| line.ends_with("// the await"));
+    let line = include_str!("catches.rs").lines().position(|line| line.ends_with("// the await"));
     let place = format!("tests/it/catches.rs:{}:", line.unwrap() + 1);
-    assert!(
-        matches!(leak.awaits(), [await_] if await_.contains(&place)),
-        "{leak}"
-    );
+    assert!(matches!(leak.awaits(), [await_] if await_.contains(&place)), "{leak}");
     assert!(leak.to_string().contains("awaiting at "), "{leak}");
 }
 
@@ -113,14 +95,9 @@ fn law_13_exits_that_are_merely_spawned_overlap_and_it_is_seen() {
     let leak = proof.try_cancel_everywhere(two_spawned).unwrap_err();
     // Before that, the outer alone is held, and nothing can overlap.
     assert_eq!(leak.suspension(), Some(3));
-    let [Violation::OutOfOrder { inner, outer }] = leak.violations() else {
-        panic!("{leak}")
-    };
+    let [Violation::OutOfOrder { inner, outer }] = leak.violations() else { panic!("{leak}") };
     assert_eq!((inner.name(), outer.name()), ("inner", "outer"));
-    assert!(
-        leak.to_string().contains("which it encloses, had ended"),
-        "{leak}"
-    );
+    assert!(leak.to_string().contains("which it encloses, had ended"), "{leak}");
 }
 
 #[test]
@@ -131,26 +108,15 @@ fn law_16_an_exit_that_the_drain_does_not_know_of_is_seen() {
         recorder.step("query").await
     })
     .unwrap_err();
-    assert!(
-        matches!(leak.violations(), [Violation::NotDrained(who)] if who.name() == "db"),
-        "{leak}"
-    );
-    assert!(
-        leak.to_string().contains("spawned, not handed over"),
-        "{leak}"
-    );
+    assert!(matches!(leak.violations(), [Violation::NotDrained(who)] if who.name() == "db"), "{leak}");
+    assert!(leak.to_string().contains("spawned, not handed over"), "{leak}");
 }
 
 #[test]
 fn one_suspension_can_be_looked_at_alone() {
-    let proof = Proof::new()
-        .flavour(Flavour::CurrentThread)
-        .cancel_by([CancelBy::Drop]);
+    let proof = Proof::new().flavour(Flavour::CurrentThread).cancel_by([CancelBy::Drop]);
     assert_eq!(proof.try_cancel_at(1, forgetful).unwrap().runs, 1);
-    assert_eq!(
-        proof.try_cancel_at(2, forgetful).unwrap_err().suspension(),
-        Some(2)
-    );
+    assert_eq!(proof.try_cancel_at(2, forgetful).unwrap_err().suspension(), Some(2));
 }
 
 #[test]
@@ -160,10 +126,7 @@ fn a_hang_is_a_failure_unless_allowed() {
         hang::<Result<(), Fault>>().await
     };
     let leak = try_cancel_everywhere(hangs).unwrap_err();
-    assert!(
-        matches!(leak.violations(), [Violation::Hung { suspension: 2 }]),
-        "{leak}"
-    );
+    assert!(matches!(leak.violations(), [Violation::Hung { suspension: 2 }]), "{leak}");
     assert_eq!(leak.suspension(), None);
     assert!(leak.to_string().contains("in \"hang\" at "), "{leak}");
     let report = Proof::new().allow_hang().cancel_everywhere(hangs);
@@ -173,9 +136,7 @@ fn a_hang_is_a_failure_unless_allowed() {
 #[test]
 fn a_future_without_end_meets_the_limit() {
     let proof = Proof::new().flavour(Flavour::CurrentThread).max_steps(10);
-    let leak = proof
-        .try_cancel_everywhere(|_| suspend(u32::MAX))
-        .unwrap_err();
+    let leak = proof.try_cancel_everywhere(|_| suspend(u32::MAX)).unwrap_err();
     assert_eq!(leak.violations(), [Violation::Endless { limit: 10 }]);
 }
 
@@ -203,18 +164,10 @@ fn a_check_sees_each_run_and_its_complaint_is_reported() {
         Ok(())
     });
     let leak = proof.try_cancel_everywhere(|_| suspend(2)).unwrap_err();
-    assert!(
-        matches!(leak.violations(), [Violation::Check(text)] if text.contains("not there")),
-        "{leak}"
-    );
+    assert!(matches!(leak.violations(), [Violation::Check(text)] if text.contains("not there")), "{leak}");
 
-    let proof = Proof::new().check(|run| async move {
-        if run.is_completed() {
-            Err("too good".to_owned())
-        } else {
-            Ok(())
-        }
-    });
+    let proof = Proof::new()
+        .check(|run| async move { if run.is_completed() { Err("too good".to_owned()) } else { Ok(()) } });
     let leak = proof.try_cancel_everywhere(|_| suspend(2)).unwrap_err();
     assert_eq!(leak.violations(), [Violation::Check("too good".to_owned())]);
 }
@@ -223,9 +176,6 @@ fn a_check_sees_each_run_and_its_complaint_is_reported() {
 fn the_panic_of_a_proof_names_the_caller_and_prints_the_report() {
     let panic = std::panic::catch_unwind(|| tenure_test::cancel_everywhere(forgetful)).unwrap_err();
     let text = panic.downcast_ref::<String>().unwrap();
-    assert!(
-        text.starts_with("cancel_everywhere: dropped at suspension 2"),
-        "{text}"
-    );
+    assert!(text.starts_with("cancel_everywhere: dropped at suspension 2"), "{text}");
     assert!(text.contains("trace:\n   0  entering db\n"), "{text}");
 }

@@ -20,9 +20,7 @@ async fn by_hand(recorder: Recorder) -> Result<(), Fault> {
 
 #[test]
 fn errors_at_every_point_are_survived_by_code_that_is_right_for_errors() {
-    let report = Proof::new()
-        .faults([FaultKind::Error])
-        .fail_everywhere(by_hand);
+    let report = Proof::new().faults([FaultKind::Error]).fail_everywhere(by_hand);
     // Two polls of the enter, the step, two polls of the exit.
     assert_eq!((report.points, report.faults), (5, 2 * 5));
     assert_eq!(report.runs, 2 * 6);
@@ -33,15 +31,9 @@ fn errors_at_every_point_are_survived_by_code_that_is_right_for_errors() {
 fn a_panic_that_skips_the_exit_is_caught() {
     let leak = try_fail_everywhere(by_hand).unwrap_err();
     assert_eq!(leak.faults(), [(2, FaultKind::Panic)]);
-    assert!(
-        matches!(leak.violations(), [Violation::NeverExited(_)]),
-        "{leak}"
-    );
+    assert!(matches!(leak.violations(), [Violation::NeverExited(_)]), "{leak}");
     let text = leak.to_string();
-    assert!(
-        text.starts_with("not cancelled, panic at fault point 2, on current_thread"),
-        "{text}"
-    );
+    assert!(text.starts_with("not cancelled, panic at fault point 2, on current_thread"), "{text}");
     assert!(text.contains("inject panic in step query"), "{text}");
 }
 
@@ -60,17 +52,13 @@ fn an_early_return_that_skips_the_exit_is_caught() {
 fn pairs_reach_the_exit_of_a_failed_body() {
     let seen = Arc::new(Mutex::new(0));
     let count = Arc::clone(&seen);
-    let proof = Proof::new()
-        .faults([FaultKind::Error])
-        .pairs()
-        .check(move |run| {
-            if run.faults() == 2 {
-                run.trace()
-                    .assert_order(["exit db: failed: step query", "exit db failed"]);
-                *count.lock().unwrap() += 1;
-            }
-            async { Ok(()) }
-        });
+    let proof = Proof::new().faults([FaultKind::Error]).pairs().check(move |run| {
+        if run.faults() == 2 {
+            run.trace().assert_order(["exit db: failed: step query", "exit db failed"]);
+            *count.lock().unwrap() += 1;
+        }
+        async { Ok(()) }
+    });
     let report = proof.fail_everywhere(by_hand);
     // After the body's failure, either poll of the exit, on either flavour.
     assert_eq!(*seen.lock().unwrap(), 2 * 2);
@@ -90,17 +78,10 @@ fn a_hang_is_dropped_and_the_proof_goes_on() {
 
 #[test]
 fn faults_and_cancellation_multiply() {
-    let proof = Proof::new()
-        .flavour(Flavour::CurrentThread)
-        .faults([FaultKind::Error])
-        .and_cancel();
+    let proof = Proof::new().flavour(Flavour::CurrentThread).faults([FaultKind::Error]).and_cancel();
     let leak = proof.try_fail_everywhere(by_hand).unwrap_err();
     // The query fails, and the future is dropped in the exit that follows.
-    assert_eq!(
-        (leak.faults(), leak.suspension()),
-        (&[(2, FaultKind::Error)][..], Some(2)),
-        "{leak}"
-    );
+    assert_eq!((leak.faults(), leak.suspension()), (&[(2, FaultKind::Error)][..], Some(2)), "{leak}");
 }
 
 #[test]
@@ -109,8 +90,5 @@ fn a_point_fails_without_suspending() {
         recorder.point("here")?;
         Ok::<_, Fault>(())
     });
-    assert_eq!(
-        (report.points, report.suspensions, report.faults),
-        (1, 0, 2 * 2)
-    );
+    assert_eq!((report.points, report.suspensions, report.faults), (1, 0, 2 * 2));
 }

@@ -1,9 +1,7 @@
 //! Futures that the hub makes right: the harness has to let them pass, and to have tried them everywhere.
 
 use tenure::{Verdict, hold, shield, with, with_recovering};
-use tenure_test::{
-    Fault, FaultKind, Flavour, Proof, Recorder, Seen, cancel_everywhere, fail_everywhere,
-};
+use tenure_test::{Fault, FaultKind, Flavour, Proof, Recorder, Seen, cancel_everywhere, fail_everywhere};
 
 async fn nested(recorder: Recorder) -> Result<u32, Fault> {
     with(recorder.resource("outer"), async |_| {
@@ -48,10 +46,7 @@ fn law_07_pairs_of_faults_and_faults_with_cancellation() {
 #[test]
 fn law_10_a_shielded_enter_is_finished_and_exited() {
     let report = cancel_everywhere(|recorder| async move {
-        with(shield(recorder.resource("db")), async |_| {
-            recorder.step("query").await
-        })
-        .await
+        with(shield(recorder.resource("db")), async |_| recorder.step("query").await).await
     });
     assert!(report.suspensions >= 3, "{report}");
 }
@@ -68,19 +63,16 @@ fn law_07_a_held_resource_is_exited_when_dropped() {
 
 #[test]
 fn law_08_a_recovering_resource_recovers() {
-    let proof = Proof::new()
-        .faults([FaultKind::Error])
-        .check(|run| async move {
-            let trace = run.trace();
-            if trace.contains("inject error in step query") {
-                trace.assert_order(["exit db: failed: step query", "none"]);
-            }
-            Ok(())
-        });
+    let proof = Proof::new().faults([FaultKind::Error]).check(|run| async move {
+        let trace = run.trace();
+        if trace.contains("inject error in step query") {
+            trace.assert_order(["exit db: failed: step query", "none"]);
+        }
+        Ok(())
+    });
     let report = proof.fail_everywhere(|recorder| async move {
         let db = recorder.resource("db").recovering(Verdict::Recover);
-        let result: Result<_, Fault> =
-            with_recovering(db, async |_| recorder.step("query").await).await;
+        let result: Result<_, Fault> = with_recovering(db, async |_| recorder.step("query").await).await;
         if result?.is_none() {
             recorder.note("none");
         }
@@ -96,23 +88,14 @@ fn what_is_held_for_ever_is_named_by_the_registry() {
     let leak = proof
         .try_cancel_everywhere(|recorder| async move {
             tokio::spawn(async move {
-                with(recorder.resource("db"), async |_| {
-                    std::future::pending::<Result<(), Fault>>().await
-                })
-                .await
+                with(recorder.resource("db"), async |_| std::future::pending::<Result<(), Fault>>().await).await
             });
             tokio::task::yield_now().await;
         })
         .unwrap_err();
     let text = leak.to_string();
-    assert!(
-        text.contains("still open:\n") && text.contains("tests/it/hub.rs:"),
-        "{text}"
-    );
-    assert!(
-        text.contains("\"db\" (entered at crates/tenure-test/tests/it/hub.rs:"),
-        "{text}"
-    );
+    assert!(text.contains("still open:\n") && text.contains("tests/it/hub.rs:"), "{text}");
+    assert!(text.contains("\"db\" (entered at crates/tenure-test/tests/it/hub.rs:"), "{text}");
 }
 
 #[test]

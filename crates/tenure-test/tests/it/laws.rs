@@ -23,10 +23,7 @@ impl Server {
     async fn begin(self, failing: bool) -> io::Result<Transaction> {
         self.open.fetch_add(1, SeqCst);
         suspend(1).await;
-        Ok(Transaction {
-            server: self,
-            failing,
-        })
+        Ok(Transaction { server: self, failing })
     }
 
     async fn look(self) -> Result<(), String> {
@@ -56,9 +53,7 @@ where
 {
     let server = Server::default();
     let looked_at = server.clone();
-    laws::resource(move || enter(server.clone()))
-        .is_clean(move || looked_at.clone().look())
-        .try_check()
+    laws::resource(move || enter(server.clone())).is_clean(move || looked_at.clone().look()).try_check()
 }
 
 #[test]
@@ -75,15 +70,8 @@ fn a_resource_that_is_right_passes() {
 fn law_10_an_enter_that_has_to_be_shielded_and_is_not_is_caught() {
     let leak = check(|server| server.begin(false)).unwrap_err();
     assert_eq!(leak.suspension(), Some(1));
-    assert_eq!(
-        leak.violations(),
-        [Violation::Check("1 transactions are open".to_owned())],
-        "{leak}"
-    );
-    assert!(
-        leak.to_string().contains("entered by With, body Completed"),
-        "{leak}"
-    );
+    assert_eq!(leak.violations(), [Violation::Check("1 transactions are open".to_owned())], "{leak}");
+    assert!(leak.to_string().contains("entered by With, body Completed"), "{leak}");
 }
 
 #[test]

@@ -5,15 +5,12 @@ use std::time::Duration;
 
 use tenure::{Options, hold, with};
 use tenure_test::{
-    Act, CancelBy, Fault, FaultKind, Flavour, Proof, Recorder, Violation, cancel_everywhere,
-    suspend,
+    Act, CancelBy, Fault, FaultKind, Flavour, Proof, Recorder, Violation, cancel_everywhere, suspend,
 };
 use tokio::sync::oneshot;
 
 fn simple() -> Proof {
-    Proof::new()
-        .flavour(Flavour::CurrentThread)
-        .cancel_by([CancelBy::Drop])
+    Proof::new().flavour(Flavour::CurrentThread).cancel_by([CancelBy::Drop])
 }
 
 #[test]
@@ -43,15 +40,9 @@ fn wakes_from_other_tasks_and_threads_arrive() {
         with(recorder.resource("db"), async |_| {
             let (from_task, in_task) = oneshot::channel();
             tokio::spawn(async move { from_task.send(()) });
-            recorder
-                .at("the task", in_task)
-                .await
-                .map_err(|_| Fault::new("no message"))?;
+            recorder.at("the task", in_task).await.map_err(|_| Fault::new("no message"))?;
             let in_thread = tokio::task::spawn_blocking(|| ());
-            recorder
-                .at("the thread", in_thread)
-                .await
-                .map_err(|_| Fault::new("no thread"))
+            recorder.at("the thread", in_thread).await.map_err(|_| Fault::new("no thread"))
         })
         .await
     });
@@ -69,12 +60,7 @@ async fn crossed(recorder: Recorder) -> Result<(), Fault> {
 #[test]
 fn crossed_exits_are_out_of_order_unless_said_so() {
     let leak = simple().try_cancel_everywhere(crossed).unwrap_err();
-    assert!(
-        leak.violations()
-            .iter()
-            .any(|found| matches!(found, Violation::OutOfOrder { .. })),
-        "{leak}"
-    );
+    assert!(leak.violations().iter().any(|found| matches!(found, Violation::OutOfOrder { .. })), "{leak}");
     let report = simple().unordered().cancel_everywhere(crossed);
     assert_eq!(report.suspensions, 4);
 }
@@ -82,24 +68,15 @@ fn crossed_exits_are_out_of_order_unless_said_so() {
 async fn cut_at_its_limit(recorder: Recorder) -> Result<(), Fault> {
     let hanging = recorder.resource("db").on_exit(Act::at_once().then_hang());
     let limited = Options::new().exit_limit(Duration::from_secs(1));
-    limited
-        .with(hanging, async |_| recorder.step("query").await)
-        .await
+    limited.with(hanging, async |_| recorder.step("query").await).await
 }
 
 #[test]
 fn law_15_an_exit_cut_at_its_limit_is_a_leak_unless_said_so() {
-    let leak = simple()
-        .try_cancel_everywhere(cut_at_its_limit)
-        .unwrap_err();
+    let leak = simple().try_cancel_everywhere(cut_at_its_limit).unwrap_err();
     assert_eq!(leak.suspension(), Some(2));
-    assert!(
-        matches!(leak.violations(), [Violation::ExitDropped(_)]),
-        "{leak}"
-    );
-    let report = simple()
-        .allow_cut_exits()
-        .cancel_everywhere(cut_at_its_limit);
+    assert!(matches!(leak.violations(), [Violation::ExitDropped(_)]), "{leak}");
+    let report = simple().allow_cut_exits().cancel_everywhere(cut_at_its_limit);
     assert_eq!(report.suspensions, 3);
 }
 
@@ -127,10 +104,7 @@ fn an_exit_that_outlasts_the_drain_limit_is_named_by_the_registry() {
     let leak = proof.try_cancel_everywhere(slow).unwrap_err();
     let text = leak.to_string();
     assert!(text.contains("the exit of \"db\" (entered at"), "{text}");
-    assert!(
-        text.contains("still open:\n") && text.contains("its caller is gone"),
-        "{text}"
-    );
+    assert!(text.contains("still open:\n") && text.contains("its caller is gone"), "{text}");
 }
 
 #[test]
@@ -141,13 +115,9 @@ fn what_would_try_nothing_is_refused() {
 
 #[test]
 fn a_longer_run_limit_outlasts_a_real_pause() {
-    let proof = Proof::new()
-        .flavour(Flavour::MultiThread)
-        .cancel_by([CancelBy::Drop]);
+    let proof = Proof::new().flavour(Flavour::MultiThread).cancel_by([CancelBy::Drop]);
     let waits = |_: Recorder| tokio::task::spawn_blocking(std::thread::yield_now);
-    let report = proof
-        .run_limit(Duration::from_secs(60))
-        .cancel_everywhere(waits);
+    let report = proof.run_limit(Duration::from_secs(60)).cancel_everywhere(waits);
     assert!(report.runs >= 2, "{report}");
 }
 

@@ -35,10 +35,7 @@ fn a_taker_that_is_dropped_breaks_the_sequence_loudly() {
         });
         let panic = later.await.unwrap_err().into_panic();
         let text = panic.downcast_ref::<String>().unwrap();
-        assert!(
-            text.contains("turn 1 was dropped before it began"),
-            "{text}"
-        );
+        assert!(text.contains("turn 1 was dropped before it began"), "{text}");
     });
 }
 

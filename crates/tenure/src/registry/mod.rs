@@ -6,8 +6,8 @@
 //! # Invariants
 //! 1. A handed-over tenure stays listed until its exit has ended or is known to be lost, and what came of it is
 //!    recorded before it leaves the list: a drain that finds the list empty has the whole story.
-//! 2. The lists are locked for moves of plain data alone. No user code, no allocation that grows with what is
-//!    held by others, no second lock under them.
+//! 2. The lists are locked for moves of plain data alone, and no user code runs under them. One lock is taken under
+//!    another in one place: a scope's under that of the root scopes.
 //! 3. The runtime's handle lives in the entries of held tenures only, so a registry never keeps a runtime's
 //!    sockets open.
 
@@ -20,12 +20,13 @@ mod shelf;
 mod snapshot;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use tokio::task;
 
-use crate::scope::Scope;
+use crate::frame::Id;
+use crate::scope::{Latch, Scope};
 
 pub use counters::Counters;
 pub use incident::{Incident, IncidentKind, set_default_report_sink, set_report_sink};
@@ -83,18 +84,25 @@ impl Registry {
         self.held.remove(key)
     }
 
-    /// The scope of all that is handed over on this task without an enclosing tenure.
-    pub(crate) fn root_scope(&self, key: RootKey) -> Arc<Scope> {
-        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(roots.entry(key).or_default())
+    /// Adds to the scope of all that is handed over on this task without an enclosing tenure.
+    pub(crate) fn add_to_root(&self, key: RootKey, id: Id, latch: Latch) -> Arc<Scope> {
+        let mut roots = self.roots();
+        let scope = Arc::clone(roots.entry(key).or_default());
+        // Under the lock, lest the scope is forgotten as empty before.
+        scope.add(id, latch);
+        scope
     }
 
     /// Forgets a root scope that nobody waits in any more.
     pub(crate) fn forget_root(&self, key: RootKey) {
-        let mut roots = self.roots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut roots = self.roots();
         if roots.get(&key).is_some_and(|scope| scope.is_empty()) {
             roots.remove(&key);
         }
+    }
+
+    fn roots(&self) -> MutexGuard<'_, HashMap<RootKey, Arc<Scope>>> {
+        self.roots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether nothing is held here and nobody but the list of registries knows of it.
