@@ -51,7 +51,7 @@ where
     F: Future<Output: Settle> + Send + 'static,
 {
     fn drop(&mut self) {
-        if let Some((future, tenure)) = self.kept.take() {
+        if let Some((future, mut tenure)) = self.kept.take() {
             tenure.hand_over(future, Phase::Exiting);
         }
     }

@@ -41,13 +41,13 @@ pub(crate) struct Node {
     pub(crate) label: Label,
     /// Tenures handed over inside this one. `None` until there is one: the way without trouble pays one load.
     pub(crate) children: Option<Arc<Scope>>,
-    /// The handed-over exit that is polled in this frame, if it is one.
-    pub(crate) job: Option<Id>,
+    /// The handed-over exit that is polled in this frame; 0 if it is a body.
+    pub(crate) job: Id,
 }
 
 impl Node {
     pub(crate) fn new(label: Label) -> Self {
-        Self { id: 0, label, children: None, job: None }
+        Self { id: 0, label, children: None, job: 0 }
     }
 
     /// The id, allotted now if it was not.
@@ -64,6 +64,7 @@ impl Node {
     }
 
     /// Makes this the enclosing tenure until the guard is dropped.
+    #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
         let frame = Self { id: self.id, label: self.label, children: self.children.take(), job: self.job };
         let pushed = FRAMES.try_with(|frames| frames.borrow_mut().stack.push(frame)).is_ok();
@@ -89,21 +90,30 @@ pub(crate) struct Entered<'n> {
 }
 
 impl Drop for Entered<'_> {
+    #[inline]
     fn drop(&mut self) {
         if !self.pushed {
             return;
         }
+        let node = &mut *self.node;
         let popped = FRAMES.try_with(|frames| {
             let mut frames = frames.borrow_mut();
-            let frame = frames.stack.pop();
-            let after = if frames.stack.is_empty() { std::mem::take(&mut frames.after) } else { Vec::new() };
-            (frame, after)
+            if let Some(frame) = frames.stack.pop() {
+                node.id = frame.id;
+                node.children = frame.children;
+            }
+            frames.stack.is_empty() && !frames.after.is_empty()
         });
-        let Ok((Some(frame), after)) = popped else { return };
-        self.node.id = frame.id;
-        self.node.children = frame.children;
-        after.into_iter().for_each(|work| work());
+        if popped == Ok(true) {
+            do_after();
+        }
     }
+}
+
+#[cold]
+fn do_after() {
+    let after = FRAMES.try_with(|frames| std::mem::take(&mut frames.borrow_mut().after));
+    after.into_iter().flatten().for_each(|work| work());
 }
 
 /// Does `work` when no frame is on the stack any more: now, or at the end of the outermost poll or drop.
@@ -142,7 +152,7 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
     FRAMES
-        .try_with(|frames| frames.borrow().stack.iter().filter_map(|node| node.job).collect())
+        .try_with(|frames| frames.borrow().stack.iter().map(|node| node.job).filter(|job| *job != 0).collect())
         .unwrap_or_default()
 }
 
@@ -154,7 +164,7 @@ pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
             let mut bodies = Vec::new();
             for node in frames.borrow_mut().stack.iter_mut() {
                 let id = node.id();
-                if node.job.is_none() {
+                if node.job == 0 {
                     bodies.push((id, parent, node.label));
                 }
                 parent = id;

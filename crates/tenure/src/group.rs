@@ -228,7 +228,7 @@ async fn child<E: ErrorValue>(
         return ChildEnd::Done;
     }
     let mut tenure = Tenure::new(label);
-    tenure.parent = Some(group);
+    tenure.parent = group;
     tenure.node.children = Some(scope);
     let asked = cancel.clone();
     let stop = Cancelled { asked: Box::pin(async move { asked.cancelled().await }) };

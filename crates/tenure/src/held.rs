@@ -175,7 +175,7 @@ impl<R: AsyncExit> Held<R> {
         let (resource, mut tenure) = self.kept.take().expect(FULL);
         let label = tenure.label();
         let children = tenure.node.children.take();
-        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit);
+        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit, true);
         (label, Custody::new(exit, tenure).await)
     }
 }
@@ -202,7 +202,7 @@ impl<R: AsyncExit> Drop for Held<R> {
             return;
         };
         let children = tenure.node.children.take();
-        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit);
+        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit, true);
         tenure.hand_over(Box::pin(exit), Phase::Exiting);
     }
 }

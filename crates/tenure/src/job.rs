@@ -68,7 +68,7 @@ impl Record {
         items: Option<Arc<dyn Items>>,
         phase: Phase,
     ) -> Self {
-        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)), job: Some(id) };
+        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)), job: id };
         Self { registry, label, key, id, frame, scope, latch, root, span, items, phase }
     }
 

@@ -55,10 +55,3 @@ impl Scope {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
-
-/// Waits for the handed-over children of a tenure, if it has any.
-pub(crate) async fn until_childless(children: Option<Arc<Scope>>) {
-    if let Some(children) = children {
-        children.until_empty().await;
-    }
-}

@@ -95,7 +95,7 @@ where
 {
     fn drop(&mut self) {
         // Without a tenure it was never suspended, so nothing has begun.
-        if let (Some(enter), Some(tenure)) = (self.enter.take(), self.tenure.take()) {
+        if let (Some(enter), Some(mut tenure)) = (self.enter.take(), self.tenure.take()) {
             tenure.hand_over(enter, Phase::Entering);
         }
     }
@@ -136,7 +136,7 @@ impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
     fn settle(self, record: &Record) {
         match self {
             Ok(Ok(resource)) => {
-                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None);
+                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None, true);
                 // Handed over before this record leaves its scope: the parent goes on waiting.
                 Tenure::entered(record.label).hand_over(Box::pin(exit), Phase::Exiting);
             }

@@ -13,8 +13,10 @@ use crate::registry::{Count, HandedOver};
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
     pub(crate) node: Node,
-    /// Where it belongs, if that is not the enclosing tenure.
-    pub(crate) parent: Option<Id>,
+    /// Where it belongs, if that is not the enclosing tenure; else 0.
+    pub(crate) parent: Id,
+    /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
+    counted: bool,
     listed: Option<Listed>,
 }
 
@@ -25,15 +27,21 @@ struct Listed {
 }
 
 impl Tenure {
-    /// A tenure of which nothing is counted yet.
+    /// A tenure of which there is nothing to count: what belongs to it is counted by itself.
     pub(crate) fn new(label: Label) -> Self {
-        Self { node: Node::new(label), parent: None, listed: None }
+        Self { node: Node::new(label), parent: 0, counted: true, listed: None }
     }
 
     /// A tenure whose resource has just been entered.
     pub(crate) fn entered(label: Label) -> Self {
-        count_entered();
-        Self::new(label)
+        let mut tenure = Self::new(label);
+        tenure.counted = false;
+        tenure
+    }
+
+    /// Whether the enter is counted; it is from now on, for the caller does it if not.
+    pub(crate) fn take_counted(&mut self) -> bool {
+        std::mem::replace(&mut self.counted, true)
     }
 
     pub(crate) fn label(&self) -> Label {
@@ -42,6 +50,7 @@ impl Tenure {
 
     /// Makes the tenure known to the registry, in this phase. To be called at each suspension, and where the
     /// tenure is given out of the task's sight; it costs a comparison when nothing has changed.
+    #[inline]
     pub(crate) fn list(&mut self, phase: Phase) {
         match &mut self.listed {
             Some(listed) if listed.phase == phase => {}
@@ -62,10 +71,14 @@ impl Tenure {
 
     #[cold]
     fn list_anew(&mut self, phase: Phase, items: Option<Arc<dyn Items>>) {
-        let parent = self.parent.unwrap_or_else(frame::enclosing_id);
+        let parent = if self.parent == 0 { frame::enclosing_id() } else { self.parent };
         let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
         entry.items = items;
         let registry = registry::current();
+        if !self.counted {
+            self.counted = true;
+            registry.counters.one(Count::Entered);
+        }
         let key = registry.hold(entry);
         self.listed = Some(Listed { registry, key, phase });
     }
@@ -74,7 +87,7 @@ impl Tenure {
     /// to end before it.
     ///
     /// Without a runtime, or with a dead one, the future is dropped here, and reported as lost.
-    pub(crate) fn hand_over<F>(mut self, future: std::pin::Pin<Box<F>>, phase: Phase)
+    pub(crate) fn hand_over<F>(&mut self, future: std::pin::Pin<Box<F>>, phase: Phase)
     where
         F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
@@ -121,6 +134,7 @@ impl Drop for Tenure {
     }
 }
 
+/// Counts an enter that no [`Tenure`] counts.
 pub(crate) fn count_entered() {
     with_current(|registry| registry.counters.one(Count::Entered));
 }
@@ -130,10 +144,10 @@ pub(crate) fn count_disarmed() {
     with_current(|registry| registry.counters.one(Count::Disarmed));
 }
 
-/// Counts an exit that has ended.
-pub(crate) fn count_exited<V, X>(result: &Result<V, Fault<X>>) {
+/// Counts an exit that has ended, and its enter if that was not.
+pub(crate) fn count_exited<V, X>(entered: bool, result: &Result<V, Fault<X>>) {
     with_current(|registry| {
-        registry.counters.one(Count::Exited);
+        registry.counters.exited(entered);
         if let Err(fault) = result {
             registry.counters.one(fault.count());
         }

@@ -243,8 +243,8 @@ impl<S: Enters> Entering<S> {
     fn unwind(&mut self, error: S::Error) -> Result<Unwinding<S::Error>, S::Error> {
         let label = self.label;
         let Some(entered) = self.enters.take_entered() else { return Err(error) };
-        let exit = exit_job(Plain::of(entered), Known::Failed(error), None, None);
-        let exit = Custody::new(exit, Tenure::entered(label));
+        let exit = exit_job(Plain::of(entered), Known::Failed(error), None, None, false);
+        let exit = Custody::new(exit, Tenure::new(label));
         Ok(Box::pin(async move {
             let Exited { exit, told } = exit.await;
             if let Err(fault) = exit {
@@ -281,7 +281,7 @@ impl<S: Enters> Drop for Entering<S> {
     fn drop(&mut self) {
         // Those still entering go first: a shielded one may have been entered last.
         if let Some(entered) = self.enters.take_entered() {
-            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None, None);
+            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None, None, true);
             Tenure::entered(self.label).hand_over(Box::pin(exit), Phase::Exiting);
         }
     }

@@ -60,6 +60,16 @@ impl Striped {
         self.stripes[stripe() % STRIPES].0[count as usize].fetch_add(number, Ordering::Relaxed);
     }
 
+    /// An exit, and its enter unless that is counted.
+    #[inline]
+    pub(crate) fn exited(&self, entered: bool) {
+        let Stripe(counts) = &self.stripes[stripe() % STRIPES];
+        if !entered {
+            counts[Count::Entered as usize].fetch_add(1, Ordering::Relaxed);
+        }
+        counts[Count::Exited as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(crate) fn one(&self, count: Count) {
         self.add(count, 1);
     }

@@ -333,7 +333,7 @@ impl<E: ErrorValue> Rest<E> {
 
 impl<E: ErrorValue> Drop for Rest<E> {
     fn drop(&mut self) {
-        let Some((exits, tenure)) = self.on_stack.take() else {
+        let Some((exits, mut tenure)) = self.on_stack.take() else {
             return;
         };
         if !exits.is_empty() {

@@ -37,7 +37,7 @@ pub(super) async fn unwind<E: ErrorValue>(
     let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
     while let Some((label, entry)) = exits.top() {
         let exit = guarded(entry, course.outcome(), limit.map(|limit| limit.limit)).await;
-        count_exited(&exit);
+        count_exited(true, &exit);
         exits.done();
         match exit {
             Ok(Verdict::Propagate) => {}

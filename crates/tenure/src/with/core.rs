@@ -7,19 +7,22 @@
 //! 3. The body is dropped before the exit's future is made (law 11).
 
 use std::fmt::Debug;
+use std::future::poll_fn;
 use std::marker::PhantomData;
+use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Leave;
 use super::body::{Body, Ended};
 use super::stop::{Stop, Stopped, unless_stopped};
-use crate::custody::Custody;
 use crate::frame::Label;
-use crate::guarded::{Fault, Guarded, describe, panic_message};
+use crate::guarded::{Fault, Guarded, Payload, describe, panic_message};
 use crate::job::{Record, Settle};
 use crate::registry::{IncidentKind, Phase};
-use crate::scope::{Scope, until_childless};
+use crate::scope::Scope;
 use crate::tenure::{Tenure, count_exited};
 use crate::{Ending, ErrorValue, Failure, Outcome};
 
@@ -49,17 +52,44 @@ where
         Ok(Err(error)) => return Course::NotEntered(error),
         Err(stopped) => return Course::NotBegun(stopped),
     };
-    let mut guard = Guard::<L, E>::new(L::of(resource), Tenure::entered(label), exit_limit);
+    let mut guard = Guard::<L, E, _>::new(L::of(resource), Tenure::entered(label), exit_limit);
     let ended = {
-        let (leave, tenure) = guard.parts();
+        let (leave, tenure) = guard.body();
         let resource = leave.resource();
         // The call itself is part of the body: should it panic, the exit is told.
         let body = async move { body(resource).await };
         Body::new(tenure, body, stop).await
     };
-    let (told, kept) = Known::split(ended);
-    let Exited { exit, told } = guard.exit(told).await;
-    Course::Run { body: kept.join(told), exit }
+    // The exit takes along what it is told; the rest stays here.
+    let (kept, told) = match ended {
+        Ended::Value(value) => (Kept::Value(value), Known::Completed),
+        Ended::Error(error) => (Kept::Error, Known::Failed(error)),
+        Ended::Stopped(stopped) => (Kept::Stopped(stopped), Known::Cancelled),
+        Ended::Panic(payload) => {
+            let message = panic_message(&*payload);
+            (Kept::Panic(payload), Known::Panicked(message))
+        }
+    };
+    guard.begin_exit(|leave, children, limit, counted| exit_job(leave, told, children, limit, counted));
+    let Exited { exit, told } = poll_fn(|context| guard.poll_exit(context)).await;
+    let body = match kept {
+        Kept::Value(value) => Ended::Value(value),
+        Kept::Panic(payload) => Ended::Panic(payload),
+        Kept::Stopped(stopped) => Ended::Stopped(stopped),
+        Kept::Error => match told {
+            Known::Failed(error) => Ended::Error(error),
+            _ => unreachable!("the exit was told of an error"),
+        },
+    };
+    Course::Run { body, exit }
+}
+
+/// How a body ended, less the error.
+enum Kept<T> {
+    Value(T),
+    Error,
+    Panic(Payload),
+    Stopped(Stopped),
 }
 
 /// What an exit is told, owned by the exit's future.
@@ -119,34 +149,6 @@ impl Told for Ending {
     }
 }
 
-impl<E> Known<E> {
-    /// Parts what the exit's future takes along from what stays with the caller.
-    fn split<T>(ended: Ended<T, E>) -> (Self, Kept<T>) {
-        match ended {
-            Ended::Value(value) => (Self::Completed, Kept(Ended::Value(value))),
-            Ended::Error(error) => (Self::Failed(error), Kept(Ended::Error(()))),
-            Ended::Panic(payload) => (Self::Panicked(panic_message(&*payload)), Kept(Ended::Panic(payload))),
-            Ended::Stopped(stopped) => (Self::Cancelled, Kept(Ended::Stopped(stopped))),
-        }
-    }
-}
-
-/// A body's end without its error.
-struct Kept<T>(Ended<T, ()>);
-
-impl<T> Kept<T> {
-    /// Puts the error back.
-    fn join<E>(self, told: Known<E>) -> Ended<T, E> {
-        match (self.0, told) {
-            (Ended::Value(value), _) => Ended::Value(value),
-            (Ended::Panic(payload), _) => Ended::Panic(payload),
-            (Ended::Stopped(stopped), _) => Ended::Stopped(stopped),
-            (Ended::Error(()), Known::Failed(error)) => Ended::Error(error),
-            (Ended::Error(()), _) => unreachable!("`split` gave the exit an error to keep"),
-        }
-    }
-}
-
 /// What an exit's future leaves behind.
 pub(crate) struct Exited<V, K, X> {
     pub(crate) exit: Result<V, Fault<X>>,
@@ -170,49 +172,89 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     told: K,
     children: Option<Arc<Scope>>,
     limit: Option<Duration>,
+    counted: bool,
 ) -> Exited<L::Verdict, K, L::Error> {
-    until_childless(children).await;
+    if let Some(children) = children {
+        children.until_empty().await;
+    }
     let outcome = told.outcome();
     // The call itself is part of the exit: should it panic, that is the exit's panic.
     let exit = Guarded::new(async move { leave.leave(outcome).await }, limit).await;
-    count_exited(&exit);
+    count_exited(counted, &exit);
     Exited { exit, told }
 }
 
-/// Owns the resource while the body runs, and sees to the exit if the caller is dropped.
-struct Guard<L: Leave, E: ErrorValue> {
-    kept: Option<(L, Tenure)>,
+/// Sees to the exit if the caller is dropped: while the body runs, and while the exit does.
+struct Guard<L, E, X>
+where
+    L: Leave,
+    E: ErrorValue,
+    X: Future<Output: Settle> + Send + 'static,
+{
+    stage: Stage<L, X>,
+    tenure: Tenure,
     exit_limit: Option<Duration>,
     error: PhantomData<fn() -> E>,
 }
 
-impl<L: Leave, E: ErrorValue> Guard<L, E> {
+enum Stage<L, X> {
+    Body(L),
+    Exit(Pin<Box<X>>),
+    Over,
+}
+
+const BODY: &str = "the guard holds the resource until its exit begins";
+
+impl<L, E, X> Guard<L, E, X>
+where
+    L: Leave,
+    E: ErrorValue,
+    X: Future<Output: Settle> + Send + 'static,
+{
     fn new(leave: L, tenure: Tenure, exit_limit: Option<Duration>) -> Self {
-        Self { kept: Some((leave, tenure)), exit_limit, error: PhantomData }
+        Self { stage: Stage::Body(leave), tenure, exit_limit, error: PhantomData }
     }
 
-    fn parts(&mut self) -> (&mut L, &mut Tenure) {
-        let (leave, tenure) = self.kept.as_mut().expect("the guard is full until its exit");
-        (leave, tenure)
+    fn body(&mut self) -> (&mut L, &mut Tenure) {
+        let Stage::Body(leave) = &mut self.stage else { unreachable!("{BODY}") };
+        (leave, &mut self.tenure)
     }
 
-    fn exit(
-        mut self,
-        told: Known<E>,
-    ) -> Custody<impl Future<Output = Exited<L::Verdict, Known<E>, L::Error>> + Send + 'static> {
-        let (leave, mut tenure) = self.kept.take().expect("the guard is full until its exit");
-        let children = tenure.node.children.take();
-        Custody::new(exit_job(leave, told, children, self.exit_limit), tenure)
+    /// Begins the exit: the future that `exit` makes.
+    fn begin_exit(&mut self, exit: impl FnOnce(L, Option<Arc<Scope>>, Option<Duration>, bool) -> X) {
+        let Stage::Body(leave) = mem::replace(&mut self.stage, Stage::Over) else { unreachable!("{BODY}") };
+        let children = self.tenure.node.children.take();
+        let counted = self.tenure.take_counted();
+        self.stage = Stage::Exit(Box::pin(exit(leave, children, self.exit_limit, counted)));
+    }
+
+    fn poll_exit(&mut self, context: &mut Context<'_>) -> Poll<X::Output> {
+        let Stage::Exit(exit) = &mut self.stage else { unreachable!("the exit has begun and not ended") };
+        let polled = exit.as_mut().poll(context);
+        match polled {
+            Poll::Ready(_) => self.stage = Stage::Over,
+            Poll::Pending => self.tenure.list(Phase::Exiting),
+        }
+        polled
     }
 }
 
-impl<L: Leave, E: ErrorValue> Drop for Guard<L, E> {
+impl<L, E, X> Drop for Guard<L, E, X>
+where
+    L: Leave,
+    E: ErrorValue,
+    X: Future<Output: Settle> + Send + 'static,
+{
     fn drop(&mut self) {
-        let Some((leave, mut tenure)) = self.kept.take() else {
-            return;
-        };
-        let children = tenure.node.children.take();
-        let exit = exit_job(leave, Known::<E>::Cancelled, children, self.exit_limit);
-        tenure.hand_over(Box::pin(exit), Phase::Exiting);
+        match mem::replace(&mut self.stage, Stage::Over) {
+            Stage::Over => {}
+            Stage::Exit(exit) => self.tenure.hand_over(exit, Phase::Exiting),
+            Stage::Body(leave) => {
+                let children = self.tenure.node.children.take();
+                // Listed by the hand-over at the latest, and so counted.
+                let exit = exit_job(leave, Known::<E>::Cancelled, children, self.exit_limit, true);
+                self.tenure.hand_over(Box::pin(exit), Phase::Exiting);
+            }
+        }
     }
 }

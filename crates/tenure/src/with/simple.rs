@@ -81,6 +81,10 @@ where
     let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
         let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
+        // Taken first, so that the common case is short.
+        if let Course::Run { body: Ended::Value(value), exit: Ok(()) } = course {
+            return Ok(value);
+        }
         // `Never` stops nothing, and there is no limit to run out of.
         result_of(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
     }
