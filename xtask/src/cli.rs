@@ -1,0 +1,113 @@
+//! The command line.
+
+use crate::error::Error;
+
+pub(crate) const HELP: &str = "\
+All checks of this workspace.
+
+Usage:
+  cargo xtask test [--only STEP]… [--list] [--verbose]
+  cargo xtask model
+  cargo xtask servers
+
+Commands:
+  test      run every check, stop at the first that fails
+  model     run the loom models alone: `test --only model`
+  servers   start private PostgreSQL and MariaDB servers and hold them until Ctrl-C
+
+Options of `test`:
+  --only STEP   run this step alone; may be given more than once
+  --list        say what the steps are
+  --verbose     show what the tools print while they run, not only when they fail
+";
+
+/// What was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Cli {
+    Help,
+    List,
+    Test { only: Vec<String>, verbose: bool },
+    Servers,
+}
+
+impl Cli {
+    /// Reads the words behind `cargo xtask`.
+    pub(crate) fn parse(words: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+        let mut words = words.into_iter();
+        let command = words.next();
+        let rest: Vec<String> = words.collect();
+        match command.as_deref() {
+            None | Some("help" | "--help" | "-h") => Ok(Self::Help),
+            Some("test") => Self::parse_test(rest),
+            Some("model") => Self::parse_test(
+                ["--only".to_owned(), "model".to_owned()]
+                    .into_iter()
+                    .chain(rest),
+            ),
+            Some("servers") if rest.is_empty() => Ok(Self::Servers),
+            Some("servers") => Err(Error::Usage("`servers` takes no options".to_owned())),
+            Some(other) => Err(Error::Usage(format!("there is no command `{other}`"))),
+        }
+    }
+
+    fn parse_test(words: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+        let mut words = words.into_iter();
+        let mut only = Vec::new();
+        let mut verbose = false;
+        let mut list = false;
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--only" => match words.next() {
+                    Some(step) => only.push(step),
+                    None => return Err(Error::Usage("`--only` needs a step".to_owned())),
+                },
+                "--list" => list = true,
+                "--verbose" | "-v" => verbose = true,
+                "--help" | "-h" => return Ok(Self::Help),
+                other => return Err(Error::Usage(format!("there is no option `{other}`"))),
+            }
+        }
+        Ok(if list {
+            Self::List
+        } else {
+            Self::Test { only, verbose }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Cli;
+
+    fn parse(line: &str) -> Result<Cli, String> {
+        Cli::parse(line.split_whitespace().map(str::to_owned)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn test_takes_steps() {
+        let only = vec!["docs".to_owned(), "format".to_owned()];
+        let verbose = true;
+        assert_eq!(
+            parse("test --only docs --verbose --only format"),
+            Ok(Cli::Test { only, verbose })
+        );
+    }
+
+    #[test]
+    fn model_is_a_step_by_itself() {
+        assert_eq!(parse("model"), parse("test --only model"));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        for (line, complaint) in [
+            ("tset", "there is no command `tset`"),
+            ("test --only", "`--only` needs a step"),
+            ("test --fast", "there is no option `--fast`"),
+            ("servers now", "`servers` takes no options"),
+        ] {
+            let error = parse(line).expect_err("a wrong line is refused");
+            assert!(error.contains(complaint), "{line}: {error}");
+        }
+    }
+}

@@ -1,0 +1,52 @@
+//! One entry for all checks of this workspace: `cargo xtask test`.
+//!
+//! - [`cli`]: the command line, as words.
+//! - [`steps`]: what is checked, in order; the place to add a check.
+//! - [`runner`]: runs the steps and says how they went.
+//! - [`process`]: one child at a time, in a process group that never outlives its step.
+//! - [`servers`]: private database servers for as long as a step needs them.
+//! - [`toolchain`]: which compiler is used, and what a machine lacks.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod error;
+mod interrupt;
+mod process;
+mod results;
+mod runner;
+mod servers;
+mod steps;
+mod toolchain;
+mod workspace;
+
+use std::process::ExitCode;
+
+use cli::Cli;
+use error::Error;
+use interrupt::Interrupt;
+use workspace::Workspace;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
+    let cli = Cli::parse(std::env::args().skip(1))?;
+    let interrupt = Interrupt::listen()?;
+    let workspace = Workspace::find()?;
+    match cli {
+        Cli::Help => {
+            print!("{}", cli::HELP);
+            Ok(())
+        }
+        Cli::List => runner::list(&workspace),
+        Cli::Test { only, verbose } => runner::test(&workspace, &interrupt, &only, verbose),
+        Cli::Servers => servers::hold(&interrupt),
+    }
+}

@@ -1,0 +1,145 @@
+//! Finds a server's programs, and installs them where they are missing and that is allowed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use super::place::is_root;
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::process::{self, Ended, Observer};
+
+/// How long the system's package manager may take.
+const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
+
+/// Where Debian and its kin put PostgreSQL's programs, out of the way of `PATH`.
+const POSTGRES_HOME: &str = "/usr/lib/postgresql";
+
+/// A program, on `PATH` or where servers' programs are besides.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
+    folders.extend(by_version_newest_first(Path::new(POSTGRES_HOME)));
+    folders
+        .into_iter()
+        .map(|folder| folder.join(program))
+        .find(|path| path.is_file())
+}
+
+/// A program that [`ensure`] has seen.
+pub(crate) fn found(program: &str) -> Result<PathBuf, Error> {
+    find(program).ok_or_else(|| Error::Missing(format!("`{program}` is missing")))
+}
+
+/// Makes sure that the programs are there.
+///
+/// # Errors
+/// If they are not and cannot be installed from here; the error says what to install.
+pub(crate) fn ensure(
+    name: &str,
+    programs: &[&str],
+    packages: &[&str],
+    cure: &str,
+    interrupt: &Interrupt,
+    say: &mut dyn FnMut(&str),
+) -> Result<(), Error> {
+    let is_missing = || programs.iter().any(|program| find(program).is_none());
+    if !is_missing() {
+        return Ok(());
+    }
+    if is_root() && find("apt-get").is_some() {
+        say(&format!(
+            "{name} is missing, installing {}",
+            packages.join(" ")
+        ));
+        install(packages, interrupt)?;
+    }
+    if is_missing() {
+        let missing = programs.join(" and ");
+        let variables = "or set TENURE_POSTGRES_URL and TENURE_MYSQL_URL to servers of your own";
+        return Err(Error::Missing(format!(
+            "{name} is missing ({missing}); {cure}, {variables}"
+        )));
+    }
+    Ok(())
+}
+
+fn install(packages: &[&str], interrupt: &Interrupt) -> Result<(), Error> {
+    keep_debian_from_starting_postgres()?;
+    let mut update = apt("update");
+    let mut install = apt("install");
+    install
+        .args(["--yes", "--no-install-recommends"])
+        .args(packages);
+    for command in [&mut update, &mut install] {
+        let mut output = super::LastWords::default();
+        match process::run(command, INSTALL_LIMIT, interrupt, &mut output)? {
+            Ended::Exited(status) if status.success() => {}
+            Ended::Exited(_) | Ended::OutOfTime(_) => {
+                output.line("apt-get did not succeed");
+                return Err(Error::Missing(output.0.join("\n")));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn apt(word: &str) -> Command {
+    let mut command = Command::new("apt-get");
+    command.env("DEBIAN_FRONTEND", "noninteractive");
+    command.args(["--quiet", word]);
+    command
+}
+
+/// Installing PostgreSQL on Debian makes a database and starts a server on it, unless this file says no.
+/// Someone else's answer is left as it is.
+fn keep_debian_from_starting_postgres() -> Result<(), Error> {
+    let folder = Path::new("/etc/postgresql-common");
+    let answer = folder.join("createcluster.conf");
+    if answer.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&answer, "create_main_cluster = false\n"))
+        .map_err(Error::io(format!("write {}", answer.display())))
+}
+
+/// `15/bin`, `14/bin`, …
+fn by_version_newest_first(home: &Path) -> Vec<PathBuf> {
+    let mut versions: Vec<(u32, PathBuf)> = fs::read_dir(home)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let folder = entry.ok()?.path();
+            let version = folder.file_name()?.to_str()?.parse().ok()?;
+            Some((version, folder.join("bin")))
+        })
+        .collect();
+    versions.sort_by_key(|(version, _)| std::cmp::Reverse(*version));
+    versions.into_iter().map(|(_, folder)| folder).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{by_version_newest_first, find};
+    use crate::servers::place::Place;
+
+    #[test]
+    fn programs_are_found_on_the_path() {
+        assert!(find("sh").is_some());
+        assert_eq!(find("no-such-program-anywhere"), None);
+    }
+
+    #[test]
+    fn the_newest_version_comes_first() {
+        let place = Place::make("Versions").expect("a place");
+        for version in ["9", "15", "14", "common"] {
+            std::fs::create_dir(place.folder().join(version)).expect("a folder");
+        }
+        let folders = by_version_newest_first(place.folder());
+        let expected = ["15", "14", "9"].map(|version| place.folder().join(version).join("bin"));
+        assert_eq!(folders, expected);
+    }
+}

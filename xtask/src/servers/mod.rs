@@ -1,0 +1,194 @@
+//! Private database servers, for as long as something here needs them.
+//!
+//! Each has a folder of its own under the system's temporary one, a free port on the loopback, a password
+//! made for the occasion, and an unprivileged user when this is started by root.
+//!
+//! # Invariants
+//! 1. A server ends with the value that stands for it, and with this process even if that is killed: its
+//!    keeper (see [`keeper`]) holds the other end of a pipe, stops the server when the pipe closes, and
+//!    removes the folder.
+//! 2. Whoever has set a server's variable brings a server of their own; none is started in its place.
+
+mod install;
+mod keeper;
+mod mariadb;
+mod place;
+mod postgres;
+
+use std::thread;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::interrupt::Interrupt;
+use crate::process::{self, Ended, Observer};
+use keeper::Keeper;
+use place::Place;
+
+/// How long a server may take to be initialised, and again to answer.
+const START_LIMIT: Duration = Duration::from_secs(90);
+
+/// How often a server that is starting is asked whether it answers.
+const POLL: Duration = Duration::from_millis(50);
+
+/// How often to start a server whose port was taken by another between the choice and the start.
+const TRIES: usize = 3;
+
+/// A kind of server: how to find, make and reach it.
+trait Kind {
+    const NAME: &'static str;
+    /// The variable that tells tests its address.
+    const VARIABLE: &'static str;
+    /// The programs it is made of.
+    const PROGRAMS: &'static [&'static str];
+    /// The packages to install where programs are missing.
+    const DEBIAN_PACKAGES: &'static [&'static str];
+    /// What to tell where packages cannot be installed from here.
+    const CURE: &'static str;
+    /// The signal that ends it without waiting for clients.
+    const STOP: &'static str;
+
+    /// The commands that fill the folder.
+    fn initialise(place: &Place) -> Result<Vec<std::process::Command>, Error>;
+    /// The command that serves.
+    fn serve(place: &Place) -> Result<std::process::Command, Error>;
+    /// Whether it answers.
+    fn answers(place: &Place) -> bool;
+    /// Its address, user and password included.
+    fn url(place: &Place) -> String;
+}
+
+/// The servers that tests use, stopped when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Servers {
+    keepers: Vec<(&'static str, Keeper)>,
+    addresses: Vec<(&'static str, String)>,
+}
+
+impl Servers {
+    /// Starts them all, installing what is missing where that is allowed.
+    pub(crate) fn start(interrupt: &Interrupt, say: &mut dyn FnMut(&str)) -> Result<Self, Error> {
+        let mut servers = Self {
+            keepers: Vec::new(),
+            addresses: Vec::new(),
+        };
+        servers.add::<postgres::Postgres>(interrupt, say)?;
+        servers.add::<mariadb::MariaDb>(interrupt, say)?;
+        Ok(servers)
+    }
+
+    /// The variables that tell the tests where the servers are.
+    pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.addresses
+            .iter()
+            .map(|(variable, url)| (*variable, url.as_str()))
+    }
+
+    fn add<K: Kind>(
+        &mut self,
+        interrupt: &Interrupt,
+        say: &mut dyn FnMut(&str),
+    ) -> Result<(), Error> {
+        if let Ok(url) = std::env::var(K::VARIABLE) {
+            say(&format!("{}: using {} as it is set", K::NAME, K::VARIABLE));
+            self.addresses.push((K::VARIABLE, url));
+            return Ok(());
+        }
+        install::ensure(
+            K::NAME,
+            K::PROGRAMS,
+            K::DEBIAN_PACKAGES,
+            K::CURE,
+            interrupt,
+            say,
+        )?;
+        let mut tries = 1;
+        let (keeper, url) = loop {
+            match start::<K>(interrupt) {
+                Ok(started) => break started,
+                Err(error @ Error::Server { .. }) if tries < TRIES => {
+                    say(&format!("{error}; trying again"));
+                    tries += 1;
+                }
+                Err(error) => return Err(error),
+            }
+        };
+        say(&format!("{} is up", K::NAME));
+        self.keepers.push((K::NAME, keeper));
+        self.addresses.push((K::VARIABLE, url));
+        Ok(())
+    }
+
+    /// Fails if a server has ended by itself.
+    fn check(&mut self) -> Result<(), Error> {
+        for (name, keeper) in &mut self.keepers {
+            if let Some(words) = keeper.ended() {
+                let why = format!("ended by itself; the last it said was\n{words}");
+                return Err(Error::Server { name, why });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Starts the servers, says where they are, and holds them until a signal comes.
+pub(crate) fn hold(interrupt: &Interrupt) -> Result<(), Error> {
+    let mut servers = Servers::start(interrupt, &mut |line| eprintln!("{line}"))?;
+    for (variable, url) in servers.addresses() {
+        println!("export {variable}='{url}'");
+    }
+    eprintln!("Ctrl-C stops them");
+    while interrupt.take().is_none() {
+        servers.check()?;
+        thread::sleep(POLL);
+    }
+    eprintln!("stopping");
+    Ok(())
+}
+
+fn start<K: Kind>(interrupt: &Interrupt) -> Result<(Keeper, String), Error> {
+    let failed = |why: String| Error::Server { name: K::NAME, why };
+    let place = Place::make(K::NAME)?;
+    for mut command in K::initialise(&place)? {
+        let mut words = LastWords::default();
+        match process::run(&mut command, START_LIMIT, interrupt, &mut words)? {
+            Ended::Exited(status) if status.success() => {}
+            Ended::Exited(status) => {
+                let program = command.get_program().to_string_lossy().into_owned();
+                return Err(failed(format!(
+                    "{program} ended with {status}\n{}",
+                    words.0.join("\n")
+                )));
+            }
+            Ended::OutOfTime(_) => return Err(failed("was not initialised in time".to_owned())),
+        }
+    }
+    let url = K::url(&place);
+    let command = K::serve(&place)?;
+    let mut keeper =
+        Keeper::start(&command, K::STOP, place).map_err(Error::io("start a server"))?;
+    let mut waited = Duration::ZERO;
+    while !K::answers(keeper.place()) {
+        if let Some(signal) = interrupt.take() {
+            return Err(Error::Interrupted { signal });
+        }
+        if let Some(words) = keeper.ended() {
+            return Err(failed(format!("ended while starting\n{words}")));
+        }
+        if waited > START_LIMIT {
+            return Err(failed("does not answer".to_owned()));
+        }
+        thread::sleep(POLL);
+        waited += POLL;
+    }
+    Ok((keeper, url))
+}
+
+/// Keeps what a short-lived program printed.
+#[derive(Default)]
+struct LastWords(Vec<String>);
+
+impl Observer for LastWords {
+    fn line(&mut self, line: &str) {
+        self.0.push(line.to_owned());
+    }
+}

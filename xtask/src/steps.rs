@@ -1,0 +1,210 @@
+//! What is checked, in order: the quick and the likely to fail come first.
+//!
+//! A check is added by a line in [`STEPS`] and the function that says which commands it is made of. A
+//! step without commands has nothing to check in this workspace and is not shown.
+
+use std::path::Path;
+use std::process::Command;
+
+use crate::toolchain::Toolchain;
+use crate::workspace::Workspace;
+
+/// The packages whose tests want the servers of [`crate::servers`]. Each finds the servers' addresses in
+/// `TENURE_POSTGRES_URL` and `TENURE_MYSQL_URL`. As long as this is empty, `test` starts no server.
+const TESTED_ON_SERVERS: &[&str] = &[];
+
+/// One check.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    /// Whether the database servers are up while it runs.
+    pub(crate) servers: bool,
+    calls: fn(&Plan<'_>) -> Vec<Command>,
+}
+
+/// What the steps are made from.
+#[derive(Debug)]
+pub(crate) struct Plan<'a> {
+    pub(crate) workspace: &'a Workspace,
+    pub(crate) toolchain: &'a Toolchain,
+}
+
+const STEPS: &[Step] = &[
+    Step::new("format", "rustfmt has nothing to change", format),
+    Step::new("clippy", "no warning, all targets, all features", clippy),
+    Step::new(
+        "features",
+        "each feature of each library compiles alone",
+        features,
+    ),
+    Step::new("docs", "rustdoc has no warning", docs),
+    Step::new("tests", "unit, integration and compile-fail tests", tests),
+    Step::new("doctests", "the examples in the documentation", doctests),
+    Step::new("examples", "each example prints what it promises", examples),
+    Step::new(
+        "model",
+        "loom models of what is shared between threads",
+        model,
+    ),
+    Step::new(
+        "bank",
+        "the bank, small: money conserved, nothing leaked",
+        bank,
+    ),
+    Step::on_servers("servers", "tests on PostgreSQL and MariaDB", on_servers),
+];
+
+impl Step {
+    const fn new(
+        name: &'static str,
+        about: &'static str,
+        calls: fn(&Plan<'_>) -> Vec<Command>,
+    ) -> Self {
+        let servers = false;
+        Self {
+            name,
+            about,
+            servers,
+            calls,
+        }
+    }
+
+    const fn on_servers(
+        name: &'static str,
+        about: &'static str,
+        calls: fn(&Plan<'_>) -> Vec<Command>,
+    ) -> Self {
+        let servers = true;
+        Self {
+            name,
+            about,
+            servers,
+            calls,
+        }
+    }
+}
+
+impl Plan<'_> {
+    /// The steps that have something to check here, each with its commands.
+    pub(crate) fn steps(&self) -> Vec<(&'static Step, Vec<Command>)> {
+        STEPS
+            .iter()
+            .map(|step| (step, (step.calls)(self)))
+            .filter(|(_, calls)| !calls.is_empty())
+            .collect()
+    }
+
+    fn cargo(&self, words: &str) -> Command {
+        let mut cargo = self.toolchain.cargo();
+        cargo.current_dir(self.workspace.root());
+        cargo.args(words.split_whitespace());
+        cargo
+    }
+
+    /// Clippy, on which a warning is an error where the release is the one that counts.
+    fn clippy(&self, words: &str) -> Command {
+        let mut cargo = self.cargo("clippy --quiet");
+        cargo.args(words.split_whitespace());
+        if self.toolchain.is_measure() {
+            cargo.args(["--", "-D", "warnings"]);
+        }
+        cargo
+    }
+}
+
+fn format(plan: &Plan<'_>) -> Vec<Command> {
+    vec![plan.cargo("fmt --all --check")]
+}
+
+fn clippy(plan: &Plan<'_>) -> Vec<Command> {
+    vec![plan.clippy("--workspace --all-targets --all-features")]
+}
+
+/// All of a library's features together are what `clippy` has seen.
+fn features(plan: &Plan<'_>) -> Vec<Command> {
+    let mut calls = Vec::new();
+    for library in plan.workspace.libraries() {
+        if library.features.is_empty() {
+            continue;
+        }
+        let bare = format!("--package {} --lib --no-default-features", library.name);
+        calls.push(plan.clippy(&bare));
+        for feature in library.features {
+            calls.push(plan.clippy(&format!("{bare} --features {feature}")));
+        }
+    }
+    calls
+}
+
+fn docs(plan: &Plan<'_>) -> Vec<Command> {
+    let mut call = plan.cargo("doc --quiet --workspace --all-features --no-deps");
+    if plan.toolchain.is_measure() {
+        add_flags(&mut call, "RUSTDOCFLAGS", "-D warnings");
+    }
+    vec![call]
+}
+
+fn tests(plan: &Plan<'_>) -> Vec<Command> {
+    let mut call =
+        plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
+    if !plan.toolchain.is_measure() {
+        call.args(["--", "--skip", "compile_fail"]);
+    }
+    vec![call]
+}
+
+fn doctests(plan: &Plan<'_>) -> Vec<Command> {
+    vec![plan.cargo("test --workspace --all-features --doc --no-fail-fast")]
+}
+
+fn examples(plan: &Plan<'_>) -> Vec<Command> {
+    if plan.workspace.has_package("examples") {
+        vec![plan.cargo("test --package examples --tests --no-fail-fast")]
+    } else {
+        Vec::new()
+    }
+}
+
+/// In release, for a model explores many thousand interleavings, and in a target folder of its own, for
+/// the flag makes cargo build everything anew.
+fn model(plan: &Plan<'_>) -> Vec<Command> {
+    let target = plan.workspace.target_dir().join("loom");
+    let call = |library: String| {
+        let mut call = plan.cargo("test --release --lib --no-fail-fast");
+        call.args(["--package", &library, "loom"]);
+        add_flags(&mut call, "RUSTFLAGS", "--cfg loom");
+        call.env("CARGO_TARGET_DIR", &target);
+        call
+    };
+    plan.workspace.modelled().into_iter().map(call).collect()
+}
+
+fn bank(plan: &Plan<'_>) -> Vec<Command> {
+    if plan.workspace.has_package("apps/bank") {
+        vec![plan.cargo("run --quiet --package bank -- --clients 16 --transfers 2000 --seed 1")]
+    } else {
+        Vec::new()
+    }
+}
+
+fn on_servers(plan: &Plan<'_>) -> Vec<Command> {
+    let call = |name: &&str| plan.cargo(&format!("test --package {name} --all-features --tests"));
+    TESTED_ON_SERVERS
+        .iter()
+        .filter(|name| {
+            plan.workspace
+                .has_package(&Path::new("crates").join(name).to_string_lossy())
+        })
+        .map(call)
+        .collect()
+}
+
+/// Adds to the compiler flags that the user may have set.
+fn add_flags(command: &mut Command, variable: &str, flags: &str) {
+    let flags = match std::env::var(variable) {
+        Ok(before) if !before.is_empty() => format!("{before} {flags}"),
+        _ => flags.to_owned(),
+    };
+    command.env(variable, flags);
+}
