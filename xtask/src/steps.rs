@@ -160,7 +160,7 @@ fn doctests(plan: &Plan<'_>) -> Vec<Command> {
 
 fn examples(plan: &Plan<'_>) -> Vec<Command> {
     if plan.workspace.has_package("examples") {
-        vec![plan.cargo("test --package examples --tests --no-fail-fast")]
+        vec![plan.cargo("test --package examples --test it --no-fail-fast")]
     } else {
         Vec::new()
     }
