@@ -39,11 +39,9 @@ impl Cli {
         match command.as_deref() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
             Some("test") => Self::parse_test(rest),
-            Some("model") => Self::parse_test(
-                ["--only".to_owned(), "model".to_owned()]
-                    .into_iter()
-                    .chain(rest),
-            ),
+            Some("model") => {
+                Self::parse_test(["--only".to_owned(), "model".to_owned()].into_iter().chain(rest))
+            }
             Some("servers") if rest.is_empty() => Ok(Self::Servers),
             Some("servers") => Err(Error::Usage("`servers` takes no options".to_owned())),
             Some(other) => Err(Error::Usage(format!("there is no command `{other}`"))),
@@ -67,11 +65,7 @@ impl Cli {
                 other => return Err(Error::Usage(format!("there is no option `{other}`"))),
             }
         }
-        Ok(if list {
-            Self::List
-        } else {
-            Self::Test { only, verbose }
-        })
+        Ok(if list { Self::List } else { Self::Test { only, verbose } })
     }
 }
 
@@ -87,10 +81,7 @@ mod tests {
     fn test_takes_steps() {
         let only = vec!["docs".to_owned(), "format".to_owned()];
         let verbose = true;
-        assert_eq!(
-            parse("test --only docs --verbose --only format"),
-            Ok(Cli::Test { only, verbose })
-        );
+        assert_eq!(parse("test --only docs --verbose --only format"), Ok(Cli::Test { only, verbose }));
     }
 
     #[test]

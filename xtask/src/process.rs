@@ -77,11 +77,7 @@ fn watch(
         }
         observer.tick();
         if let Some(signal) = interrupt.take() {
-            let patience = if stop.is_some() {
-                Duration::ZERO
-            } else {
-                GRACE
-            };
+            let patience = if stop.is_some() { Duration::ZERO } else { GRACE };
             group.signal("TERM");
             stop = Some((Stop::Signal(signal), Instant::now() + patience));
         } else if stop.is_none() && start.elapsed() > limit {
@@ -210,12 +206,10 @@ mod tests {
         let (ended, lines) = sh("sleep 60 & echo $!", AMPLE);
         assert!(matches!(ended, Ended::Exited(status) if status.success()));
         assert!(start.elapsed() < AMPLE / 2, "did not wait for the sleeper");
-        let alive = Command::new("sh")
-            .args(["-c", &format!("kill -s 0 {} 2>&1", lines[0])])
-            .output()
-            .expect("sh runs");
-        let zombie = std::fs::read_to_string(format!("/proc/{}/stat", lines[0]))
-            .is_ok_and(|stat| stat.contains(") Z "));
+        let alive =
+            Command::new("sh").args(["-c", &format!("kill -s 0 {} 2>&1", lines[0])]).output().expect("sh runs");
+        let zombie =
+            std::fs::read_to_string(format!("/proc/{}/stat", lines[0])).is_ok_and(|stat| stat.contains(") Z "));
         assert!(!alive.status.success() || zombie, "the sleeper is gone");
     }
 

@@ -77,10 +77,7 @@ mod tests {
     fn sums_leave_out_what_is_nought() {
         let mut sum = Results::default();
         assert!(sum.is_empty());
-        for line in [
-            "test result: ok. 3 passed; 0 failed; 0 ignored",
-            "test result: ok. 4 passed",
-        ] {
+        for line in ["test result: ok. 3 passed; 0 failed; 0 ignored", "test result: ok. 4 passed"] {
             sum.add(Results::parse(line).expect("a closing line"));
         }
         assert_eq!(sum.to_string(), "7 passed, 0 failed");

@@ -21,12 +21,7 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(30 * 60);
 /// Says what the steps are.
 pub(crate) fn list(workspace: &Workspace) -> Result<(), Error> {
     let toolchain = &Toolchain::find()?;
-    for (step, _) in (Plan {
-        workspace,
-        toolchain,
-    })
-    .steps()
-    {
+    for (step, _) in (Plan { workspace, toolchain }).steps() {
         say(format_args!("{:<10} {}\n", step.name, step.about));
     }
     Ok(())
@@ -44,23 +39,10 @@ pub(crate) fn test(
     if let Some(remark) = toolchain.remark() {
         say(format_args!("note: {remark}\n"));
     }
-    let steps = chosen(
-        Plan {
-            workspace,
-            toolchain,
-        }
-        .steps(),
-        only,
-    )?;
+    let steps = chosen(Plan { workspace, toolchain }.steps(), only)?;
     let start = Instant::now();
     let mut results = Results::default();
-    let mut runner = Runner {
-        workspace,
-        interrupt,
-        verbose,
-        count: steps.len(),
-        results: &mut results,
-    };
+    let mut runner = Runner { workspace, interrupt, verbose, count: steps.len(), results: &mut results };
     let ended = steps
         .into_iter()
         .enumerate()
@@ -79,9 +61,7 @@ fn chosen(steps: Vec<Planned>, only: &[String]) -> Result<Vec<Planned>, Error> {
     let names: Vec<&str> = steps.iter().map(|(step, _)| step.name).collect();
     if let Some(wrong) = only.iter().find(|name| !names.contains(&name.as_str())) {
         let names = names.join(", ");
-        return Err(Error::Usage(format!(
-            "no step `{wrong}` here, there are {names}"
-        )));
+        return Err(Error::Usage(format!("no step `{wrong}` here, there are {names}")));
     }
     Ok(steps
         .into_iter()
@@ -173,12 +153,7 @@ enum Mode {
 }
 
 impl View {
-    fn open(
-        workspace: &Workspace,
-        title: String,
-        name: &str,
-        verbose: bool,
-    ) -> Result<Self, Error> {
+    fn open(workspace: &Workspace, title: String, name: &str, verbose: bool) -> Result<Self, Error> {
         let folder = workspace.target_dir().join("xtask");
         let log_path = folder.join(format!("{name}.log"));
         let log = std::fs::create_dir_all(&folder)
@@ -228,10 +203,7 @@ impl View {
                 say(format_args!("    {line}\n"));
             }
         }
-        say(format_args!(
-            "all output is in {}\n",
-            self.log_path.display()
-        ));
+        say(format_args!("all output is in {}\n", self.log_path.display()));
     }
 }
 
@@ -273,8 +245,7 @@ fn is_noise(line: &str) -> bool {
         "Blocking waiting for file lock",
     ];
     let line = line.trim_start();
-    PROGRESS.iter().any(|word| line.starts_with(word))
-        || (line.starts_with("test ") && line.ends_with(" ok"))
+    PROGRESS.iter().any(|word| line.starts_with(word)) || (line.starts_with("test ") && line.ends_with(" ok"))
 }
 
 /// Prints at once. Nobody may be listening any more; the run goes on for its exit code.

@@ -33,66 +33,32 @@ pub(crate) struct Plan<'a> {
 const STEPS: &[Step] = &[
     Step::new("format", "rustfmt has nothing to change", format),
     Step::new("clippy", "no warning, all targets, all features", clippy),
-    Step::new(
-        "features",
-        "each feature of each library compiles alone",
-        features,
-    ),
+    Step::new("features", "each feature of each library compiles alone", features),
     Step::new("docs", "rustdoc has no warning", docs),
     Step::new("tests", "unit, integration and compile-fail tests", tests),
     Step::new("doctests", "the examples in the documentation", doctests),
     Step::new("examples", "each example prints what it promises", examples),
-    Step::new(
-        "model",
-        "loom models of what is shared between threads",
-        model,
-    ),
-    Step::new(
-        "bank",
-        "the bank, small: money conserved, nothing leaked",
-        bank,
-    ),
+    Step::new("model", "loom models of what is shared between threads", model),
+    Step::new("bank", "the bank, small: money conserved, nothing leaked", bank),
     Step::on_servers("servers", "tests on PostgreSQL and MariaDB", on_servers),
 ];
 
 impl Step {
-    const fn new(
-        name: &'static str,
-        about: &'static str,
-        calls: fn(&Plan<'_>) -> Vec<Command>,
-    ) -> Self {
+    const fn new(name: &'static str, about: &'static str, calls: fn(&Plan<'_>) -> Vec<Command>) -> Self {
         let servers = false;
-        Self {
-            name,
-            about,
-            servers,
-            calls,
-        }
+        Self { name, about, servers, calls }
     }
 
-    const fn on_servers(
-        name: &'static str,
-        about: &'static str,
-        calls: fn(&Plan<'_>) -> Vec<Command>,
-    ) -> Self {
+    const fn on_servers(name: &'static str, about: &'static str, calls: fn(&Plan<'_>) -> Vec<Command>) -> Self {
         let servers = true;
-        Self {
-            name,
-            about,
-            servers,
-            calls,
-        }
+        Self { name, about, servers, calls }
     }
 }
 
 impl Plan<'_> {
     /// The steps that have something to check here, each with its commands.
     pub(crate) fn steps(&self) -> Vec<(&'static Step, Vec<Command>)> {
-        STEPS
-            .iter()
-            .map(|step| (step, (step.calls)(self)))
-            .filter(|(_, calls)| !calls.is_empty())
-            .collect()
+        STEPS.iter().map(|step| (step, (step.calls)(self))).filter(|(_, calls)| !calls.is_empty()).collect()
     }
 
     fn cargo(&self, words: &str) -> Command {
@@ -146,8 +112,7 @@ fn docs(plan: &Plan<'_>) -> Vec<Command> {
 }
 
 fn tests(plan: &Plan<'_>) -> Vec<Command> {
-    let mut call =
-        plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
+    let mut call = plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
     if !plan.toolchain.is_measure() {
         call.args(["--", "--skip", "compile_fail"]);
     }
@@ -192,10 +157,7 @@ fn on_servers(plan: &Plan<'_>) -> Vec<Command> {
     let call = |name: &&str| plan.cargo(&format!("test --package {name} --all-features --tests"));
     TESTED_ON_SERVERS
         .iter()
-        .filter(|name| {
-            plan.workspace
-                .has_package(&Path::new("crates").join(name).to_string_lossy())
-        })
+        .filter(|name| plan.workspace.has_package(&Path::new("crates").join(name).to_string_lossy()))
         .map(call)
         .collect()
 }

@@ -29,9 +29,7 @@ impl Toolchain {
     /// Finds the compiler.
     pub(crate) fn find() -> Result<Self, Error> {
         let Some(version) = version(None) else {
-            return Err(Error::Missing(
-                "there is no `rustc`; install Rust from https://rustup.rs".to_owned(),
-            ));
+            return Err(Error::Missing("there is no `rustc`; install Rust from https://rustup.rs".to_owned()));
         };
         // Asked with `rustup run`, which never downloads.
         let (chosen, version) = if version != MEASURE && version_installed() {
@@ -99,10 +97,7 @@ impl Toolchain {
             Some(compiler) => vec![PathBuf::from(compiler)],
             None => ["cc", "gcc", "clang"].map(PathBuf::from).to_vec(),
         };
-        if compilers
-            .iter()
-            .any(|compiler| succeeds(Command::new(compiler).arg("--version")))
-        {
+        if compilers.iter().any(|compiler| succeeds(Command::new(compiler).arg("--version"))) {
             return Ok(());
         }
         Err(Error::Missing(
@@ -114,12 +109,7 @@ impl Toolchain {
 }
 
 /// Variables that cargo sets for the program it runs.
-const INHERITED: [&str; 4] = [
-    "CARGO_PKG_",
-    "CARGO_MANIFEST_",
-    "CARGO_BIN_",
-    "CARGO_CRATE_",
-];
+const INHERITED: [&str; 4] = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_"];
 
 /// A release of Rust, without its patch level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -151,11 +141,7 @@ fn version(toolchain: Option<&str>) -> Option<Version> {
         }
         None => Command::new("rustc"),
     };
-    let output = command
-        .arg("--version")
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
+    let output = command.arg("--version").stdin(Stdio::null()).output().ok()?;
     Version::parse(&String::from_utf8_lossy(&output.stdout))
 }
 
@@ -180,10 +166,7 @@ mod tests {
     fn versions_are_read_and_ordered() {
         let stable = Version::parse("rustc 1.95.0 (59807616e 2026-04-14)");
         assert_eq!(stable, Some(Version(1, 95)));
-        assert_eq!(
-            Version::parse("rustc 1.101.0-nightly (abc 2026-09-01)"),
-            Some(Version(1, 101))
-        );
+        assert_eq!(Version::parse("rustc 1.101.0-nightly (abc 2026-09-01)"), Some(Version(1, 101)));
         assert_eq!(Version::parse("cargo 1.95.0"), None);
         assert!(Version(1, 101) > Version(1, 95));
     }

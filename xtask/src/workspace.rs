@@ -26,10 +26,7 @@ impl Workspace {
         if root.join("Cargo.lock").is_file() {
             Ok(Self { root })
         } else {
-            Err(Error::Missing(format!(
-                "{} is gone; build xtask where the workspace is now",
-                root.display()
-            )))
+            Err(Error::Missing(format!("{} is gone; build xtask where the workspace is now", root.display())))
         }
     }
 
@@ -118,11 +115,7 @@ fn mentions(folder: &Path, text: &str) -> bool {
 
 /// What is in a folder; nothing, if it is not there.
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect()
+    fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path())).collect()
 }
 
 #[cfg(test)]

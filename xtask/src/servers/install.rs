@@ -22,10 +22,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
     folders.extend(["/usr/sbin", "/usr/local/sbin", "/sbin"].map(PathBuf::from));
     folders.extend(by_version_newest_first(Path::new(POSTGRES_HOME)));
-    folders
-        .into_iter()
-        .map(|folder| folder.join(program))
-        .find(|path| path.is_file())
+    folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 /// A program that [`ensure`] has seen.
@@ -50,18 +47,13 @@ pub(crate) fn ensure(
         return Ok(());
     }
     if is_root() && find("apt-get").is_some() {
-        say(&format!(
-            "{name} is missing, installing {}",
-            packages.join(" ")
-        ));
+        say(&format!("{name} is missing, installing {}", packages.join(" ")));
         install(packages, interrupt)?;
     }
     if is_missing() {
         let missing = programs.join(" and ");
         let variables = "or set TENURE_POSTGRES_URL and TENURE_MYSQL_URL to servers of your own";
-        return Err(Error::Missing(format!(
-            "{name} is missing ({missing}); {cure}, {variables}"
-        )));
+        return Err(Error::Missing(format!("{name} is missing ({missing}); {cure}, {variables}")));
     }
     Ok(())
 }
@@ -70,9 +62,7 @@ fn install(packages: &[&str], interrupt: &Interrupt) -> Result<(), Error> {
     keep_debian_from_starting_postgres()?;
     let mut update = apt("update");
     let mut install = apt("install");
-    install
-        .args(["--yes", "--no-install-recommends"])
-        .args(packages);
+    install.args(["--yes", "--no-install-recommends"]).args(packages);
     for command in [&mut update, &mut install] {
         let mut output = super::LastWords::default();
         match process::run(command, INSTALL_LIMIT, interrupt, &mut output)? {

@@ -45,10 +45,7 @@ impl Keeper {
     pub(crate) fn start(server: &Command, stop: &str, place: Place) -> std::io::Result<Self> {
         let (reader, writer) = std::io::pipe()?;
         let mut shell = place.command("sh");
-        shell
-            .args(["-c", SCRIPT, "sh"])
-            .arg(place.folder())
-            .arg(stop);
+        shell.args(["-c", SCRIPT, "sh"]).arg(place.folder()).arg(stop);
         shell.arg(server.get_program()).args(server.get_args());
         shell.stdin(Stdio::piped());
         shell.stdout(writer.try_clone()?).stderr(writer);
@@ -56,12 +53,7 @@ impl Keeper {
         let lifeline = group.child().stdin.take();
         let log = Arc::default();
         collect(reader, Arc::clone(&log));
-        Ok(Self {
-            place,
-            lifeline,
-            group,
-            log,
-        })
+        Ok(Self { place, lifeline, group, log })
     }
 
     pub(crate) fn place(&self) -> &Place {
@@ -76,10 +68,7 @@ impl Keeper {
 
     fn last_words(&self) -> String {
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        log.iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join("\n")
+        log.iter().map(String::as_str).collect::<Vec<_>>().join("\n")
     }
 }
 

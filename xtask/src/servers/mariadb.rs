@@ -23,8 +23,7 @@ impl Kind for MariaDb {
     const VARIABLE: &'static str = "TENURE_MYSQL_URL";
     const PROGRAMS: &'static [&'static str] = &["mariadb-install-db", "mariadbd"];
     /// The package without `core` would start a server of its own.
-    const DEBIAN_PACKAGES: &'static [&'static str] =
-        &["mariadb-server-core", "mariadb-client-core"];
+    const DEBIAN_PACKAGES: &'static [&'static str] = &["mariadb-server-core", "mariadb-client-core"];
     const CURE: &'static str = "install it (Debian: `mariadb-server-core`, Fedora: \
                                 `mariadb-server`, Homebrew: `mariadb`)";
     const STOP: &'static str = "TERM";
@@ -49,21 +48,14 @@ impl Kind for MariaDb {
 
     fn serve(place: &Place) -> Result<Command, Error> {
         let mut command = Command::new(found("mariadbd")?);
-        command.args([
-            "--no-defaults",
-            "--bind-address=127.0.0.1",
-            "--skip-name-resolve",
-        ]);
+        command.args(["--no-defaults", "--bind-address=127.0.0.1", "--skip-name-resolve"]);
         command.args(["--max-connections=300", "--innodb-buffer-pool-size=64M"]);
         // The data need not outlive the machine.
         command.arg("--innodb-flush-log-at-trx-commit=0");
         command.arg(format!("--port={}", place.port()));
-        for (option, name) in [
-            ("datadir", "data"),
-            ("socket", "socket"),
-            ("pid-file", "pid"),
-            ("init-file", "init.sql"),
-        ] {
+        for (option, name) in
+            [("datadir", "data"), ("socket", "socket"), ("pid-file", "pid"), ("init-file", "init.sql")]
+        {
             command.arg(format!("--{option}={}", place.path(name)));
         }
         Ok(command)

@@ -67,10 +67,7 @@ pub(crate) struct Servers {
 impl Servers {
     /// Starts them all, installing what is missing where that is allowed.
     pub(crate) fn start(interrupt: &Interrupt, say: &mut dyn FnMut(&str)) -> Result<Self, Error> {
-        let mut servers = Self {
-            keepers: Vec::new(),
-            addresses: Vec::new(),
-        };
+        let mut servers = Self { keepers: Vec::new(), addresses: Vec::new() };
         servers.add::<postgres::Postgres>(interrupt, say)?;
         servers.add::<mariadb::MariaDb>(interrupt, say)?;
         Ok(servers)
@@ -78,29 +75,16 @@ impl Servers {
 
     /// The variables that tell the tests where the servers are.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        self.addresses
-            .iter()
-            .map(|(variable, url)| (*variable, url.as_str()))
+        self.addresses.iter().map(|(variable, url)| (*variable, url.as_str()))
     }
 
-    fn add<K: Kind>(
-        &mut self,
-        interrupt: &Interrupt,
-        say: &mut dyn FnMut(&str),
-    ) -> Result<(), Error> {
+    fn add<K: Kind>(&mut self, interrupt: &Interrupt, say: &mut dyn FnMut(&str)) -> Result<(), Error> {
         if let Ok(url) = std::env::var(K::VARIABLE) {
             say(&format!("{}: using {} as it is set", K::NAME, K::VARIABLE));
             self.addresses.push((K::VARIABLE, url));
             return Ok(());
         }
-        install::ensure(
-            K::NAME,
-            K::PROGRAMS,
-            K::DEBIAN_PACKAGES,
-            K::CURE,
-            interrupt,
-            say,
-        )?;
+        install::ensure(K::NAME, K::PROGRAMS, K::DEBIAN_PACKAGES, K::CURE, interrupt, say)?;
         let mut tries = 1;
         let (keeper, url) = loop {
             match start::<K>(interrupt) {
@@ -154,18 +138,14 @@ fn start<K: Kind>(interrupt: &Interrupt) -> Result<(Keeper, String), Error> {
             Ended::Exited(status) if status.success() => {}
             Ended::Exited(status) => {
                 let program = command.get_program().to_string_lossy().into_owned();
-                return Err(failed(format!(
-                    "{program} ended with {status}\n{}",
-                    words.0.join("\n")
-                )));
+                return Err(failed(format!("{program} ended with {status}\n{}", words.0.join("\n"))));
             }
             Ended::OutOfTime(_) => return Err(failed("was not initialised in time".to_owned())),
         }
     }
     let url = K::url(&place);
     let command = K::serve(&place)?;
-    let mut keeper =
-        Keeper::start(&command, K::STOP, place).map_err(Error::io("start a server"))?;
+    let mut keeper = Keeper::start(&command, K::STOP, place).map_err(Error::io("start a server"))?;
     let mut waited = Duration::ZERO;
     while !K::answers(keeper.place()) {
         if let Some(signal) = interrupt.take() {

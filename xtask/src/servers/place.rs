@@ -142,10 +142,7 @@ impl Account {
 
 /// Whether this is started by root.
 pub(crate) fn is_root() -> bool {
-    Command::new("id")
-        .arg("-u")
-        .output()
-        .is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+    Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
 
 fn free_port() -> std::io::Result<u16> {
@@ -166,10 +163,7 @@ mod tests {
     fn accounts_are_found_by_their_whole_name() {
         let users = "root:x:0:0:root:/root:/bin/sh\nnobody2:x:7:8::/:\nnobody:x:65534:65533::/:\n";
         let (user, group) = (65534, 65533);
-        assert_eq!(
-            Account::find("nobody", users),
-            Some(Account { user, group })
-        );
+        assert_eq!(Account::find("nobody", users), Some(Account { user, group }));
         assert_eq!(Account::find("body", users), None);
     }
 
@@ -182,9 +176,7 @@ mod tests {
         let folder = place.folder().to_owned();
         assert_ne!(folder, other.folder());
         assert_ne!(place.password(), other.password());
-        let mode = std::fs::metadata(&folder)
-            .expect("it is there")
-            .permissions();
+        let mode = std::fs::metadata(&folder).expect("it is there").permissions();
         assert_eq!(mode.mode() & 0o777, 0o700);
         place.write("note", "hello").expect("it can be written to");
         drop(place);

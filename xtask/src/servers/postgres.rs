@@ -22,12 +22,7 @@ impl Kind for Postgres {
     fn initialise(place: &Place) -> Result<Vec<Command>, Error> {
         let password_file = place.write("password", place.password())?;
         let mut command = place.command(found("initdb")?);
-        command.args([
-            "--no-sync",
-            "--encoding=UTF8",
-            "--locale=C",
-            "--auth=scram-sha-256",
-        ]);
+        command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"]);
         command.args(["--username", ROLE, "--pwfile", &password_file]);
         command.args(["--pgdata", &place.path("data")]);
         Ok(vec![command])
