@@ -55,9 +55,7 @@ async fn serve(listener: TcpListener) -> Result<()> {
             return Ok(());
         }
         total += received;
-        stream
-            .write_all(&buffer[..received].to_ascii_uppercase())
-            .await?;
+        stream.write_all(&buffer[..received].to_ascii_uppercase()).await?;
     }
 }
 
@@ -70,9 +68,7 @@ async fn main() -> Result<()> {
     // The other side may never say goodbye, so the exit has a limit.
     let answer = Options::new()
         .exit_limit(Duration::from_secs(5))
-        .with(connect(address), async |connection| {
-            connection.ask("ping").await
-        })
+        .with(connect(address), async |connection| connection.ask("ping").await)
         .await?;
     assert_eq!(answer, "PING");
     server.await?

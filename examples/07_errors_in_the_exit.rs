@@ -13,9 +13,7 @@
 //! A `return True` is easy to overlook; here the type tells: `with_recovering` yields an `Option`. No exit puts
 //! its error in the place of the body's: `with_detailed` hands out both, and a function translates them.
 
-use tenure::{
-    AsyncExit, Outcome, RecoverExit, Verdict, WithError, with, with_detailed, with_recovering,
-};
+use tenure::{AsyncExit, Outcome, RecoverExit, Verdict, WithError, with, with_detailed, with_recovering};
 
 #[derive(Debug, PartialEq)]
 enum Error {
@@ -54,10 +52,7 @@ impl RecoverExit for IgnoreNotFound {
 
 fn translate(error: WithError<Error, Error, Error>) -> String {
     match error {
-        WithError::Body {
-            error,
-            exit: Some(exit),
-        } => format!("unavailable: {error:?}; {exit:?}"),
+        WithError::Body { error, exit: Some(exit) } => format!("unavailable: {error:?}; {exit:?}"),
         other => format!("unavailable: {other}"),
     }
 }
