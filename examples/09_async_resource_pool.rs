@@ -15,6 +15,7 @@ use tenure::{AsyncExit, Outcome, with};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
 const LIMIT: u32 = 2;
+
 #[derive(Clone)]
 struct Pool {
     free: Arc<Semaphore>,
@@ -68,12 +69,11 @@ impl AsyncExit for Pool {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
-    let work = async |lease: &mut Lease| anyhow::Ok(lease.0);
     with(open_pool(), async |pool| {
-        assert_eq!(with(pool.get(), work).await?, 1);
+        assert_eq!(with(pool.get(), async |lease| anyhow::Ok(lease.0)).await?, 1);
         let lost: Result<()> = with(pool.get(), async |_| bail!("connection lost")).await;
         println!("{}", lost.expect_err("it is lost"));
-        assert_eq!(with(pool.get(), work).await?, 2);
+        assert_eq!(with(pool.get(), async |lease| anyhow::Ok(lease.0)).await?, 2);
         Ok(())
     })
     .await
