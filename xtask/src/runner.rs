@@ -199,7 +199,12 @@ impl View {
     /// Shows what was printed, without what says nothing about the failure.
     fn show_output(&self) {
         if self.mode != Mode::Verbose {
-            for line in self.output.iter().filter(|line| !is_noise(line)) {
+            let lines = self.output.iter().map(String::as_str).filter(|line| !is_noise(line));
+            let lines: Vec<&str> = lines.collect();
+            let (first, left_out, last) = shortened(&lines);
+            let gap = format!("… {left_out} lines …");
+            let gap = (left_out > 0).then_some(gap.as_str());
+            for line in first.iter().copied().chain(gap).chain(last.iter().copied()) {
                 say(format_args!("    {line}\n"));
             }
         }
@@ -229,6 +234,20 @@ impl Observer for View {
             self.shown = Some(seconds);
             say(format_args!("\r{} … {}", self.title, Elapsed(seconds)));
         }
+    }
+}
+
+/// How many lines of a failure are shown from its beginning, where a compiler says what is wrong.
+const FIRST_LINES: usize = 150;
+
+/// How many from its end, where a test runner does.
+const LAST_LINES: usize = 250;
+
+/// The beginning, how many lines are left out, and the end.
+fn shortened<T>(lines: &[T]) -> (&[T], usize, &[T]) {
+    match lines.len().checked_sub(FIRST_LINES + LAST_LINES) {
+        None | Some(0) => (lines, 0, &[]),
+        Some(left_out) => (&lines[..FIRST_LINES], left_out, &lines[FIRST_LINES + left_out..]),
     }
 }
 
@@ -271,7 +290,17 @@ impl std::fmt::Display for Elapsed {
 mod tests {
     use std::time::Duration;
 
-    use super::{Elapsed, is_noise};
+    use super::{Elapsed, FIRST_LINES, LAST_LINES, is_noise, shortened};
+
+    #[test]
+    fn long_output_loses_its_middle() {
+        let shown = FIRST_LINES + LAST_LINES;
+        let lines: Vec<usize> = (0..shown + 7).collect();
+        assert_eq!(shortened(&lines[..shown]), (&lines[..shown], 0, &[][..]));
+        let (first, left_out, last) = shortened(&lines);
+        assert_eq!((first.last(), left_out, last[0]), (Some(&(FIRST_LINES - 1)), 7, FIRST_LINES + 7));
+        assert_eq!(last.len(), LAST_LINES);
+    }
 
     #[test]
     fn times_are_said_in_fitting_units() {

@@ -80,7 +80,8 @@ impl Plan<'_> {
 }
 
 fn format(plan: &Plan<'_>) -> Vec<Command> {
-    vec![plan.cargo("fmt --all --check")]
+    // The files alone: `cargo fmt --all` shows the rest by mending it.
+    vec![plan.cargo("fmt --all --check -- --files-with-diff --color never")]
 }
 
 fn clippy(plan: &Plan<'_>) -> Vec<Command> {
