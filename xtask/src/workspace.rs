@@ -72,8 +72,8 @@ impl Workspace {
     }
 }
 
-/// How a module of loom models is declared.
-const MODELS: &str = "cfg(all(test, loom))";
+/// How a module of loom models may be declared.
+const MODELS: [&str; 2] = ["cfg(all(test, loom))", "cfg(all(loom, test))"];
 
 /// The features of a manifest, `default` left out: those in its `[features]`, and the optional
 /// dependencies that none of them names by `dep:`, each of which is a feature by itself.
@@ -101,14 +101,14 @@ fn named(manifest: &str) -> Vec<String> {
         .collect()
 }
 
-/// Whether a Rust file in this folder, or below, has the text.
-fn mentions(folder: &Path, text: &str) -> bool {
+/// Whether a Rust file in this folder, or below, has one of the texts.
+fn mentions(folder: &Path, texts: [&str; 2]) -> bool {
     entries(folder).into_iter().any(|path| {
         if path.is_dir() {
-            mentions(&path, text)
+            mentions(&path, texts)
         } else {
             path.extension().is_some_and(|extension| extension == "rs")
-                && fs::read_to_string(&path).is_ok_and(|source| source.contains(text))
+                && fs::read_to_string(&path).is_ok_and(|source| texts.iter().any(|text| source.contains(text)))
         }
     })
 }
