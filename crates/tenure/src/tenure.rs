@@ -28,11 +28,13 @@ struct Listed {
 
 impl Tenure {
     /// A tenure of which there is nothing to count: what belongs to it is counted by itself.
+    #[inline]
     pub(crate) fn new(label: Label) -> Self {
         Self { node: Node::new(label), parent: 0, counted: true, listed: None }
     }
 
     /// A tenure whose resource has just been entered.
+    #[inline]
     pub(crate) fn entered(label: Label) -> Self {
         let mut tenure = Self::new(label);
         tenure.counted = false;
@@ -127,6 +129,7 @@ impl Tenure {
 }
 
 impl Drop for Tenure {
+    #[inline]
     fn drop(&mut self) {
         if let Some(Listed { registry, key, .. }) = self.listed.take() {
             registry.release(key);
@@ -145,6 +148,7 @@ pub(crate) fn count_disarmed() {
 }
 
 /// Counts an exit that has ended, and its enter if that was not.
+#[inline]
 pub(crate) fn count_exited<V, X>(entered: bool, result: &Result<V, Fault<X>>) {
     with_current(|registry| {
         registry.counters.exited(entered);

@@ -93,6 +93,7 @@ impl Striped {
 }
 
 /// A number that differs from thread to thread.
+#[inline]
 pub(super) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {

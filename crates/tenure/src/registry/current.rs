@@ -36,6 +36,7 @@ pub(crate) fn current() -> Arc<Registry> {
 }
 
 /// Looks at the registry of the current runtime. The look must not come back here.
+#[inline]
 pub(crate) fn with_current<T>(look: impl FnOnce(&Arc<Registry>) -> T) -> T {
     let task = task::try_id();
     let mut look = Some(look);
@@ -56,6 +57,7 @@ pub(crate) fn with_current<T>(look: impl FnOnce(&Arc<Registry>) -> T) -> T {
     }
 }
 
+#[cold]
 fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &mut Here {
     let runtime = runtime_here();
     if let Some(known) = here.as_mut().filter(|known| known.runtime == runtime) {

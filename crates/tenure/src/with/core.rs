@@ -33,13 +33,15 @@ pub(super) enum Course<T, N, E, V, X> {
     Run { body: Ended<T, E>, exit: Result<V, Fault<X>> },
 }
 
-pub(super) async fn run<L, C, N, T, E, F, S>(
+/// Runs a tenure from its enter to its end, and makes of its course what the caller is to get.
+pub(super) async fn run<L, C, N, T, E, F, S, O>(
     label: Label,
     context: C,
     body: F,
     mut stop: S,
     exit_limit: Option<Duration>,
-) -> Course<T, N, E, L::Verdict, L::Error>
+    result: impl FnOnce(Label, Course<T, N, E, L::Verdict, L::Error>) -> O,
+) -> O
 where
     L: Leave,
     C: IntoFuture<Output = Result<L::Resource, N>>,
@@ -47,10 +49,15 @@ where
     E: ErrorValue,
     S: Stop,
 {
-    let resource = match unless_stopped(&mut stop, context.into_future()).await {
+    let entered = if S::NEVER {
+        Ok(context.into_future().await)
+    } else {
+        unless_stopped(&mut stop, context.into_future()).await
+    };
+    let resource = match entered {
         Ok(Ok(resource)) => resource,
-        Ok(Err(error)) => return Course::NotEntered(error),
-        Err(stopped) => return Course::NotBegun(stopped),
+        Ok(Err(error)) => return result(label, Course::NotEntered(error)),
+        Err(stopped) => return result(label, Course::NotBegun(stopped)),
     };
     let mut guard = Guard::<L, E, _>::new(L::of(resource), Tenure::entered(label), exit_limit);
     let ended = {
@@ -81,7 +88,7 @@ where
             _ => unreachable!("the exit was told of an error"),
         },
     };
-    Course::Run { body, exit }
+    result(label, Course::Run { body, exit })
 }
 
 /// How a body ended, less the error.

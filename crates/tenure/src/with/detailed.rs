@@ -153,7 +153,7 @@ where
     E: ErrorValue,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    async move { detailed(label, run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await) }
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, detailed)
 }
 
 pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(

@@ -102,10 +102,9 @@ impl Options {
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
-        async move {
-            let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, |label, course| {
             result_of(label, course, E::from)
-        }
+        })
     }
 
     /// [`with_detailed`](crate::with_detailed), with these options.
@@ -125,10 +124,7 @@ impl Options {
         E: ErrorValue,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
-        async move {
-            let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
-            detailed(label, course)
-        }
+        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, detailed)
     }
 
     /// [`with_recovering`](crate::with_recovering), with these options.
@@ -151,10 +147,9 @@ impl Options {
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
-        async move {
-            let course = run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, stop, limit).await;
+        run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, |label, course| {
             recovered(label, course, E::from)
-        }
+        })
     }
 
     /// [`hold`](crate::hold), with this name and exit limit. There is no body to time out; requests to stop count

@@ -57,11 +57,10 @@ where
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    async move {
-        let course = run::<Recovering<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
+    run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, |label, course| {
         // `Never` stops nothing, and there is no limit to run out of.
         recovered(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
-    }
+    })
 }
 
 pub(super) fn recovered<T, N, E, X>(

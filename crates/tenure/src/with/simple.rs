@@ -79,18 +79,16 @@ where
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    async move {
-        let course = run::<Plain<R>, _, _, _, _, _, _>(label, context, body, Never, None).await;
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, |label, course| match course {
         // Taken first, so that the common case is short.
-        if let Course::Run { body: Ended::Value(value), exit: Ok(()) } = course {
-            return Ok(value);
-        }
+        Course::Run { body: Ended::Value(value), exit: Ok(()) } => Ok(value),
         // `Never` stops nothing, and there is no limit to run out of.
-        result_of(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
-    }
+        course => result_of(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}")),
+    })
 }
 
 /// The first trouble is the result; what came second is reported.
+#[cold]
 pub(super) fn result_of<T, N, E, V, X>(
     label: Label,
     course: Course<T, N, E, V, X>,

@@ -44,6 +44,9 @@ impl Error for Stopped {}
 ///
 /// Polled, not awaited: futures named by a trait would hide from the compiler that the whole can be spawned.
 pub(crate) trait Stop: Unpin {
+    /// Whether it never is ready, as far as types can tell.
+    const NEVER: bool = false;
+
     /// Ready when the enter has to stop.
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped>;
     /// Ready when the body has to stop.
@@ -64,6 +67,8 @@ pub(crate) async fn unless_stopped<F: Future>(stop: &mut impl Stop, enter: F) ->
 pub(super) struct Never;
 
 impl Stop for Never {
+    const NEVER: bool = true;
+
     fn poll_enter(&mut self, _: &mut Context<'_>) -> Poll<Stopped> {
         Poll::Pending
     }
