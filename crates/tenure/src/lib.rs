@@ -1,4 +1,70 @@
-//! `async with` for Rust: whatever is entered is exited.
+//! `async with` for Rust: whatever is entered is exited, exactly once, in reverse order, knowing how the body ended, on
+//! every path: return, error, panic, cancellation, timeout, shutdown.
+//!
+//! ```
+//! use tenure::{AsyncExit, Outcome, with};
+//!
+//! struct Transaction(Vec<&'static str>);
+//!
+//! async fn begin() -> Result<Transaction, std::io::Error> {
+//!     Ok(Transaction(vec!["BEGIN"]))
+//! }
+//!
+//! impl AsyncExit for Transaction {
+//!     type Error = std::io::Error;
+//!
+//!     async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), std::io::Error> {
+//!         self.0.push(if outcome.is_completed() { "COMMIT" } else { "ROLLBACK" });
+//!         tokio::task::yield_now().await;
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), std::io::Error> {
+//! let rows = with(begin(), async |transaction| {
+//!     transaction.0.push("INSERT");
+//!     Ok::<_, std::io::Error>(1)
+//! })
+//! .await?;
+//! assert_eq!(rows, 1);
+//! # Ok(()) }
+//! ```
+//!
+//! # Where to begin
+//! | to … | use |
+//! |---|---|
+//! | hold one resource for the length of a block | [`with`] |
+//! | make a resource of a type of one's own, or of another's | [`AsyncExit`], [`closing`], [`released`] |
+//! | write enter and exit as one function | [`context()`](fn@context) |
+//! | hold several, their number known at run time | [`ExitStack`], [`with_stack`] |
+//! | enter several side by side | [`join`](fn@join) |
+//! | hold one in a field, or across functions | [`hold`] |
+//! | finish an enter even when its caller is gone | [`shield`] |
+//! | limit the time, stop by a token, give a name | [`Options`] |
+//! | let an exit suppress the body's error | [`RecoverExit`], [`with_recovering`] |
+//! | get both errors | [`with_detailed`] |
+//! | spawn tasks that do not outlive a block | [`task_group`] |
+//! | wait for what exits in the background | [`drain`] |
+//! | see what is held now | [`open`], [`counters`] |
+//! | learn of what went wrong in the background | [`set_report_sink`] |
+//! | run a program until a signal | [`run`](fn@run), `#[tenure::main]` |
+//!
+//! # When a future is dropped
+//! The body is dropped first; then the exit runs to its end in the background, on the runtime the resource was entered
+//! on, before the exits of everything around it. An exit that is half done goes on where it was. Whoever dropped the
+//! future does not wait for that, for `Drop` cannot: [`drain`] does, and [`Options`] offers limits and tokens that stop a
+//! body and await its exit in place.
+//!
+//! # What cannot be promised
+//! Nothing runs after `panic = "abort"`, `process::exit` or SIGKILL; a future that is leaked (`mem::forget`) is never
+//! dropped; and exits are lost, though reported, when their runtime is gone before they have ended.
+//!
+//! # Features
+//! - `signal` (default): [`run`](fn@run).
+//! - `tracing` (default): incidents as events at `ERROR` of the target `tenure`; handed-over exits run in the span they
+//!   were entered in. Without it, incidents that no sink takes are lines on standard error.
+//! - `macros`: `#[tenure::main]`, `#[tenure::test]`, `#[tenure::context]`, `#[tenure::within]`.
+//! - `test-util`: a paused clock, `#[tenure::test(start_paused = true)]`.
 #![deny(unsafe_code)]
 
 mod cancel;
