@@ -67,12 +67,56 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
 }
 
 pin_project! {
-    /// Polls `future` to its end, its panic, or its time limit; then drops it at once.
+    /// Polls `future` to its end or its panic; then drops it at once.
     ///
     /// Once it has panicked it is never polled again (law 12).
-    pub(crate) struct Guarded<F> {
+    pub(crate) struct Caught<F> {
         #[pin]
         future: Option<F>,
+    }
+}
+
+impl<F> Caught<F> {
+    pub(crate) fn new(future: F) -> Self {
+        Self { future: Some(future) }
+    }
+}
+
+impl<F, V, X> Future for Caught<F>
+where
+    F: Future<Output = Result<V, X>>,
+{
+    type Output = Result<V, Fault<X>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut future = self.project().future;
+        let polled = catch_unwind(AssertUnwindSafe(|| {
+            let Some(running) = future.as_mut().as_pin_mut() else {
+                unreachable!("an exit is not polled after its end");
+            };
+            let polled = running.poll(context);
+            if polled.is_ready() {
+                // Dropped inside the guard: what the drop panics with is the exit's panic.
+                future.set(None);
+            }
+            polled
+        }));
+        match polled {
+            Ok(polled) => polled.map_err(Fault::Failed),
+            Err(payload) => {
+                // What panicked is dropped, not polled; should the drop panic as well, the first panic counts.
+                let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+                Poll::Ready(Err(Fault::Panicked(payload)))
+            }
+        }
+    }
+}
+
+pin_project! {
+    /// A [`Caught`] future that is dropped at its time limit.
+    pub(crate) struct Guarded<F> {
+        #[pin]
+        caught: Caught<F>,
         limit: Option<Duration>,
         // Made at the first suspension: an exit that never waits needs no timer.
         timer: Option<Pin<Box<Sleep>>>,
@@ -81,7 +125,7 @@ pin_project! {
 
 impl<F> Guarded<F> {
     pub(crate) fn new(future: F, limit: Option<Duration>) -> Self {
-        Self { future: Some(future), limit, timer: None }
+        Self { caught: Caught::new(future), limit, timer: None }
     }
 }
 
@@ -93,28 +137,21 @@ where
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let Some(future) = this.future.as_mut().as_pin_mut() else {
-                unreachable!("a guarded future is not polled after its end");
-            };
-            if let Poll::Ready(result) = future.poll(context) {
-                // Dropped inside the guard: what the drop panics with is the exit's panic.
-                this.future.set(None);
-                return Poll::Ready(result.map_err(Fault::Failed));
-            }
-            let Some(limit) = *this.limit else {
-                return Poll::Pending;
-            };
+        if let Poll::Ready(ended) = this.caught.as_mut().poll(context) {
+            return Poll::Ready(ended);
+        }
+        let Some(limit) = *this.limit else { return Poll::Pending };
+        let in_time = catch_unwind(AssertUnwindSafe(|| {
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
             // Out of tokio's budget, lest an exit that uses it all up is never out of time.
             ready!(Pin::new(&mut unconstrained(timer)).poll(context));
-            this.future.set(None);
-            Poll::Ready(Err(Fault::TimedOut(limit)))
+            this.caught.project().future.set(None);
+            Poll::Ready(())
         }));
-        polled.unwrap_or_else(|payload| {
-            // What panicked is dropped, not polled; should the drop panic as well, the first panic counts.
-            let _ = catch_unwind(AssertUnwindSafe(|| this.future.set(None)));
-            Poll::Ready(Err(Fault::Panicked(payload)))
-        })
+        match in_time {
+            Ok(passed) => passed.map(|()| Err(Fault::TimedOut(limit))),
+            // The runtime has no timer, or the resource's `Drop` panicked.
+            Err(payload) => Poll::Ready(Err(Fault::Panicked(payload))),
+        }
     }
 }

@@ -8,20 +8,17 @@
 
 use std::fmt::Debug;
 use std::future::poll_fn;
-use std::marker::PhantomData;
-use std::mem;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use super::Leave;
 use super::body::{Body, Ended};
+use super::guard::Guard;
 use super::stop::{Stop, Stopped, unless_stopped};
 use crate::frame::Label;
 use crate::guarded::{Fault, Guarded, Payload, describe, panic_message};
 use crate::job::{Record, Settle};
-use crate::registry::{IncidentKind, Phase};
+use crate::registry::IncidentKind;
 use crate::scope::Scope;
 use crate::tenure::{Tenure, count_exited};
 use crate::{Ending, ErrorValue, Failure, Outcome};
@@ -77,7 +74,7 @@ where
             (Kept::Panic(payload), Known::Panicked(message))
         }
     };
-    guard.begin_exit(|leave, children, limit, counted| exit_job(leave, told, children, limit, counted));
+    guard.begin_exit(told, |leave| leave.leave(Outcome::Completed));
     let Exited { exit, told } = poll_fn(|context| guard.poll_exit(context)).await;
     let body = match kept {
         Kept::Value(value) => Ended::Value(value),
@@ -189,79 +186,4 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     let exit = Guarded::new(async move { leave.leave(outcome).await }, limit).await;
     count_exited(counted, &exit);
     Exited { exit, told }
-}
-
-/// Sees to the exit if the caller is dropped: while the body runs, and while the exit does.
-struct Guard<L, E, X>
-where
-    L: Leave,
-    E: ErrorValue,
-    X: Future<Output: Settle> + Send + 'static,
-{
-    stage: Stage<L, X>,
-    tenure: Tenure,
-    exit_limit: Option<Duration>,
-    error: PhantomData<fn() -> E>,
-}
-
-enum Stage<L, X> {
-    Body(L),
-    Exit(Pin<Box<X>>),
-    Over,
-}
-
-const BODY: &str = "the guard holds the resource until its exit begins";
-
-impl<L, E, X> Guard<L, E, X>
-where
-    L: Leave,
-    E: ErrorValue,
-    X: Future<Output: Settle> + Send + 'static,
-{
-    fn new(leave: L, tenure: Tenure, exit_limit: Option<Duration>) -> Self {
-        Self { stage: Stage::Body(leave), tenure, exit_limit, error: PhantomData }
-    }
-
-    fn body(&mut self) -> (&mut L, &mut Tenure) {
-        let Stage::Body(leave) = &mut self.stage else { unreachable!("{BODY}") };
-        (leave, &mut self.tenure)
-    }
-
-    /// Begins the exit: the future that `exit` makes.
-    fn begin_exit(&mut self, exit: impl FnOnce(L, Option<Arc<Scope>>, Option<Duration>, bool) -> X) {
-        let Stage::Body(leave) = mem::replace(&mut self.stage, Stage::Over) else { unreachable!("{BODY}") };
-        let children = self.tenure.node.children.take();
-        let counted = self.tenure.take_counted();
-        self.stage = Stage::Exit(Box::pin(exit(leave, children, self.exit_limit, counted)));
-    }
-
-    fn poll_exit(&mut self, context: &mut Context<'_>) -> Poll<X::Output> {
-        let Stage::Exit(exit) = &mut self.stage else { unreachable!("the exit has begun and not ended") };
-        let polled = exit.as_mut().poll(context);
-        match polled {
-            Poll::Ready(_) => self.stage = Stage::Over,
-            Poll::Pending => self.tenure.list(Phase::Exiting),
-        }
-        polled
-    }
-}
-
-impl<L, E, X> Drop for Guard<L, E, X>
-where
-    L: Leave,
-    E: ErrorValue,
-    X: Future<Output: Settle> + Send + 'static,
-{
-    fn drop(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Over => {}
-            Stage::Exit(exit) => self.tenure.hand_over(exit, Phase::Exiting),
-            Stage::Body(leave) => {
-                let children = self.tenure.node.children.take();
-                // Listed by the hand-over at the latest, and so counted.
-                let exit = exit_job(leave, Known::<E>::Cancelled, children, self.exit_limit, true);
-                self.tenure.hand_over(Box::pin(exit), Phase::Exiting);
-            }
-        }
-    }
 }

@@ -5,6 +5,7 @@
 mod body;
 mod core;
 mod detailed;
+mod guard;
 mod leave;
 mod options;
 mod recovering;
