@@ -99,8 +99,8 @@ impl<R: AsyncExit> Held<R> {
     ///
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
-    pub async fn close(self) -> Result<(), R::Error> {
-        self.exit(Ending::Completed).await
+    pub fn close(self) -> impl Future<Output = Result<(), R::Error>> + Send {
+        self.exit(Ending::Completed)
     }
 
     /// Exits, told this ending.
@@ -114,15 +114,18 @@ impl<R: AsyncExit> Held<R> {
     ///
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
-    pub async fn exit(self, ending: Ending) -> Result<(), R::Error> {
-        let (label, exited) = self.leave(ending).await;
-        match exited.exit {
-            Ok(()) => Ok(()),
-            Err(Fault::Failed(error)) => Err(error),
-            Err(Fault::Panicked(payload)) => std::panic::resume_unwind(payload),
-            Err(fault @ Fault::TimedOut(_)) => {
-                report(label, &fault);
-                Ok(())
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
+    pub fn exit(self, ending: Ending) -> impl Future<Output = Result<(), R::Error>> + Send {
+        async move {
+            let (label, exited) = self.leave(ending).await;
+            match exited.exit {
+                Ok(()) => Ok(()),
+                Err(Fault::Failed(error)) => Err(error),
+                Err(Fault::Panicked(payload)) => std::panic::resume_unwind(payload),
+                Err(fault @ Fault::TimedOut(_)) => {
+                    report(label, &fault);
+                    Ok(())
+                }
             }
         }
     }
@@ -138,25 +141,29 @@ impl<R: AsyncExit> Held<R> {
     ///
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
-    pub async fn exit_with<T, E>(self, result: Result<T, E>) -> Result<T, E>
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
+    pub fn exit_with<T, E>(self, result: Result<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
+        T: Send,
         E: From<R::Error> + From<Stopped> + ErrorValue,
     {
-        let (value, told) = match result {
-            Ok(value) => (Some(value), Known::Completed),
-            Err(error) => (None, Known::Failed(error)),
-        };
-        let (label, Exited { exit, told }) = self.leave(told).await;
-        match (value, told, exit) {
-            (Some(value), _, Ok(())) => Ok(value),
-            (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),
-            (None, Known::Failed(error), exit) => {
-                if let Err(fault) = exit {
-                    report(label, &fault);
+        async move {
+            let (value, told) = match result {
+                Ok(value) => (Some(value), Known::Completed),
+                Err(error) => (None, Known::Failed(error)),
+            };
+            let (label, Exited { exit, told }) = self.leave(told).await;
+            match (value, told, exit) {
+                (Some(value), _, Ok(())) => Ok(value),
+                (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),
+                (None, Known::Failed(error), exit) => {
+                    if let Err(fault) = exit {
+                        report(label, &fault);
+                    }
+                    Err(error)
                 }
-                Err(error)
+                (None, ..) => unreachable!("without a value, the exit was told an error"),
             }
-            (None, ..) => unreachable!("without a value, the exit was told an error"),
         }
     }
 

@@ -108,7 +108,9 @@ pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with
 pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
 pub use shield::{Shield, shield};
 pub use stack::{ExitStack, with_stack};
-pub use with::{ExitError, Options, Stopped, WithError, with, with_detailed, with_recovering};
+pub use with::{
+    BodyFn, ExitError, Options, Stopped, WithError, with, with_detailed, with_local, with_recovering,
+};
 
 /// What the macros call. Not for others: it changes without notice.
 #[cfg(feature = "macros")]

@@ -136,17 +136,21 @@ where
         let exchange = Exchange::new();
         let lender = Lender { exchange: Arc::clone(&exchange) };
         let mut function: Function<V, X> = Box::pin(function(lender));
-        let polled = poll_fn(|task| match function.as_mut().poll(task) {
-            Poll::Ready(result) => Poll::Ready(Some(result)),
-            Poll::Pending if exchange.has_lent() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        let rest = match polled.await {
-            None => Rest::Suspended(function),
-            Some(Ok(returned)) => Rest::Returned(returned),
-            Some(Err(error)) => return Err(error),
-        };
-        let value = exchange.borrow().ok_or(NeverLent)?;
+        let mut returned = None;
+        let value = poll_fn(|task| {
+            match function.as_mut().poll(task) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(verdict)) => returned = Some(verdict),
+                Poll::Pending => {}
+            }
+            match (exchange.borrow(), &returned) {
+                (Some(value), _) => Poll::Ready(Ok(value)),
+                (None, None) => Poll::Pending,
+                (None, Some(_)) => Poll::Ready(Err(NeverLent.into())),
+            }
+        })
+        .await?;
+        let rest = returned.map_or(Rest::Suspended(function), Rest::Returned);
         Ok(Self { value, rest, exchange })
     }
 }

@@ -52,10 +52,6 @@ impl<T> Exchange<T> {
         Arc::new(Self { state: Mutex::new(State { slot: Slot::Empty, look: None }) })
     }
 
-    pub(super) fn has_lent(&self) -> bool {
-        matches!(self.state().slot, Slot::Lent(_))
-    }
-
     /// What was lent, the first time it is asked for.
     pub(super) fn borrow(&self) -> Option<T> {
         let mut state = self.state();

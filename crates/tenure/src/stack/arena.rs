@@ -83,18 +83,23 @@ impl<E: 'static> Loans<E> {
         self.rows.lock().len()
     }
 
-    /// Puts an entry on top and lends it out.
+    /// Puts an entry on top and lends it out; says whether it is the only one.
+    #[inline]
     #[expect(clippy::mut_from_ref, reason = "each entry is lent once, as an arena lends")]
-    pub(super) fn put<W: Way<E>>(&self, label: Label, entry: W) -> &mut W {
+    pub(super) fn put<W: Way<E>>(&self, label: Label, entry: W) -> (&mut W, bool) {
         let (stored, pointer) = Stored::new(entry);
-        self.rows.lock().push(Row { label, entry: Some(stored) });
+        let mut rows = self.rows.lock();
+        rows.push(Row { label, entry: Some(stored) });
+        let only = rows.len() == 1;
+        drop(rows);
         // SAFETY:
         // - It points to a live, aligned, initialised entry: it was just leaked from a box.
         // - It stays live for the borrow of `self`: entries are freed by `Exits`, which is made of `self` by value,
         //   and when the list goes away, which `self` keeps alive.
         // - It is unique for as long: no reference is ever made from a stored pointer but this, and this entry is put
         //   once, since it is taken by value.
-        unsafe { &mut *pointer.as_ptr() }
+        let lent = unsafe { &mut *pointer.as_ptr() };
+        (lent, only)
     }
 
     /// What the registry shows.
@@ -117,22 +122,14 @@ pub(super) struct Exits<E> {
 }
 
 impl<E: 'static> Exits<E> {
-    /// Takes the topmost entry; its row stays until [`done`](Self::done).
-    pub(super) fn top(&mut self) -> Option<(Label, Box<dyn Way<E>>)> {
+    /// Takes the topmost entry. Its row stays while it exits, until the next one is taken.
+    pub(super) fn next(&mut self) -> Option<(Label, Box<dyn Way<E>>)> {
         let mut rows = self.rows.lock();
-        loop {
-            let row = rows.last_mut()?;
-            if let Some(entry) = row.entry.take() {
-                return Some((row.label, entry.into_box()));
-            }
-            // Its exit was dropped half-way, with the exit of the whole.
-            rows.pop();
-        }
-    }
-
-    /// Removes the row of the entry that was taken last.
-    pub(super) fn done(&mut self) {
-        self.rows.lock().pop();
+        // The row of the entry before, if there is one.
+        while rows.pop_if(|row| row.entry.is_none()).is_some() {}
+        let row = rows.last_mut()?;
+        let entry = row.entry.take()?;
+        Some((row.label, entry.into_box()))
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -19,7 +19,7 @@ use crate::held::ending_of_drop;
 use crate::registry::Phase;
 use crate::tenure::{Tenure, count_entered};
 use crate::with::report;
-use crate::{AsyncExit, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
+use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
 
 use arena::{Exits, Loans};
 use entry::{Callback, OutcomeCallback, PlainEntry, RecoveringEntry, SyncCallback, Way};
@@ -96,9 +96,10 @@ impl<E> Copy for ExitLimit<E> {}
 /// # Panics, cancel safety
 /// As [`with`](crate::with).
 #[track_caller]
-pub fn with_stack<T, E, F>(body: F) -> impl Future<Output = Result<T, E>>
+pub fn with_stack<T, E, F>(body: F) -> impl Future<Output = Result<T, E>> + Send
 where
-    F: AsyncFnOnce(&mut ExitStack<E>) -> Result<T, E>,
+    F: for<'r> BodyFn<&'r mut ExitStack<E>, Result<T, E>, Fut: Send> + Send,
+    T: Send,
     E: ErrorValue,
 {
     let stack = ExitStack::new();
@@ -250,8 +251,9 @@ impl<E: ErrorValue> ExitStack<E> {
     ///
     /// # Cancel safety
     /// Dropped before its end, the exits go on in the background.
-    pub async fn close(self) -> Result<(), ExitErrors<E>> {
-        self.close_with(Ending::Completed).await.map(drop)
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
+    pub fn close(self) -> impl Future<Output = Result<(), ExitErrors<E>>> + Send {
+        async move { self.close_with(Ending::Completed).await.map(drop) }
     }
 
     /// Exits all, told this ending, and says whether one of them recovered from it.
@@ -289,9 +291,8 @@ impl<E: ErrorValue> ExitStack<E> {
     fn lend<W: Way<E>>(&self, label: Label, entry: W) -> &mut W {
         count_entered();
         let OnStack { loans, tenure } = self.on_stack();
-        let first = loans.len() == 0;
-        let lent = loans.put(label, entry);
-        if first {
+        let (lent, only) = loans.put(label, entry);
+        if only {
             let mut tenure = tenure.lock().unwrap_or_else(PoisonError::into_inner);
             tenure.list_with(Phase::Held, || loans.view());
         }

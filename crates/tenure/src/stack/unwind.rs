@@ -35,10 +35,9 @@ pub(super) async fn unwind<E: ErrorValue>(
     may_recover: bool,
 ) -> Unwound<E> {
     let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
-    while let Some((label, entry)) = exits.top() {
+    while let Some((label, entry)) = exits.next() {
         let exit = guarded(entry, course.outcome(), limit.map(|limit| limit.limit)).await;
         count_exited(true, &exit);
-        exits.done();
         match exit {
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(may_recover),

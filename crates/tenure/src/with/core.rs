@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use super::Leave;
 use super::body::{Body, Ended};
+use super::body_fn::BodyFn;
 use super::guard::Guard;
 use super::stop::{Stop, Stopped, unless_stopped};
 use crate::frame::Label;
@@ -42,7 +43,7 @@ pub(super) async fn run<L, C, N, T, E, F, S, O>(
 where
     L: Leave,
     C: IntoFuture<Output = Result<L::Resource, N>>,
-    F: AsyncFnOnce(&mut L::Resource) -> Result<T, E>,
+    F: for<'r> BodyFn<&'r mut L::Resource, Result<T, E>>,
     E: ErrorValue,
     S: Stop,
 {

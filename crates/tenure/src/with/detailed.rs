@@ -7,6 +7,7 @@ use std::panic::{Location, resume_unwind};
 use std::time::Duration;
 
 use super::body::Ended;
+use super::body_fn::BodyFn;
 use super::core::{Course, run};
 use super::leave::Plain;
 use super::simple::report;
@@ -145,11 +146,13 @@ where
 pub fn with_detailed<C, R, N, T, E, F>(
     context: C,
     body: F,
-) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>>
+) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>> + Send
 where
-    C: IntoFuture<Output = Result<R, N>>,
+    C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
     R: AsyncExit,
-    F: AsyncFnOnce(&mut R) -> Result<T, E>,
+    F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+    N: Send,
+    T: Send,
     E: ErrorValue,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };

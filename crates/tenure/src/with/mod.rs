@@ -3,6 +3,7 @@
 //! `core` has the one state machine; the other files say what a caller gets of it.
 
 mod body;
+mod body_fn;
 mod core;
 mod detailed;
 mod guard;
@@ -12,10 +13,11 @@ mod recovering;
 mod simple;
 mod stop;
 
+pub use body_fn::BodyFn;
 pub use detailed::{ExitError, WithError, with_detailed};
 pub use options::Options;
 pub use recovering::with_recovering;
-pub use simple::with;
+pub use simple::{with, with_local};
 pub use stop::Stopped;
 
 pub(crate) use self::core::{Exited, Known, Told, exit_job};

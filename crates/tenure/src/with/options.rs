@@ -5,6 +5,7 @@ use std::fmt::{self, Debug};
 use std::panic::Location;
 use std::time::Duration;
 
+use super::body_fn::BodyFn;
 use super::core::run;
 use super::detailed::{WithError, detailed};
 use super::leave::{Plain, Recovering};
@@ -94,11 +95,13 @@ impl Options {
     /// # Cancel safety
     /// As `with`.
     #[track_caller]
-    pub fn with<C, R, N, T, E, F>(self, context: C, body: F) -> impl Future<Output = Result<T, E>>
+    pub fn with<C, R, N, T, E, F>(self, context: C, body: F) -> impl Future<Output = Result<T, E>> + Send
     where
-        C: IntoFuture<Output = Result<R, N>>,
+        C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
         R: AsyncExit,
-        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+        N: Send,
+        T: Send,
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
@@ -116,11 +119,13 @@ impl Options {
         self,
         context: C,
         body: F,
-    ) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>>
+    ) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>> + Send
     where
-        C: IntoFuture<Output = Result<R, N>>,
+        C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
         R: AsyncExit,
-        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+        N: Send,
+        T: Send,
         E: ErrorValue,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
@@ -139,11 +144,13 @@ impl Options {
         self,
         context: C,
         body: F,
-    ) -> impl Future<Output = Result<Option<T>, E>>
+    ) -> impl Future<Output = Result<Option<T>, E>> + Send
     where
-        C: IntoFuture<Output = Result<R, N>>,
+        C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
         R: RecoverExit,
-        F: AsyncFnOnce(&mut R) -> Result<T, E>,
+        F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+        N: Send,
+        T: Send,
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::panic::Location;
 
 use super::body::Ended;
+use super::body_fn::BodyFn;
 use super::core::{Course, run};
 use super::leave::Recovering;
 use super::simple::result_of;
@@ -49,11 +50,16 @@ use crate::{RecoverExit, Verdict};
 /// # Guarantees, errors, panics, cancel safety
 /// Those of [`with`](crate::with). A panic always resumes, whatever the verdict.
 #[track_caller]
-pub fn with_recovering<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<Option<T>, E>>
+pub fn with_recovering<C, R, N, T, E, F>(
+    context: C,
+    body: F,
+) -> impl Future<Output = Result<Option<T>, E>> + Send
 where
-    C: IntoFuture<Output = Result<R, N>>,
+    C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
     R: RecoverExit,
-    F: AsyncFnOnce(&mut R) -> Result<T, E>,
+    F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+    N: Send,
+    T: Send,
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };

@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::panic::{Location, resume_unwind};
 
 use super::body::Ended;
+use super::body_fn::BodyFn;
 use super::core::{Course, run};
 use super::leave::Plain;
 use super::stop::{Never, Stopped};
@@ -71,20 +72,68 @@ use crate::registry::{IncidentKind, with_current};
 /// runs in the background and sees `Cancelled`. Dropped during the exit, that exit goes on in the background. Use
 /// [`drain`](crate::drain) to wait for what runs there.
 #[track_caller]
-pub fn with<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<T, E>>
+pub fn with<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<T, E>> + Send
 where
-    C: IntoFuture<Output = Result<R, N>>,
+    C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
     R: AsyncExit,
-    F: AsyncFnOnce(&mut R) -> Result<T, E>,
+    F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+    N: Send,
+    T: Send,
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, |label, course| match course {
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, plain_result)
+}
+
+/// As [`with`], for a body, an enter or a value that is not `Send`: the future runs where it is, in `block_on` or on a
+/// `LocalSet`. The resource is `Send` nevertheless, since its exit may go on elsewhere.
+///
+/// ```
+/// use std::rc::Rc;
+/// use tenure::{released, with_local};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), std::io::Error> {
+/// let shared = Rc::new(1);
+/// let sum = with_local(released(async { Ok::<_, std::io::Error>(41) }), async |number| {
+///     let shared = Rc::clone(&shared);
+///     tokio::task::yield_now().await;
+///     Ok::<_, std::io::Error>(**number + *shared)
+/// })
+/// .await?;
+/// assert_eq!(sum, 42);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// As [`with`].
+///
+/// # Panics
+/// As [`with`].
+///
+/// # Cancel safety
+/// As [`with`].
+#[track_caller]
+pub fn with_local<C, R, N, T, E, F>(context: C, body: F) -> impl Future<Output = Result<T, E>>
+where
+    C: IntoFuture<Output = Result<R, N>>,
+    R: AsyncExit,
+    F: for<'r> BodyFn<&'r mut R, Result<T, E>>,
+    E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
+{
+    let label = Label { name: type_name::<R>(), location: Location::caller() };
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, plain_result)
+}
+
+fn plain_result<T, N, E, X>(label: Label, course: Course<T, N, E, (), X>) -> Result<T, E>
+where
+    E: From<N> + From<X>,
+    X: Debug,
+{
+    match course {
         // Taken first, so that the common case is short.
         Course::Run { body: Ended::Value(value), exit: Ok(()) } => Ok(value),
         // `Never` stops nothing, and there is no limit to run out of.
         course => result_of(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}")),
-    })
+    }
 }
 
 /// The first trouble is the result; what came second is reported.
