@@ -108,6 +108,9 @@ pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with
 pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
 pub use shield::{Shield, shield};
 pub use stack::{ExitStack, with_stack};
+// `context` is a function too: the two have a namespace each.
+#[cfg(feature = "macros")]
+pub use tenure_macros::{context, lend, main, test, within};
 pub use with::{
     BodyFn, ExitError, Options, Stopped, WithError, with, with_detailed, with_local, with_recovering,
 };

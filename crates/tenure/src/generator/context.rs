@@ -4,7 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 
 use super::lender::{Exchange, Lender, NeverLent};
@@ -117,7 +117,8 @@ struct Generator<T, X, V> {
 }
 
 enum Rest<X, V> {
-    Suspended(Function<V, X>),
+    // The lock is never taken: it makes what is lent `Sync`, though the function is only `Send`.
+    Suspended(Mutex<Function<V, X>>),
     /// It gave up waiting for the value and returned this.
     Returned(V),
 }
@@ -150,7 +151,7 @@ where
             }
         })
         .await?;
-        let rest = returned.map_or(Rest::Suspended(function), Rest::Returned);
+        let rest = returned.map_or_else(|| Rest::Suspended(Mutex::new(function)), Rest::Returned);
         Ok(Self { value, rest, exchange })
     }
 }
@@ -160,7 +161,7 @@ impl<T, X, V> Generator<T, X, V> {
     async fn exit(self, outcome: Outcome<'_>) -> Result<V, X> {
         let Self { value, rest, exchange } = self;
         let mut function = match rest {
-            Rest::Suspended(function) => function,
+            Rest::Suspended(function) => function.into_inner().unwrap_or_else(PoisonError::into_inner),
             Rest::Returned(returned) => return Ok(returned),
         };
         exchange.give_back(value, outcome.into());

@@ -16,6 +16,11 @@ const TEST_DRAIN_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
 const BLOCKING_TASKS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Takes a result type apart that is not written `Result<T, E>`.
+#[diagnostic::on_unimplemented(
+    message = "a context returns a `Result`, and `{Self}` is none",
+    label = "not a `Result`",
+    note = "write what entering gives, `-> Result<T, Error>`, where `T` is the type of the lent value"
+)]
 pub trait Fallible {
     /// The value.
     type Value;
@@ -150,6 +155,13 @@ impl Test {
         self
     }
 
+    /// Says what is missing.
+    #[cfg(not(feature = "test-util"))]
+    #[deprecated = "a paused clock needs the feature `test-util` of `tenure`: add it to the dev-dependency"]
+    pub fn start_paused(self, _: bool) -> Self {
+        panic!("`#[tenure::test(start_paused = true)]` needs the feature `test-util` of `tenure`");
+    }
+
     /// How long the exits may take after the body.
     pub fn drain_limit(self, limit: Duration) -> Self {
         Self { drain_limit: limit, ..self }
@@ -182,7 +194,7 @@ impl Test {
                 resume_unwind(payload)
             }
         };
-        assert!(open.is_empty(), "{name}: {} tenures are open after the test:\n{open}", open.len());
+        assert!(open.is_empty(), "{name}: {} open after the test:\n{open}", open.len());
         assert!(report.is_clean(), "{name}: not all exits went well: {report}");
         output
     }

@@ -1,0 +1,4 @@
+//! A `main` with more than the token.
+
+#[tenure::main]
+async fn main(shutdown: tenure::CancelToken, arguments: Vec<String>) {}
