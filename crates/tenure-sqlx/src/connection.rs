@@ -1,0 +1,132 @@
+//! A connection as a resource: closed, and awaited, at its exit.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use sqlx::Connection as _;
+use tenure::{AsyncExit, Outcome};
+
+use crate::lease::Holder;
+use crate::{Backend, Begin, Error, Stage};
+
+/// A connection that is closed at its exit, and on which transactions are contexts.
+///
+/// It dereferences to sqlx's own connection, so whatever takes `&mut SqliteConnection` takes `&mut *connection`.
+/// Begin transactions with [`transaction`](Self::transaction) rather than with sqlx's `begin`, which leaves the
+/// rollback of a dropped transaction to whoever uses the connection next.
+///
+/// # Guarantees
+/// The exit closes the connection as [`sqlx::Connection::close`] does, and has ended when the database is closed.
+/// A transaction on it has ended before. A connection that a transaction could not leave clean is closed at once
+/// and is not handed back.
+///
+/// # Panics
+/// Dereferencing panics while the connection is away. It is away while a transaction on it is held, and after a
+/// transaction was dropped before its end, until its rollback has ended in the background. After a `timeout` or a
+/// `select!` around a transaction, await [`ready`](Self::ready) first.
+#[must_use = "a connection that is dropped, not exited, is closed in the background"]
+pub struct Connection<DB: Backend> {
+    holder: Holder<DB>,
+}
+
+impl<DB: Backend> Connection<DB> {
+    /// Makes a resource of a connection of sqlx's, on which no transaction is open.
+    pub fn from_sqlx(connection: DB::Connection) -> Self {
+        Self {
+            holder: Holder::new(connection),
+        }
+    }
+
+    /// A transaction on this connection, as a context. The connection moves into it and comes back at its exit.
+    ///
+    /// A `BEGIN` is sent when the context is entered, after an earlier transaction on this connection has ended.
+    ///
+    /// # Errors
+    /// Entering fails at [`Stage::Begin`], or at [`Stage::HandBack`] if the connection was closed or did not come
+    /// back from an earlier transaction within 10 s.
+    pub fn transaction(&mut self) -> Begin<'_, DB> {
+        Begin::borrowed(&mut self.holder)
+    }
+
+    /// A transaction on this connection, as a context, which closes the connection after its end.
+    ///
+    /// # Errors
+    /// As [`transaction`](Self::transaction), and at its exit [`Stage::Close`].
+    pub fn into_transaction(self) -> Begin<'static, DB> {
+        Begin::owned(self.holder)
+    }
+
+    /// Waits until the connection has come back from a transaction that was dropped before its end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
+    /// # Errors
+    /// [`Stage::HandBack`], if the connection had to be closed, or did not come back within 10 s.
+    pub async fn ready(&mut self) -> Result<&mut DB::Connection, Error> {
+        self.holder.ready().await
+    }
+
+    /// The connection of sqlx's, if no transaction has it.
+    ///
+    /// From here on nobody closes it.
+    ///
+    /// # Errors
+    /// Gives `self` back while the connection is away.
+    pub fn into_sqlx(mut self) -> Result<DB::Connection, Self> {
+        self.holder.take().ok_or(self)
+    }
+}
+
+impl<DB: Backend> AsyncExit for Connection<DB> {
+    type Error = Error;
+
+    async fn exit(mut self, _outcome: Outcome<'_>) -> Result<(), Error> {
+        match self.holder.ready().await {
+            Ok(_) => close(self.holder).await,
+            // It was closed by a transaction, whose exit has reported why.
+            Err(error) if error.is_closed() => Ok(()),
+            Err(still_lent) => Err(still_lent),
+        }
+    }
+}
+
+/// Closes what the holder has.
+pub(crate) async fn close<DB: Backend>(mut holder: Holder<DB>) -> Result<(), Error> {
+    match holder.take() {
+        Some(connection) => connection
+            .close()
+            .await
+            .map_err(|error| Error::new(Stage::Close, error)),
+        None => Ok(()),
+    }
+}
+
+impl<DB: Backend> Deref for Connection<DB> {
+    type Target = DB::Connection;
+
+    #[track_caller]
+    fn deref(&self) -> &DB::Connection {
+        let connection = self.holder.connection();
+        connection
+            .expect("the connection is away: await `ready()` after a transaction on it was dropped")
+    }
+}
+
+impl<DB: Backend> DerefMut for Connection<DB> {
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        let connection = self.holder.connection_mut();
+        connection
+            .expect("the connection is away: await `ready()` after a transaction on it was dropped")
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Connection<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("database", &DB::NAME)
+            .field("is_here", &self.holder.connection().is_some())
+            .finish()
+    }
+}

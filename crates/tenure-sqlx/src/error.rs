@@ -1,0 +1,261 @@
+//! The error: which stage failed, why, and what became of the transaction.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::retry::GaveUp;
+
+/// What failed on the way into or out of a connection, a transaction or a savepoint.
+///
+/// Statements in a body fail with [`sqlx::Error`], as ever. A body whose error type is `sqlx::Error` can keep it:
+/// this error converts into it, and a database's own error stays the database's own error.
+///
+/// The cause is in [`source`](std::error::Error::source), not in the text.
+#[derive(Debug)]
+pub struct Error {
+    stage: Stage,
+    reason: Reason,
+    /// What failed besides, while the first failure was cleaned up after.
+    cleanup: Option<Box<Error>>,
+}
+
+/// The step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Opening a connection.
+    Connect,
+    /// Waiting for a connection that was lent to come back.
+    HandBack,
+    /// Beginning a transaction. None is open.
+    Begin,
+    /// Committing. See [`Error::fate`] for what became of the changes.
+    Commit,
+    /// Rolling back. The connection has been closed, which ends the transaction as well.
+    Rollback,
+    /// Setting a savepoint. None is set.
+    Savepoint,
+    /// Keeping the changes since a savepoint.
+    Release,
+    /// Undoing the changes since a savepoint. The transaction around it will not commit.
+    RollbackToSavepoint,
+    /// Closing a connection. It is closed nevertheless.
+    Close,
+}
+
+/// What became of the changes of a transaction that could not be ended as it should.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Fate {
+    /// They are not in the database.
+    Undone,
+    /// They are in the database, or they are not: the answer to the `COMMIT` was lost, or something else than
+    /// the exit had ended the transaction before.
+    Unknown,
+}
+
+#[derive(Debug)]
+enum Reason {
+    Sqlx(sqlx::Error),
+    Busy {
+        source: sqlx::Error,
+        gave_up: GaveUp,
+    },
+    /// The connection did not come back in this time.
+    StillLent(Duration),
+    /// The connection was closed, since it could not be made clean.
+    Closed,
+    /// The transaction was ended by something else than its exit; what the database said to the `COMMIT`, if
+    /// it was sent.
+    EndedElsewhere(Option<sqlx::Error>),
+    /// A savepoint inside could not be undone.
+    Doomed,
+}
+
+impl Error {
+    pub(crate) fn new(stage: Stage, source: sqlx::Error) -> Self {
+        Self::of(stage, Reason::Sqlx(source))
+    }
+
+    pub(crate) fn busy(stage: Stage, source: sqlx::Error, gave_up: GaveUp) -> Self {
+        Self::of(stage, Reason::Busy { source, gave_up })
+    }
+
+    pub(crate) fn still_lent(waited: Duration) -> Self {
+        Self::of(Stage::HandBack, Reason::StillLent(waited))
+    }
+
+    pub(crate) fn closed() -> Self {
+        Self::of(Stage::HandBack, Reason::Closed)
+    }
+
+    pub(crate) fn ended_elsewhere(answer: Option<sqlx::Error>) -> Self {
+        Self::of(Stage::Commit, Reason::EndedElsewhere(answer))
+    }
+
+    pub(crate) fn doomed(stage: Stage) -> Self {
+        Self::of(stage, Reason::Doomed)
+    }
+
+    fn of(stage: Stage, reason: Reason) -> Self {
+        Self {
+            stage,
+            reason,
+            cleanup: None,
+        }
+    }
+
+    pub(crate) fn with_cleanup(mut self, cleanup: Option<Error>) -> Self {
+        self.cleanup = cleanup.map(Box::new);
+        self
+    }
+
+    /// The step that failed.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether the connection had been closed before, because a transaction on it could not be ended cleanly.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.reason, Reason::Closed)
+    }
+
+    /// Whether the database stayed busy until the limit of the [`Retry`](crate::Retry).
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self.reason, Reason::Busy { .. })
+    }
+
+    /// What became of the changes of the transaction or, for an error of a savepoint, of those since it.
+    ///
+    /// `None` for stages that have nothing to do with changes.
+    #[must_use]
+    pub fn fate(&self) -> Option<Fate> {
+        match self.stage {
+            Stage::Commit if self.is_unknown() => Some(Fate::Unknown),
+            Stage::Connect | Stage::Close | Stage::HandBack => None,
+            // Also a rollback whose answer is lost: the connection is closed then, and the database
+            // rolls back what a closed connection leaves behind.
+            _ => Some(Fate::Undone),
+        }
+    }
+
+    /// The second failure, when cleaning up after the first one failed as well.
+    #[must_use]
+    pub fn cleanup_error(&self) -> Option<&Error> {
+        self.cleanup.as_deref()
+    }
+
+    /// Whether nobody said how the transaction ended.
+    fn is_unknown(&self) -> bool {
+        match &self.reason {
+            Reason::Sqlx(source) => !is_answer(source),
+            Reason::EndedElsewhere(_) => true,
+            Reason::Busy { .. } | Reason::StillLent(_) | Reason::Closed | Reason::Doomed => false,
+        }
+    }
+}
+
+/// Whether the database itself reported this: the statement was processed, and the connection is in order.
+pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
+    matches!(
+        error,
+        sqlx::Error::Database(_)
+            | sqlx::Error::BeginFailed
+            | sqlx::Error::InvalidSavePointStatement
+    )
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "opening the connection",
+            Self::HandBack => "waiting for the connection",
+            Self::Begin => "beginning the transaction",
+            Self::Commit => "committing the transaction",
+            Self::Rollback => "rolling the transaction back",
+            Self::Savepoint => "setting the savepoint",
+            Self::Release => "releasing the savepoint",
+            Self::RollbackToSavepoint => "rolling back to the savepoint",
+            Self::Close => "closing the connection",
+        })
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let stage = self.stage;
+        match &self.reason {
+            Reason::Sqlx(_) => write!(f, "{stage} failed")?,
+            Reason::Busy { gave_up, .. } => {
+                let GaveUp { attempts, waited } = gave_up;
+                let times = if *attempts == 1 {
+                    "attempt"
+                } else {
+                    "attempts"
+                };
+                write!(
+                    f,
+                    "{stage} failed: the database stayed busy for {waited:.1?} and {attempts} {times}"
+                )?;
+            }
+            Reason::StillLent(waited) => write!(
+                f,
+                "{stage} failed: after {waited:.1?} it is still lent to a transaction or savepoint that has not ended"
+            )?,
+            Reason::Closed => write!(
+                f,
+                "{stage} failed: it was closed, because a transaction on it could not be ended cleanly"
+            )?,
+            Reason::EndedElsewhere(_) => {
+                write!(f, "{stage} failed: something else had ended it before")?;
+            }
+            Reason::Doomed => {
+                write!(
+                    f,
+                    "{stage} failed: a savepoint inside it could not be rolled back"
+                )?;
+            }
+        }
+        if self.fate() == Some(Fate::Unknown) {
+            f.write_str("; whether the changes were kept is unknown")?;
+        }
+        match &self.cleanup {
+            Some(second) => write!(f, "; then {second}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.reason {
+            Reason::Sqlx(source)
+            | Reason::Busy { source, .. }
+            | Reason::EndedElsewhere(Some(source)) => Some(source),
+            Reason::StillLent(_)
+            | Reason::Closed
+            | Reason::EndedElsewhere(None)
+            | Reason::Doomed => None,
+        }
+    }
+}
+
+/// Lets a body keep `sqlx::Error` as its error type.
+///
+/// What the database said comes out as [`sqlx::Error::Database`], so that code which looks for a violated
+/// constraint goes on working; the rest is wrapped and can be downcast.
+impl From<Error> for sqlx::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error {
+                reason: Reason::Sqlx(source @ sqlx::Error::Database(_)),
+                cleanup: None,
+                ..
+            } => source,
+            other => Self::AnyDriverError(Box::new(other)),
+        }
+    }
+}

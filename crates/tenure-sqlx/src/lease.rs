@@ -1,0 +1,289 @@
+//! Lending: how a connection moves into a transaction, on into a savepoint, and back.
+//!
+//! A transaction has to own its connection: its exit may end long after the one who lent it has gone on. So the
+//! connection moves out of its [`Holder`] into a [`Lease`], which holds it in a holder of its own (a savepoint
+//! leases it from there), and comes home when the lease ends. What both ends share is the [`Berth`].
+//!
+//! # Invariants
+//! 1. A connection is in one place: in one holder, or in one berth on its way back, or nowhere any more.
+//! 2. A lease is marked dirty before the first statement that needs an end is sent, and clean after that end
+//!    was acknowledged. It is never dirty by omission: only the two functions that say so change it.
+//! 3. A dirty lease never brings a connection home as it is. To a connection's berth it brings nothing: the
+//!    connection is dropped, which closes it. To a transaction's berth it brings the connection doomed, and a
+//!    doomed transaction is rolled back whatever its body says.
+//! 4. A berth is `Away` exactly while one lease is out. Each lease settles its berth once, at the latest in its
+//!    `Drop`, on every path: those who wait for a connection never wait for one that cannot come.
+//! 5. No lock is held across an await, nor while a connection is dropped.
+
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use sqlx::Database;
+use tokio::sync::Notify;
+use tokio::time::timeout;
+
+use crate::Error;
+
+/// How long the next user of a connection waits for it to come back from a transaction that was left behind.
+pub(crate) const HAND_BACK_LIMIT: Duration = Duration::from_secs(10);
+
+/// A connection, and whether the transaction open on it may still commit.
+struct Line<DB: Database> {
+    connection: DB::Connection,
+    doomed: bool,
+}
+
+/// Where a connection is on its way between two owners.
+enum Place<DB: Database> {
+    /// The holder has it, or has taken it out again.
+    Home,
+    /// A lease has it.
+    Away,
+    /// A lease has brought it back; the holder has not looked yet.
+    Back(Line<DB>),
+    /// It was closed.
+    Gone,
+}
+
+/// The place where a lease brings a connection back, shared by lease and holder.
+struct Berth<DB: Database> {
+    place: Mutex<Place<DB>>,
+    settled: Notify,
+    /// Whether what comes back is part of a transaction, which can be doomed and rolled back.
+    in_transaction: bool,
+}
+
+/// The owner of a connection, which may be lent.
+pub(crate) struct Holder<DB: Database> {
+    /// The connection, while it is not lent. It is a `OnceLock` so that a shared reference can take
+    /// in what has come back.
+    here: OnceLock<Line<DB>>,
+    /// Made when the connection is lent for the first time.
+    berth: Option<Arc<Berth<DB>>>,
+    in_transaction: bool,
+}
+
+/// A connection on loan.
+pub(crate) struct Lease<DB: Database> {
+    holder: Holder<DB>,
+    /// Where it comes back to; `None` if it was given for good.
+    home: Option<Arc<Berth<DB>>>,
+    dirty: bool,
+}
+
+impl<DB: Database> Berth<DB> {
+    fn place(&self) -> MutexGuard<'_, Place<DB>> {
+        // A poisoned lock is in order: no code that can panic runs while it is held.
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Settles the berth: the lease is over.
+    fn settle(&self, line: Option<Line<DB>>) {
+        let line = line.filter(|line| self.in_transaction || !line.doomed);
+        let refused = {
+            let mut place = self.place();
+            match (&*place, line) {
+                (Place::Away, Some(line)) => {
+                    *place = Place::Back(line);
+                    None
+                }
+                (Place::Away, None) => {
+                    *place = Place::Gone;
+                    None
+                }
+                // The holder has given it up.
+                (_, line) => line,
+            }
+        };
+        drop(refused);
+        self.settled.notify_waiters();
+    }
+
+    /// Waits until nothing is away.
+    async fn until_settled(&self) {
+        loop {
+            // Listen first, look then: a notification between the two is not missed.
+            let settled = self.settled.notified();
+            if !matches!(*self.place(), Place::Away) {
+                return;
+            }
+            settled.await;
+        }
+    }
+
+    /// Gives up what is away or on its way back.
+    fn abandon(&self) {
+        let place = std::mem::replace(&mut *self.place(), Place::Gone);
+        drop(place);
+        self.settled.notify_waiters();
+    }
+}
+
+impl<DB: Database> Holder<DB> {
+    /// The holder of a connection on which no transaction is open.
+    pub(crate) fn new(connection: DB::Connection) -> Self {
+        Self::of(
+            Line {
+                connection,
+                doomed: false,
+            },
+            false,
+        )
+    }
+
+    fn of(line: Line<DB>, in_transaction: bool) -> Self {
+        Self {
+            here: OnceLock::from(line),
+            berth: None,
+            in_transaction,
+        }
+    }
+
+    /// Takes in what has come back, if anything has, and looks at it.
+    fn line(&self) -> Option<&Line<DB>> {
+        if let Some(line) = self.here.get() {
+            return Some(line);
+        }
+        let mut place = self.berth.as_ref()?.place();
+        // Two may look at once: it is taken in under the lock.
+        match std::mem::replace(&mut *place, Place::Home) {
+            Place::Back(line) => self.here.get_or_init(|| line),
+            other => {
+                *place = other;
+                self.here.get()?
+            }
+        };
+        drop(place);
+        self.here.get()
+    }
+
+    fn line_mut(&mut self) -> Option<&mut Line<DB>> {
+        self.line()?;
+        self.here.get_mut()
+    }
+
+    /// The connection, if it is here.
+    pub(crate) fn connection(&self) -> Option<&DB::Connection> {
+        self.line().map(|line| &line.connection)
+    }
+
+    /// The connection, if it is here.
+    pub(crate) fn connection_mut(&mut self) -> Option<&mut DB::Connection> {
+        self.line_mut().map(|line| &mut line.connection)
+    }
+
+    /// The connection, once it has come back from whom it was lent to.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn ready(&mut self) -> Result<&mut DB::Connection, Error> {
+        if self.line().is_none()
+            && let Some(berth) = self.berth.as_deref()
+        {
+            timeout(HAND_BACK_LIMIT, berth.until_settled())
+                .await
+                .map_err(|_elapsed| Error::still_lent(HAND_BACK_LIMIT))?;
+        }
+        self.connection_mut().ok_or_else(Error::closed)
+    }
+
+    /// Lends the connection, if it is here.
+    pub(crate) fn lend(&mut self) -> Option<Lease<DB>> {
+        self.line()?;
+        let line = self.here.take()?;
+        let in_transaction = self.in_transaction;
+        let berth = self.berth.get_or_insert_with(|| {
+            Arc::new(Berth {
+                place: Mutex::new(Place::Home),
+                settled: Notify::new(),
+                in_transaction,
+            })
+        });
+        *berth.place() = Place::Away;
+        Some(Lease {
+            holder: Holder::of(line, true),
+            home: Some(Arc::clone(berth)),
+            dirty: false,
+        })
+    }
+
+    /// Takes the connection out for good, if it is here.
+    pub(crate) fn take(&mut self) -> Option<DB::Connection> {
+        self.line()?;
+        self.here.take().map(|line| line.connection)
+    }
+}
+
+/// A holder that goes has no more use for what comes back.
+impl<DB: Database> Drop for Holder<DB> {
+    fn drop(&mut self) {
+        if let Some(berth) = &self.berth {
+            berth.abandon();
+        }
+    }
+}
+
+impl<DB: Database> Lease<DB> {
+    /// A lease of a connection that was given for good: who ends the transaction also closes it.
+    pub(crate) fn for_good(connection: DB::Connection) -> Self {
+        Self {
+            holder: Holder::of(
+                Line {
+                    connection,
+                    doomed: false,
+                },
+                true,
+            ),
+            home: None,
+            dirty: false,
+        }
+    }
+
+    pub(crate) fn holder(&self) -> &Holder<DB> {
+        &self.holder
+    }
+
+    pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
+        &mut self.holder
+    }
+
+    /// Whether the connection was given for good.
+    pub(crate) fn is_for_good(&self) -> bool {
+        self.home.is_none()
+    }
+
+    /// To be called before a statement is sent that needs an end.
+    pub(crate) fn mark_dirty(&mut self) {
+        self.dirty = true;
+    }
+
+    /// To be called when that end was acknowledged, or the statement is known to have had no effect.
+    pub(crate) fn mark_clean(&mut self) {
+        self.dirty = false;
+    }
+
+    /// Whether a savepoint inside was not undone, so that nothing here may be kept.
+    pub(crate) fn is_doomed(&self) -> bool {
+        self.holder.line().is_some_and(|line| line.doomed)
+    }
+
+    /// Says that what is doomed has been rolled back.
+    pub(crate) fn absolve(&mut self) {
+        if let Some(line) = self.holder.line_mut() {
+            line.doomed = false;
+        }
+    }
+}
+
+impl<DB: Database> Drop for Lease<DB> {
+    fn drop(&mut self) {
+        self.holder.line();
+        let line = self.holder.here.take().map(|mut line| {
+            line.doomed |= self.dirty;
+            line
+        });
+        if let Some(home) = &self.home {
+            home.settle(line);
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! [sqlx]'s connections and transactions as tenures: committed or rolled back, and awaited, on every path.
+//!
+//! A transaction of sqlx's that is dropped queues a `ROLLBACK` for whoever uses the connection next, and holds its
+//! locks until then; one that is dropped while its `BEGIN` is in flight may stay open without anybody knowing. Here a
+//! transaction is a context:
+//!
+//! | the body | the transaction | the caller gets |
+//! |---|---|---|
+//! | returns `Ok` | is committed | the value, or the error of the commit |
+//! | returns `Err` | is rolled back | that very error |
+//! | panics | is rolled back | that very panic, after the rollback |
+//! | is dropped: timeout, abort, disconnected client | is rolled back in the background | — |
+//!
+//! The same holds while the `BEGIN`, the `COMMIT` or the `ROLLBACK` is in flight. Afterwards the connection is clean,
+//! or it has been closed.
+//!
+//! - [`Connection`] is a resource: see [`sqlite::connect`].
+//! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
+//! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
+//! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
+//!
+//! # Features
+//! - `sqlite` (default): SQLite, compiled in.
+//!
+//! # What cannot be promised
+//! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
+//! closes them; the database then rolls back. To see the clean end, drain: `tenure::run` does.
+#![forbid(unsafe_code)]
+
+mod backend;
+mod connection;
+mod error;
+mod lease;
+mod retry;
+mod savepoint;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
+mod transaction;
+
+pub use backend::Backend;
+pub use connection::Connection;
+pub use error::{Error, Fate, Stage};
+pub use retry::Retry;
+pub use savepoint::{Savepoint, SetSavepoint};
+pub use transaction::{Begin, Transaction};

@@ -1,0 +1,198 @@
+//! A savepoint as a context: released when its body completed, rolled back to on every other path.
+//!
+//! # Invariants
+//! 1. Savepoints are named by their depth below the transaction. Two of one name never coexist, since
+//!    a parent lends its connection to one child at a time, and each exit takes its savepoint away.
+//! 2. A savepoint that could not be taken away dooms the transaction around it: see the module `lease`.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+
+use sqlx::{AssertSqlSafe, SqlSafeStr as _};
+use tenure::{AsyncExit, Outcome, shield};
+
+use crate::error::is_answer;
+use crate::lease::{Holder, Lease};
+use crate::transaction::AWAY;
+use crate::{Backend, Error, Stage};
+
+/// A savepoint to be entered; made by [`Transaction::savepoint`](crate::Transaction::savepoint).
+#[must_use = "no savepoint is set before it is entered, with `tenure::with` for instance"]
+pub struct SetSavepoint<'t, DB: Backend> {
+    holder: &'t mut Holder<DB>,
+    depth: u32,
+}
+
+impl<'t, DB: Backend> SetSavepoint<'t, DB> {
+    /// The outermost savepoint of a transaction.
+    pub(crate) fn in_transaction(holder: &'t mut Holder<DB>) -> Self {
+        Self { holder, depth: 1 }
+    }
+
+    async fn enter(self) -> Result<Savepoint<DB>, Error> {
+        self.holder.ready().await?;
+        let lease = self.holder.lend().ok_or_else(Error::closed)?;
+        shield(set(lease, self.depth)).await
+    }
+}
+
+impl<'t, DB: Backend> IntoFuture for SetSavepoint<'t, DB> {
+    type Output = Result<Savepoint<DB>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 't>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.enter())
+    }
+}
+
+/// Sets a savepoint and waits for the answer.
+async fn set<DB: Backend>(mut lease: Lease<DB>, depth: u32) -> Result<Savepoint<DB>, Error> {
+    lease.mark_dirty();
+    match send(&mut lease, "SAVEPOINT", depth).await {
+        Ok(()) => Ok(Savepoint { lease, depth }),
+        Err(error) => {
+            if is_answer(&error) {
+                lease.mark_clean();
+            }
+            Err(Error::new(Stage::Savepoint, error))
+        }
+    }
+}
+
+/// A savepoint that has been set: the resource that a body gets.
+///
+/// It dereferences to sqlx's own connection, as a [`Transaction`](crate::Transaction) does, and panics at the same
+/// misuse.
+///
+/// # Guarantees
+/// - Its changes become part of what is around it when the body completes, and are undone otherwise. Nothing is
+///   in the database before the transaction commits.
+/// - It is released or rolled back to before the transaction around it ends, also when the caller is gone.
+/// - Should undoing it fail, the transaction around it will not commit.
+#[must_use = "a savepoint that is dropped, not exited, spoils the transaction around it"]
+pub struct Savepoint<DB: Backend> {
+    lease: Lease<DB>,
+    depth: u32,
+}
+
+impl<DB: Backend> Savepoint<DB> {
+    /// A savepoint inside this one.
+    ///
+    /// # Errors
+    /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
+    pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
+        SetSavepoint {
+            holder: self.lease.holder_mut(),
+            depth: self.depth + 1,
+        }
+    }
+
+    /// Waits until the connection has come back from a savepoint inside that was dropped before its end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
+    /// # Errors
+    /// [`Stage::HandBack`], if the connection had to be closed, or did not come back within 10 s.
+    pub async fn ready(&mut self) -> Result<&mut DB::Connection, Error> {
+        self.lease.holder_mut().ready().await
+    }
+}
+
+impl<DB: Backend> AsyncExit for Savepoint<DB> {
+    type Error = Error;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+        let Self { mut lease, depth } = self;
+        lease.holder_mut().ready().await?;
+        match outcome {
+            Outcome::Completed => release(&mut lease, depth).await,
+            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
+                roll_back(&mut lease, depth).await
+            }
+        }
+    }
+}
+
+/// Keeps the changes, or undoes them and says why.
+async fn release<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), Error> {
+    let refused = if lease.is_doomed() {
+        Error::doomed(Stage::Release)
+    } else {
+        match send(lease, "RELEASE SAVEPOINT", depth).await {
+            Ok(()) => {
+                lease.mark_clean();
+                return Ok(());
+            }
+            Err(error) => Error::new(Stage::Release, error),
+        }
+    };
+    let undone = roll_back(lease, depth).await;
+    Err(refused.with_cleanup(undone.err()))
+}
+
+/// Undoes the changes and takes the savepoint away. On failure the lease stays dirty, which dooms the transaction.
+async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), Error> {
+    let failed = |error| Error::new(Stage::RollbackToSavepoint, error);
+    send(lease, "ROLLBACK TO SAVEPOINT", depth)
+        .await
+        .map_err(failed)?;
+    // What was undone includes whatever inside could not be.
+    lease.absolve();
+    send(lease, "RELEASE SAVEPOINT", depth)
+        .await
+        .map_err(failed)?;
+    lease.mark_clean();
+    Ok(())
+}
+
+/// Sends one of the three statements about the savepoint of this depth.
+async fn send<DB: Backend>(
+    lease: &mut Lease<DB>,
+    verb: &str,
+    depth: u32,
+) -> Result<(), sqlx::Error> {
+    let statement = AssertSqlSafe(format!("{verb} tenure_sp_{depth}")).into_sql_str();
+    match lease.holder_mut().connection_mut() {
+        Some(connection) => DB::execute(connection, statement).await,
+        None => Err(sqlx::Error::WorkerCrashed),
+    }
+}
+
+impl<DB: Backend> Deref for Savepoint<DB> {
+    type Target = DB::Connection;
+
+    #[track_caller]
+    fn deref(&self) -> &DB::Connection {
+        let connection = self.lease.holder().connection();
+        connection.expect(AWAY)
+    }
+}
+
+impl<DB: Backend> DerefMut for Savepoint<DB> {
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        let connection = self.lease.holder_mut().connection_mut();
+        connection.expect(AWAY)
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Savepoint<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Savepoint")
+            .field("database", &DB::NAME)
+            .field("depth", &self.depth)
+            .field("is_here", &self.lease.holder().connection().is_some())
+            .finish()
+    }
+}
+
+impl<DB: Backend> fmt::Debug for SetSavepoint<'_, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetSavepoint")
+            .field("database", &DB::NAME)
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}

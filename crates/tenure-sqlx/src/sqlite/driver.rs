@@ -1,0 +1,115 @@
+//! What SQLite does in its own way.
+
+use sqlx::sqlite::SqliteTransactionManager as Manager;
+use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection};
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::Begin;
+use crate::backend::{Backend, Driver};
+
+/// When a transaction takes SQLite's locks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[expect(clippy::exhaustive_enums, reason = "these are all that SQLite has")]
+pub enum Mode {
+    /// `BEGIN DEFERRED`: a lock for reading at the first read, one for writing at the first write.
+    #[default]
+    Deferred,
+    /// `BEGIN IMMEDIATE`: the lock for writing at once. For whoever means to write.
+    Immediate,
+    /// `BEGIN EXCLUSIVE`: as immediate, and without WAL it keeps readers out as well.
+    Exclusive,
+}
+
+/// How a transaction on SQLite begins.
+impl Begin<'_, Sqlite> {
+    /// With the lock for writing: [`Mode::Immediate`].
+    pub fn immediate(self) -> Self {
+        self.mode(Mode::Immediate)
+    }
+
+    /// With the lock for writing, and without WAL readers are kept out: [`Mode::Exclusive`].
+    pub fn exclusive(self) -> Self {
+        self.mode(Mode::Exclusive)
+    }
+}
+
+impl Backend for Sqlite {
+    type Mode = Mode;
+}
+
+impl Driver for Sqlite {
+    fn begin_statement(mode: Mode) -> SqlStr {
+        match mode {
+            Mode::Deferred => "BEGIN DEFERRED",
+            Mode::Immediate => "BEGIN IMMEDIATE",
+            Mode::Exclusive => "BEGIN EXCLUSIVE",
+        }
+        .into_sql_str()
+    }
+
+    async fn execute(
+        connection: &mut SqliteConnection,
+        statement: SqlStr,
+    ) -> Result<(), sqlx::Error> {
+        connection.execute(statement).await.map(drop)
+    }
+
+    async fn is_open(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+        // Rollbacks that sqlx queued when a future was dropped are still to change the depth. The worker
+        // takes its commands in order, so the answer to a ping comes after them.
+        connection.ping().await?;
+        Ok(Manager::get_transaction_depth(connection) > 0)
+    }
+
+    async fn roll_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        if !Self::is_open(connection).await? {
+            // sqlx knows of no transaction. One begun in plain SQL ends here; without one
+            // SQLite refuses, which is as good.
+            return match connection.execute("ROLLBACK").await {
+                Err(error) if !says_no_transaction(&error) => Err(error),
+                _ => Ok(()),
+            };
+        }
+        let Err(refused) = end_every_level(connection).await else {
+            return Ok(());
+        };
+        // SQLite rolls back by itself on a full disk and the like, and then refuses to do so again. A `BEGIN`
+        // that it accepts proves that no transaction is open, and ending that one sets sqlx's count right.
+        match connection.execute("BEGIN").await {
+            Ok(_) => end_every_level(connection).await,
+            Err(_) => Err(refused),
+        }
+    }
+
+    fn says_not_open(error: &sqlx::Error) -> bool {
+        says_no_transaction(error)
+    }
+
+    fn is_busy(error: &sqlx::Error) -> bool {
+        matches!(primary_code(error), Some(SQLITE_BUSY | SQLITE_LOCKED))
+    }
+}
+
+/// Rolls back until sqlx counts no level of nesting.
+async fn end_every_level(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    while Manager::get_transaction_depth(connection) > 0 {
+        Manager::rollback(connection).await?;
+    }
+    Ok(())
+}
+
+const SQLITE_ERROR: i32 = 1;
+const SQLITE_BUSY: i32 = 5;
+const SQLITE_LOCKED: i32 = 6;
+
+/// The result code without its extension: `SQLITE_BUSY_SNAPSHOT` (517) is a `SQLITE_BUSY` (5).
+fn primary_code(error: &sqlx::Error) -> Option<i32> {
+    let code = error.as_database_error()?.code()?;
+    code.parse::<i32>().ok().map(|code| code & 0xff)
+}
+
+/// Whether this answer to a `COMMIT` or `ROLLBACK` says that there is nothing to end: that is the only reason for
+/// which either fails with the unspecific code.
+fn says_no_transaction(error: &sqlx::Error) -> bool {
+    primary_code(error) == Some(SQLITE_ERROR)
+}

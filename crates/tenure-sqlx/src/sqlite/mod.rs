@@ -1,0 +1,43 @@
+//! SQLite: connections, transactions and savepoints as tenures.
+//!
+//! ```
+//! use sqlx::sqlite::SqliteConnectOptions;
+//! use tenure::with;
+//! use tenure_sqlx::sqlite;
+//!
+//! # tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap().block_on(async {
+//! let options = SqliteConnectOptions::new().in_memory(true);
+//! let answer = with(sqlite::connect(options), async |connection| {
+//!     with(connection.transaction().immediate(), async |transaction| {
+//!         sqlx::query("CREATE TABLE answer (value INTEGER)").execute(&mut **transaction).await?;
+//!         sqlx::query("INSERT INTO answer VALUES (42)").execute(&mut **transaction).await?;
+//!         Ok::<_, sqlx::Error>(())
+//!     })
+//!     .await?; // committed
+//!     sqlx::query_scalar::<_, i64>("SELECT value FROM answer").fetch_one(&mut **connection).await
+//! })
+//! .await?; // closed
+//! assert_eq!(answer, 42);
+//! # Ok::<_, sqlx::Error>(()) }).unwrap();
+//! ```
+//!
+//! # What is particular to SQLite
+//! - sqlx runs each connection on a thread of its own. A statement whose future is dropped is not stopped: it runs to
+//!   its end, or to its first row that nobody takes, and a rollback waits in line behind it.
+//! - There is one writer at a time. A transaction that reads first and writes later may find that another has
+//!   written meanwhile (`SQLITE_BUSY_SNAPSHOT`), and then only a new transaction helps. Whoever means to write begins
+//!   [`immediate`](crate::Begin::immediate), where waiting for one's turn is possible and is done.
+//! - On a full disk and on some other errors SQLite rolls the transaction back by itself. The exit knows that.
+
+mod connect;
+mod driver;
+
+pub use connect::{Connect, connect};
+pub use driver::Mode;
+
+/// A connection to an SQLite database, closed at its exit.
+pub type Connection = crate::Connection<sqlx::Sqlite>;
+/// A transaction on an SQLite database.
+pub type Transaction = crate::Transaction<sqlx::Sqlite>;
+/// A savepoint in a transaction on an SQLite database.
+pub type Savepoint = crate::Savepoint<sqlx::Sqlite>;

@@ -1,0 +1,339 @@
+//! A transaction as a context: committed when its body completed, rolled back on every other path.
+//!
+//! # Invariants
+//! 1. The lease is dirty from before the `BEGIN` is sent until a `COMMIT` or `ROLLBACK` was acknowledged.
+//! 2. Each attempt to begin is shielded: once a `BEGIN` is out, its answer is awaited, also when nobody
+//!    waits for the transaction any more, and what it opened is rolled back. Waiting between
+//!    attempts is not shielded: nothing is open then.
+//! 3. After a `COMMIT` that failed, a `ROLLBACK` follows; the connection goes home only if that succeeds.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::pin::Pin;
+
+use sqlx_core::transaction::TransactionManager as _;
+use tenure::{AsyncExit, Outcome, shield};
+
+use crate::connection::close;
+use crate::error::is_answer;
+use crate::lease::{Holder, Lease};
+use crate::{Backend, Error, Retry, SetSavepoint, Stage};
+
+/// A transaction to be entered; made by [`Connection::transaction`](crate::Connection::transaction).
+#[must_use = "nothing is begun before it is entered, with `tenure::with` for instance"]
+pub struct Begin<'c, DB: Backend> {
+    on: On<'c, DB>,
+    mode: DB::Mode,
+    retry: Retry,
+}
+
+/// The connection on which to begin.
+enum On<'c, DB: Backend> {
+    Borrowed(&'c mut Holder<DB>),
+    Owned(Holder<DB>),
+}
+
+impl<'c, DB: Backend> Begin<'c, DB> {
+    pub(crate) fn borrowed(holder: &'c mut Holder<DB>) -> Self {
+        Self::on(On::Borrowed(holder))
+    }
+
+    fn on(on: On<'c, DB>) -> Self {
+        Self {
+            on,
+            mode: DB::Mode::default(),
+            retry: Retry::new(),
+        }
+    }
+
+    /// How it begins. The default is what the database does by default.
+    pub fn mode(mut self, mode: DB::Mode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// How a busy database is waited for, at `BEGIN` and at `COMMIT`. The default is [`Retry::new`].
+    pub fn retry(mut self, retry: Retry) -> Self {
+        self.retry = retry;
+        self
+    }
+
+    async fn enter(self) -> Result<Transaction<DB>, Error> {
+        let Self { on, mode, retry } = self;
+        let mut lease = match on {
+            On::Borrowed(holder) => {
+                holder.ready().await?;
+                holder.lend().ok_or_else(Error::closed)?
+            }
+            On::Owned(mut holder) => {
+                holder.ready().await?;
+                holder
+                    .take()
+                    .map(Lease::for_good)
+                    .ok_or_else(Error::closed)?
+            }
+        };
+        let mut attempts = retry.start();
+        loop {
+            let refused = match shield(Attempt::make(lease, mode, retry)).await?.0 {
+                Ok(transaction) => return Ok(transaction),
+                Err(refused) => refused,
+            };
+            if !DB::is_busy(&refused.error) {
+                let Refused { lease, error } = refused;
+                return Err(refuse(lease, Error::new(Stage::Begin, error)).await);
+            }
+            let Refused { lease: free, error } = refused;
+            if let Err(gave_up) = attempts.pause().await {
+                return Err(refuse(free, Error::busy(Stage::Begin, error, gave_up)).await);
+            }
+            lease = free;
+        }
+    }
+}
+
+/// What a failed enter comes to, after a connection that was given for good is closed.
+async fn refuse<DB: Backend>(lease: Lease<DB>, error: Error) -> Error {
+    if lease.is_for_good() {
+        error.with_cleanup(shut(lease).await.err())
+    } else {
+        error
+    }
+}
+
+impl<DB: Backend> Begin<'static, DB> {
+    pub(crate) fn owned(holder: Holder<DB>) -> Self {
+        Self::on(On::Owned(holder))
+    }
+}
+
+impl<'c, DB: Backend> IntoFuture for Begin<'c, DB> {
+    type Output = Result<Transaction<DB>, Error>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send + 'c>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.enter())
+    }
+}
+
+/// A `BEGIN` that was sent, and what came of it: what the shield guards.
+///
+/// A refusal is a resource too: when nobody waits for it any more, it still has a connection to
+/// close or to give back, and that the database was busy is then nobody's trouble.
+struct Attempt<DB: Backend>(Result<Transaction<DB>, Refused<DB>>);
+
+/// A `BEGIN` that failed, and the connection on which it did.
+struct Refused<DB: Backend> {
+    lease: Lease<DB>,
+    error: sqlx::Error,
+}
+
+impl<DB: Backend> Attempt<DB> {
+    /// Sends one `BEGIN` and waits for the answer.
+    async fn make(mut lease: Lease<DB>, mode: DB::Mode, retry: Retry) -> Result<Self, Error> {
+        let statement = DB::begin_statement(mode);
+        lease.mark_dirty();
+        let connection = lease.holder_mut().ready().await?;
+        Ok(Self(
+            match DB::TransactionManager::begin(connection, Some(statement)).await {
+                Ok(()) => Ok(Transaction { lease, retry }),
+                Err(error) => {
+                    if is_answer(&error) {
+                        lease.mark_clean();
+                    }
+                    Err(Refused { lease, error })
+                }
+            },
+        ))
+    }
+}
+
+impl<DB: Backend> AsyncExit for Attempt<DB> {
+    type Error = Error;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+        match self.0 {
+            Ok(transaction) => transaction.exit(outcome).await,
+            Err(Refused { lease, error }) => {
+                let is_busy = DB::is_busy(&error);
+                let error = refuse(lease, Error::new(Stage::Begin, error)).await;
+                if is_busy && error.cleanup_error().is_none() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
+            }
+        }
+    }
+}
+
+/// An open transaction: the resource that a body gets.
+///
+/// It dereferences to sqlx's own connection: `query.execute(&mut **transaction)`, streams and query macros work as
+/// on sqlx's `Transaction`, sqlx's own nested `begin` included. Only beginning is different, and ending: there is no
+/// `commit` to call. A body that returns `Ok` commits, and everything else rolls back.
+///
+/// # Guarantees
+/// - The commit or rollback is awaited before the result of the body comes out. When the caller
+///   is gone, it goes on in the background.
+/// - After the exit the connection is clean, or it is closed. A connection with an open transaction is never
+///   handed back.
+/// - A commit that the database refuses because it is busy is repeated, as [`Retry`] says. When it is refused for
+///   good, the transaction is rolled back and the error is at [`Stage::Commit`].
+///
+/// # Panics
+/// Dereferencing panics while a savepoint has the connection: while it is held, and after it was dropped before its
+/// end, until its rollback has ended in the background. After a `timeout` or `select!` around a savepoint, await
+/// [`ready`](Self::ready) first.
+#[must_use = "a transaction that is dropped, not exited, closes its connection"]
+pub struct Transaction<DB: Backend> {
+    lease: Lease<DB>,
+    retry: Retry,
+}
+
+impl<DB: Backend> Transaction<DB> {
+    /// A savepoint in this transaction, as a context: released when its body completed, rolled back to otherwise.
+    ///
+    /// # Errors
+    /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
+    pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
+        SetSavepoint::in_transaction(self.lease.holder_mut())
+    }
+
+    /// Waits until the connection has come back from a savepoint that was dropped before its end.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    ///
+    /// # Errors
+    /// [`Stage::HandBack`], if the connection had to be closed, or did not come back within 10 s.
+    pub async fn ready(&mut self) -> Result<&mut DB::Connection, Error> {
+        self.lease.holder_mut().ready().await
+    }
+}
+
+impl<DB: Backend> AsyncExit for Transaction<DB> {
+    type Error = Error;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+        let Self { mut lease, retry } = self;
+        lease.holder_mut().ready().await?;
+        let ended = match outcome {
+            Outcome::Completed => commit(&mut lease, retry).await,
+            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
+                roll_back(&mut lease).await
+            }
+        };
+        if !lease.is_for_good() {
+            return ended;
+        }
+        let closed = shut(lease).await;
+        match ended {
+            Ok(()) => closed,
+            Err(error) => Err(error.with_cleanup(closed.err())),
+        }
+    }
+}
+
+/// Commits, or rolls back and says why.
+async fn commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<(), Error> {
+    let refused = match try_commit(lease, retry).await {
+        Ok(()) => {
+            lease.mark_clean();
+            return Ok(());
+        }
+        Err(refused) => refused,
+    };
+    let rolled_back = roll_back(lease).await;
+    Err(refused.with_cleanup(rolled_back.err()))
+}
+
+async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<(), Error> {
+    if lease.is_doomed() {
+        return Err(Error::doomed(Stage::Commit));
+    }
+    let connection = lease.holder_mut().ready().await?;
+    let failed = |error| Error::new(Stage::Commit, error);
+    // sqlx commits no transaction without complaint, and a nested `begin` of its own that is cancelled
+    // rolls back the transaction around it.
+    if !DB::is_open(connection).await.map_err(failed)? {
+        return Err(Error::ended_elsewhere(None));
+    }
+    let mut attempts = retry.start();
+    // A nested transaction of sqlx's that was leaked is one more level to commit.
+    while DB::TransactionManager::get_transaction_depth(connection) > 0 {
+        match DB::TransactionManager::commit(connection).await {
+            Ok(()) => {}
+            Err(error) if DB::is_busy(&error) => {
+                if let Err(gave_up) = attempts.pause().await {
+                    return Err(Error::busy(Stage::Commit, error, gave_up));
+                }
+            }
+            Err(error) if DB::says_not_open(&error) => {
+                return Err(Error::ended_elsewhere(Some(error)));
+            }
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Rolls back. On failure the lease stays dirty, which closes the connection.
+async fn roll_back<DB: Backend>(lease: &mut Lease<DB>) -> Result<(), Error> {
+    let connection = lease.holder_mut().ready().await?;
+    DB::roll_back(connection)
+        .await
+        .map_err(|error| Error::new(Stage::Rollback, error))?;
+    lease.absolve();
+    lease.mark_clean();
+    Ok(())
+}
+
+/// Closes a connection that was given for good, clean or not.
+async fn shut<DB: Backend>(mut lease: Lease<DB>) -> Result<(), Error> {
+    match lease.holder_mut().take() {
+        Some(connection) => close(Holder::<DB>::new(connection)).await,
+        None => Ok(()),
+    }
+}
+
+impl<DB: Backend> Deref for Transaction<DB> {
+    type Target = DB::Connection;
+
+    #[track_caller]
+    fn deref(&self) -> &DB::Connection {
+        let connection = self.lease.holder().connection();
+        connection.expect(AWAY)
+    }
+}
+
+impl<DB: Backend> DerefMut for Transaction<DB> {
+    #[track_caller]
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        let connection = self.lease.holder_mut().connection_mut();
+        connection.expect(AWAY)
+    }
+}
+
+/// What a dereference says when the connection is away.
+pub(crate) const AWAY: &str =
+    "a savepoint has the connection: await `ready()` after a savepoint was dropped";
+
+impl<DB: Backend> fmt::Debug for Transaction<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transaction")
+            .field("database", &DB::NAME)
+            .field("is_here", &self.lease.holder().connection().is_some())
+            .finish()
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Begin<'_, DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Begin")
+            .field("database", &DB::NAME)
+            .field("mode", &self.mode)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,207 @@
+//! A database in a folder of its own, a witness that looks at it from outside, and the error of the bodies.
+
+use std::future::poll_fn;
+use std::panic::Location;
+use std::task::Poll;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
+use tempfile::TempDir;
+use tenure::IncidentKind;
+use tenure_sqlx::sqlite::{self, Connection};
+use tokio::runtime::Builder;
+
+/// A database file with the empty tables `notes` and, for commits that fail, `children` with a deferred
+/// foreign key.
+pub(crate) struct TempDb {
+    folder: TempDir,
+}
+
+impl TempDb {
+    pub(crate) async fn new() -> Self {
+        let db = Self {
+            folder: tempfile::tempdir().unwrap(),
+        };
+        let mut connection = db
+            .options()
+            .create_if_missing(true)
+            .connect()
+            .await
+            .unwrap();
+        connection
+            .execute(
+                "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
+                 CREATE TABLE children (
+                     parent INTEGER REFERENCES notes DEFERRABLE INITIALLY DEFERRED
+                 );
+                 CREATE TABLE numbers (n INTEGER);",
+            )
+            .await
+            .unwrap();
+        connection.close().await.unwrap();
+        db
+    }
+
+    /// In WAL mode, with a short wait for a busy database.
+    pub(crate) fn options(&self) -> SqliteConnectOptions {
+        SqliteConnectOptions::new()
+            .filename(self.folder.path().join("test.db"))
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Normal)
+            .busy_timeout(Duration::from_millis(1))
+    }
+
+    pub(crate) async fn connect(&self) -> Connection {
+        sqlite::connect(self.options()).await.unwrap()
+    }
+
+    /// The texts that are committed, read on a connection that is closed again.
+    pub(crate) async fn notes(&self) -> Vec<String> {
+        let mut witness = self.witness().await;
+        let notes = witness.notes().await;
+        witness.0.close().await.unwrap();
+        notes
+    }
+
+    pub(crate) async fn witness(&self) -> Witness {
+        Witness(self.options().connect().await.unwrap())
+    }
+}
+
+/// A connection of its own, which sees what is committed and what is locked.
+pub(crate) struct Witness(pub(crate) SqliteConnection);
+
+impl Witness {
+    /// The texts that are committed, in order of insertion.
+    pub(crate) async fn notes(&mut self) -> Vec<String> {
+        sqlx::query_scalar("SELECT text FROM notes ORDER BY id")
+            .fetch_all(&mut self.0)
+            .await
+            .unwrap()
+    }
+
+    /// Whether somebody has the lock for writing.
+    pub(crate) async fn is_locked(&mut self) -> bool {
+        match self.0.execute("BEGIN IMMEDIATE").await {
+            Ok(_) => {
+                self.0.execute("ROLLBACK").await.unwrap();
+                false
+            }
+            Err(_) => true,
+        }
+    }
+
+    pub(crate) async fn lock(&mut self) {
+        self.0.execute("BEGIN IMMEDIATE").await.unwrap();
+    }
+
+    pub(crate) async fn unlock(&mut self) {
+        self.0.execute("ROLLBACK").await.unwrap();
+    }
+}
+
+/// Polls `future` until it is suspended for the n-th time, counted from zero, and drops it there. `None` if it was
+/// dropped.
+pub(crate) async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut suspended = 0;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if suspended == n => Poll::Ready(None),
+        Poll::Pending => {
+            suspended += 1;
+            Poll::Pending
+        }
+    })
+    .await
+}
+
+/// Makes each step of each statement take a moment, so that no answer is there before it is asked for: every wait for
+/// the database is a suspension, on every machine.
+pub(crate) async fn slow_down(connection: &mut SqliteConnection) {
+    let mut handle = connection.lock_handle().await.unwrap();
+    handle.set_progress_handler(1, || {
+        std::thread::sleep(STEP);
+        true
+    });
+}
+
+const STEP: Duration = Duration::from_micros(100);
+
+/// Waits for all that was handed over, and checks that nothing went wrong and nothing is left.
+#[track_caller]
+pub(crate) fn drained() -> impl Future<Output = ()> {
+    let caller = Location::caller();
+    async move {
+        let report = tenure::drain(DRAIN_LIMIT).await;
+        assert!(report.open.is_empty(), "at {caller}: {report:?}");
+        for incident in &report.incidents {
+            // The error of a body whose caller was dropped during the exit.
+            let is_expected = incident.kind == IncidentKind::BodyUnclaimed;
+            assert!(is_expected, "at {caller}: {incident}");
+        }
+    }
+}
+
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Runs a test on a runtime of each flavour.
+pub(crate) fn on_both_flavours(test: impl AsyncFn()) {
+    for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
+        let runtime = builder.worker_threads(2).enable_all().build().unwrap();
+        runtime.block_on(test());
+    }
+}
+
+/// Writes a note.
+pub(crate) async fn note(connection: &mut SqliteConnection, text: &str) -> Result<(), sqlx::Error> {
+    sqlx::query("INSERT INTO notes (text) VALUES (?)")
+        .bind(text)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+/// Checks that a connection is clean: neither sqlx nor SQLite has a transaction open on it.
+pub(crate) async fn assert_clean(connection: &mut Connection) {
+    let connection = connection.ready().await.unwrap();
+    connection.ping().await.unwrap();
+    assert!(!connection.is_in_transaction(), "sqlx counts a transaction");
+    connection
+        .execute("BEGIN")
+        .await
+        .expect("no transaction is open");
+    connection.execute("ROLLBACK").await.unwrap();
+}
+
+/// What a body of these tests fails with.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    Tenure(tenure_sqlx::Error),
+    Statement(sqlx::Error),
+    /// By intent.
+    Refused,
+}
+
+impl From<tenure_sqlx::Error> for Failure {
+    fn from(error: tenure_sqlx::Error) -> Self {
+        Self::Tenure(error)
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+impl Failure {
+    #[track_caller]
+    pub(crate) fn into_tenure(self) -> tenure_sqlx::Error {
+        match self {
+            Self::Tenure(error) => error,
+            other => panic!("expected an error of the tenure, got {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! Connections, transactions and savepoints against real SQLite files.
+#![expect(clippy::unwrap_used, reason = "what fails to prepare fails its test")]
+
+mod busy;
+mod cancelled;
+mod common;
+mod connections;
+mod outcomes;
+mod savepoints;
+mod sqlx_inside;
+mod types;
+mod undrained;
