@@ -1,6 +1,7 @@
 //! A busy database is waited for, with a limit.
 
 use std::error::Error as _;
+use std::pin::pin;
 use std::time::Duration;
 
 use sqlx::Executor as _;
@@ -8,7 +9,7 @@ use sqlx::sqlite::SqliteJournalMode;
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Retry, Stage, sqlite};
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{Failure, TempDb, assert_clean, note, suspended_at};
 
 const SHORT: Retry = Retry::new()
     .limit(Duration::from_millis(50))
@@ -20,20 +21,17 @@ async fn a_begin_waits_until_the_database_is_free() {
     let mut connection = db.connect().await;
     let mut witness = db.witness().await;
     witness.lock().await;
-    let (written, ()) = tokio::join!(
-        with(connection.transaction().immediate(), async |transaction| {
+    let mut written = pin!(with(
+        connection.transaction().immediate(),
+        async |transaction| {
             note(transaction, "kept").await?;
             Ok::<_, Failure>(())
-        }),
-        async {
-            // The first attempts meet the lock: this task only goes on when the other one waits.
-            for _ in 0..3 {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-            witness.unlock().await;
         }
-    );
-    written.unwrap();
+    ));
+    // Suspended in an attempt or a pause: by the fifth time, one attempt at least has met the lock.
+    suspended_at(4, written.as_mut()).await;
+    witness.unlock().await;
+    written.await.unwrap();
     assert_eq!(witness.notes().await, ["kept"]);
 }
 
@@ -91,13 +89,11 @@ async fn a_busy_commit_is_repeated_and_then_rolled_back() {
         note(&mut transaction, if frees { "kept" } else { "lost" })
             .await
             .unwrap();
-        let commit = transaction.exit(Outcome::Completed);
+        let mut commit = pin!(transaction.exit(Outcome::Completed));
         if frees {
-            let (committed, _) = tokio::join!(commit, async {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-                reader.0.execute("ROLLBACK").await.unwrap()
-            });
-            committed.unwrap();
+            suspended_at(4, commit.as_mut()).await;
+            reader.0.execute("ROLLBACK").await.unwrap();
+            commit.await.unwrap();
         } else {
             let error = commit.await.unwrap_err();
             assert_eq!(error.stage(), Stage::Commit);

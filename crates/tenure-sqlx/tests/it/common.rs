@@ -2,6 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::Location;
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -115,6 +116,12 @@ pub(crate) async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output>
         }
     })
     .await
+}
+
+/// Polls `future` until it is suspended for the n-th time, counted from zero, and leaves it there.
+pub(crate) async fn suspended_at<F: Future>(n: usize, mut future: Pin<&mut F>) {
+    let ended = drop_at(n, poll_fn(|context| future.as_mut().poll(context))).await;
+    assert!(ended.is_none(), "it ended before");
 }
 
 /// Makes each step of each statement take a moment, so that no answer is there before it is asked for: every wait for
