@@ -32,9 +32,7 @@ pub struct Connection<DB: Backend> {
 impl<DB: Backend> Connection<DB> {
     /// Makes a resource of a connection of sqlx's, on which no transaction is open.
     pub fn from_sqlx(connection: DB::Connection) -> Self {
-        Self {
-            holder: Holder::new(connection),
-        }
+        Self { holder: Holder::new(connection) }
     }
 
     /// A transaction on this connection, as a context. The connection moves into it and comes back at its exit.
@@ -94,10 +92,7 @@ impl<DB: Backend> AsyncExit for Connection<DB> {
 /// Closes what the holder has.
 pub(crate) async fn close<DB: Backend>(mut holder: Holder<DB>) -> Result<(), Error> {
     match holder.take() {
-        Some(connection) => connection
-            .close()
-            .await
-            .map_err(|error| Error::new(Stage::Close, error)),
+        Some(connection) => connection.close().await.map_err(|error| Error::new(Stage::Close, error)),
         None => Ok(()),
     }
 }
@@ -108,8 +103,7 @@ impl<DB: Backend> Deref for Connection<DB> {
     #[track_caller]
     fn deref(&self) -> &DB::Connection {
         let connection = self.holder.connection();
-        connection
-            .expect("the connection is away: await `ready()` after a transaction on it was dropped")
+        connection.expect("the connection is away: await `ready()` after a transaction on it was dropped")
     }
 }
 
@@ -117,8 +111,7 @@ impl<DB: Backend> DerefMut for Connection<DB> {
     #[track_caller]
     fn deref_mut(&mut self) -> &mut DB::Connection {
         let connection = self.holder.connection_mut();
-        connection
-            .expect("the connection is away: await `ready()` after a transaction on it was dropped")
+        connection.expect("the connection is away: await `ready()` after a transaction on it was dropped")
     }
 }
 

@@ -98,11 +98,7 @@ impl Error {
     }
 
     fn of(stage: Stage, reason: Reason) -> Self {
-        Self {
-            stage,
-            reason,
-            cleanup: None,
-        }
+        Self { stage, reason, cleanup: None }
     }
 
     pub(crate) fn with_cleanup(mut self, cleanup: Option<Error>) -> Self {
@@ -162,9 +158,7 @@ impl Error {
 pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
     matches!(
         error,
-        sqlx::Error::Database(_)
-            | sqlx::Error::BeginFailed
-            | sqlx::Error::InvalidSavePointStatement
+        sqlx::Error::Database(_) | sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement
     )
 }
 
@@ -191,15 +185,8 @@ impl fmt::Display for Error {
             Reason::Sqlx(_) => write!(f, "{stage} failed")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
-                let times = if *attempts == 1 {
-                    "attempt"
-                } else {
-                    "attempts"
-                };
-                write!(
-                    f,
-                    "{stage} failed: the database stayed busy for {waited:.1?} and {attempts} {times}"
-                )?;
+                let times = if *attempts == 1 { "attempt" } else { "attempts" };
+                write!(f, "{stage} failed: the database stayed busy for {waited:.1?} and {attempts} {times}")?;
             }
             Reason::StillLent(waited) => write!(
                 f,
@@ -213,10 +200,7 @@ impl fmt::Display for Error {
                 write!(f, "{stage} failed: something else had ended it before")?;
             }
             Reason::Doomed => {
-                write!(
-                    f,
-                    "{stage} failed: a savepoint inside it could not be rolled back"
-                )?;
+                write!(f, "{stage} failed: a savepoint inside it could not be rolled back")?;
             }
         }
         if self.fate() == Some(Fate::Unknown) {
@@ -232,13 +216,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
-            Reason::Sqlx(source)
-            | Reason::Busy { source, .. }
-            | Reason::EndedElsewhere(Some(source)) => Some(source),
-            Reason::StillLent(_)
-            | Reason::Closed
-            | Reason::EndedElsewhere(None)
-            | Reason::Doomed => None,
+            Reason::Sqlx(source) | Reason::Busy { source, .. } | Reason::EndedElsewhere(Some(source)) => {
+                Some(source)
+            }
+            Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
         }
     }
 }
@@ -250,11 +231,7 @@ impl std::error::Error for Error {
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error {
-                reason: Reason::Sqlx(source @ sqlx::Error::Database(_)),
-                cleanup: None,
-                ..
-            } => source,
+            Error { reason: Reason::Sqlx(source @ sqlx::Error::Database(_)), cleanup: None, .. } => source,
             other => Self::AnyDriverError(Box::new(other)),
         }
     }

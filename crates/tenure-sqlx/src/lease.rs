@@ -122,21 +122,11 @@ impl<DB: Database> Berth<DB> {
 impl<DB: Database> Holder<DB> {
     /// The holder of a connection on which no transaction is open.
     pub(crate) fn new(connection: DB::Connection) -> Self {
-        Self::of(
-            Line {
-                connection,
-                doomed: false,
-            },
-            false,
-        )
+        Self::of(Line { connection, doomed: false }, false)
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
-        Self {
-            here: OnceLock::from(line),
-            berth: None,
-            in_transaction,
-        }
+        Self { here: OnceLock::from(line), berth: None, in_transaction }
     }
 
     /// Takes in what has come back, if anything has, and looks at it.
@@ -193,18 +183,10 @@ impl<DB: Database> Holder<DB> {
         let line = self.here.take()?;
         let in_transaction = self.in_transaction;
         let berth = self.berth.get_or_insert_with(|| {
-            Arc::new(Berth {
-                place: Mutex::new(Place::Home),
-                settled: Notify::new(),
-                in_transaction,
-            })
+            Arc::new(Berth { place: Mutex::new(Place::Home), settled: Notify::new(), in_transaction })
         });
         *berth.place() = Place::Away;
-        Some(Lease {
-            holder: Holder::of(line, true),
-            home: Some(Arc::clone(berth)),
-            dirty: false,
-        })
+        Some(Lease { holder: Holder::of(line, true), home: Some(Arc::clone(berth)), dirty: false })
     }
 
     /// Takes the connection out for good, if it is here.
@@ -226,17 +208,7 @@ impl<DB: Database> Drop for Holder<DB> {
 impl<DB: Database> Lease<DB> {
     /// A lease of a connection that was given for good: who ends the transaction also closes it.
     pub(crate) fn for_good(connection: DB::Connection) -> Self {
-        Self {
-            holder: Holder::of(
-                Line {
-                    connection,
-                    doomed: false,
-                },
-                true,
-            ),
-            home: None,
-            dirty: false,
-        }
+        Self { holder: Holder::of(Line { connection, doomed: false }, true), home: None, dirty: false }
     }
 
     pub(crate) fn holder(&self) -> &Holder<DB> {

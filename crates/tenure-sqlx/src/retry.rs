@@ -70,19 +70,13 @@ impl Retry {
     }
 
     pub(crate) fn start(self) -> Attempts {
-        Attempts {
-            retry: self,
-            began: Instant::now(),
-            failed: 0,
-        }
+        Attempts { retry: self, began: Instant::now(), failed: 0 }
     }
 
     /// The upper bound of the pause after `failed` attempts.
     fn bound(self, failed: u32) -> Duration {
         let doublings = failed.saturating_sub(1).min(31);
-        self.first_pause
-            .saturating_mul(1 << doublings)
-            .min(self.longest_pause)
+        self.first_pause.saturating_mul(1 << doublings).min(self.longest_pause)
     }
 }
 
@@ -119,10 +113,7 @@ impl Attempts {
         // A full jitter: those who were refused together do not come back together.
         let pause = bound.mul_f64(fastrand::f64());
         if waited.saturating_add(pause) >= self.retry.limit {
-            return Err(GaveUp {
-                attempts: self.failed,
-                waited,
-            });
+            return Err(GaveUp { attempts: self.failed, waited });
         }
         sleep(pause).await;
         Ok(())

@@ -82,10 +82,7 @@ impl<DB: Backend> Savepoint<DB> {
     /// # Errors
     /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
     pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
-        SetSavepoint {
-            holder: self.lease.holder_mut(),
-            depth: self.depth + 1,
-        }
+        SetSavepoint { holder: self.lease.holder_mut(), depth: self.depth + 1 }
     }
 
     /// Waits until the connection has come back from a savepoint inside that was dropped before its end.
@@ -135,24 +132,16 @@ async fn release<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), E
 /// Undoes the changes and takes the savepoint away. On failure the lease stays dirty, which dooms the transaction.
 async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), Error> {
     let failed = |error| Error::new(Stage::RollbackToSavepoint, error);
-    send(lease, "ROLLBACK TO SAVEPOINT", depth)
-        .await
-        .map_err(failed)?;
+    send(lease, "ROLLBACK TO SAVEPOINT", depth).await.map_err(failed)?;
     // What was undone includes whatever inside could not be.
     lease.absolve();
-    send(lease, "RELEASE SAVEPOINT", depth)
-        .await
-        .map_err(failed)?;
+    send(lease, "RELEASE SAVEPOINT", depth).await.map_err(failed)?;
     lease.mark_clean();
     Ok(())
 }
 
 /// Sends one of the three statements about the savepoint of this depth.
-async fn send<DB: Backend>(
-    lease: &mut Lease<DB>,
-    verb: &str,
-    depth: u32,
-) -> Result<(), sqlx::Error> {
+async fn send<DB: Backend>(lease: &mut Lease<DB>, verb: &str, depth: u32) -> Result<(), sqlx::Error> {
     let statement = AssertSqlSafe(format!("{verb} tenure_sp_{depth}")).into_sql_str();
     match lease.holder_mut().connection_mut() {
         Some(connection) => DB::execute(connection, statement).await,

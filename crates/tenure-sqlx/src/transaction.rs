@@ -39,11 +39,7 @@ impl<'c, DB: Backend> Begin<'c, DB> {
     }
 
     fn on(on: On<'c, DB>) -> Self {
-        Self {
-            on,
-            mode: DB::Mode::default(),
-            retry: Retry::new(),
-        }
+        Self { on, mode: DB::Mode::default(), retry: Retry::new() }
     }
 
     /// How it begins. The default is what the database does by default.
@@ -67,10 +63,7 @@ impl<'c, DB: Backend> Begin<'c, DB> {
             }
             On::Owned(mut holder) => {
                 holder.ready().await?;
-                holder
-                    .take()
-                    .map(Lease::for_good)
-                    .ok_or_else(Error::closed)?
+                holder.take().map(Lease::for_good).ok_or_else(Error::closed)?
             }
         };
         let mut attempts = retry.start();
@@ -94,11 +87,7 @@ impl<'c, DB: Backend> Begin<'c, DB> {
 
 /// What a failed enter comes to, after a connection that was given for good is closed.
 async fn refuse<DB: Backend>(lease: Lease<DB>, error: Error) -> Error {
-    if lease.is_for_good() {
-        error.with_cleanup(shut(lease).await.err())
-    } else {
-        error
-    }
+    if lease.is_for_good() { error.with_cleanup(shut(lease).await.err()) } else { error }
 }
 
 impl<DB: Backend> Begin<'static, DB> {
@@ -134,17 +123,15 @@ impl<DB: Backend> Attempt<DB> {
         let statement = DB::begin_statement(mode);
         lease.mark_dirty();
         let connection = lease.holder_mut().ready().await?;
-        Ok(Self(
-            match DB::TransactionManager::begin(connection, Some(statement)).await {
-                Ok(()) => Ok(Transaction { lease, retry }),
-                Err(error) => {
-                    if is_answer(&error) {
-                        lease.mark_clean();
-                    }
-                    Err(Refused { lease, error })
+        Ok(Self(match DB::TransactionManager::begin(connection, Some(statement)).await {
+            Ok(()) => Ok(Transaction { lease, retry }),
+            Err(error) => {
+                if is_answer(&error) {
+                    lease.mark_clean();
                 }
-            },
-        ))
+                Err(Refused { lease, error })
+            }
+        }))
     }
 }
 
@@ -157,11 +144,7 @@ impl<DB: Backend> AsyncExit for Attempt<DB> {
             Err(Refused { lease, error }) => {
                 let is_busy = DB::is_busy(&error);
                 let error = refuse(lease, Error::new(Stage::Begin, error)).await;
-                if is_busy && error.cleanup_error().is_none() {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
+                if is_busy && error.cleanup_error().is_none() { Ok(()) } else { Err(error) }
             }
         }
     }
@@ -220,9 +203,7 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
         lease.holder_mut().ready().await?;
         let ended = match outcome {
             Outcome::Completed => commit(&mut lease, retry).await,
-            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
-                roll_back(&mut lease).await
-            }
+            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => roll_back(&mut lease).await,
         };
         if !lease.is_for_good() {
             return ended;
@@ -281,9 +262,7 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<
 /// Rolls back. On failure the lease stays dirty, which closes the connection.
 async fn roll_back<DB: Backend>(lease: &mut Lease<DB>) -> Result<(), Error> {
     let connection = lease.holder_mut().ready().await?;
-    DB::roll_back(connection)
-        .await
-        .map_err(|error| Error::new(Stage::Rollback, error))?;
+    DB::roll_back(connection).await.map_err(|error| Error::new(Stage::Rollback, error))?;
     lease.absolve();
     lease.mark_clean();
     Ok(())
@@ -316,8 +295,7 @@ impl<DB: Backend> DerefMut for Transaction<DB> {
 }
 
 /// What a dereference says when the connection is away.
-pub(crate) const AWAY: &str =
-    "a savepoint has the connection: await `ready()` after a savepoint was dropped";
+pub(crate) const AWAY: &str = "a savepoint has the connection: await `ready()` after a savepoint was dropped";
 
 impl<DB: Backend> fmt::Debug for Transaction<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

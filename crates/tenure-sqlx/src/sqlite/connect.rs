@@ -19,10 +19,7 @@ use crate::{Error, Retry, Stage};
 /// # Errors
 /// Entering fails at [`Stage::Connect`], the exit at [`Stage::Close`].
 pub fn connect(options: SqliteConnectOptions) -> Connect {
-    Connect {
-        options,
-        retry: Retry::new(),
-    }
+    Connect { options, retry: Retry::new() }
 }
 
 /// A connection to be opened; made by [`connect`].

@@ -47,10 +47,7 @@ impl Driver for Sqlite {
         .into_sql_str()
     }
 
-    async fn execute(
-        connection: &mut SqliteConnection,
-        statement: SqlStr,
-    ) -> Result<(), sqlx::Error> {
+    async fn execute(connection: &mut SqliteConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
         connection.execute(statement).await.map(drop)
     }
 

@@ -11,9 +11,8 @@ use tenure_sqlx::{Fate, Retry, Stage, sqlite};
 
 use crate::common::{Failure, TempDb, assert_clean, note, suspended_at};
 
-const SHORT: Retry = Retry::new()
-    .limit(Duration::from_millis(50))
-    .pauses(Duration::from_millis(1), Duration::from_millis(5));
+const SHORT: Retry =
+    Retry::new().limit(Duration::from_millis(50)).pauses(Duration::from_millis(1), Duration::from_millis(5));
 
 #[tokio::test]
 async fn a_begin_waits_until_the_database_is_free() {
@@ -21,13 +20,10 @@ async fn a_begin_waits_until_the_database_is_free() {
     let mut connection = db.connect().await;
     let mut witness = db.witness().await;
     witness.lock().await;
-    let mut written = pin!(with(
-        connection.transaction().immediate(),
-        async |transaction| {
-            note(transaction, "kept").await?;
-            Ok::<_, Failure>(())
-        }
-    ));
+    let mut written = pin!(with(connection.transaction().immediate(), async |transaction| {
+        note(transaction, "kept").await?;
+        Ok::<_, Failure>(())
+    }));
     // Suspended in an attempt or a pause: by the fifth time, one attempt at least has met the lock.
     suspended_at(4, written.as_mut()).await;
     witness.unlock().await;
@@ -76,19 +72,13 @@ async fn a_busy_commit_is_repeated_and_then_rolled_back() {
     let options = db.options().journal_mode(SqliteJournalMode::Delete);
     let mut connection = sqlite::connect(options).await.unwrap();
     let mut reader = db.witness().await;
-    reader
-        .0
-        .execute("PRAGMA journal_mode = DELETE")
-        .await
-        .unwrap();
+    reader.0.execute("PRAGMA journal_mode = DELETE").await.unwrap();
 
     for frees in [true, false] {
         reader.0.execute("BEGIN").await.unwrap();
         reader.notes().await;
         let mut transaction = connection.transaction().retry(SHORT).await.unwrap();
-        note(&mut transaction, if frees { "kept" } else { "lost" })
-            .await
-            .unwrap();
+        note(&mut transaction, if frees { "kept" } else { "lost" }).await.unwrap();
         let mut commit = pin!(transaction.exit(Outcome::Completed));
         if frees {
             suspended_at(4, commit.as_mut()).await;
@@ -111,16 +101,9 @@ async fn a_busy_commit_is_repeated_and_then_rolled_back() {
 async fn opening_waits_until_the_journal_mode_can_be_set() {
     let db = TempDb::new().await;
     let mut witness = db.witness().await;
-    witness
-        .0
-        .execute("PRAGMA journal_mode = DELETE")
-        .await
-        .unwrap();
+    witness.0.execute("PRAGMA journal_mode = DELETE").await.unwrap();
     witness.lock().await;
-    let error = sqlite::connect(db.options())
-        .retry(SHORT)
-        .await
-        .unwrap_err();
+    let error = sqlite::connect(db.options()).retry(SHORT).await.unwrap_err();
     assert_eq!(error.stage(), Stage::Connect);
     assert!(error.is_busy(), "{error}");
     witness.unlock().await;

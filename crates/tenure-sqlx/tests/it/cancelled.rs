@@ -6,9 +6,7 @@ use sqlx::Executor as _;
 use tenure::{Options, Stopped, with};
 use tenure_sqlx::sqlite::{self, Connection};
 
-use crate::common::{
-    Failure, TempDb, assert_clean, drained, drop_at, note, on_both_flavours, slow_down,
-};
+use crate::common::{Failure, TempDb, assert_clean, drained, drop_at, note, on_both_flavours, slow_down};
 
 /// A transaction with a savepoint in it; its notes are named after `n`.
 async fn write(connection: &mut Connection, n: usize, refuse: bool) -> Result<(), Failure> {
@@ -19,11 +17,7 @@ async fn write(connection: &mut Connection, n: usize, refuse: bool) -> Result<()
             Ok::<_, Failure>(())
         })
         .await?;
-        if refuse {
-            Err(Failure::Refused)
-        } else {
-            Ok(())
-        }
+        if refuse { Err(Failure::Refused) } else { Ok(()) }
     })
     .await
 }
@@ -84,10 +78,7 @@ fn laws_10_to_13_everything_nested_is_closed_from_every_suspension() {
             assert!(tenure::open().is_empty());
             let mut log = db.options().get_filename().as_os_str().to_owned();
             log.push("-wal");
-            assert!(
-                !std::path::Path::new(&log).exists(),
-                "dropped at {n}, and the connection is not closed"
-            );
+            assert!(!std::path::Path::new(&log).exists(), "dropped at {n}, and the connection is not closed");
             assert_whole(&db.notes().await, n);
             if let Some(result) = ended {
                 result.unwrap();
@@ -217,10 +208,7 @@ fn law_04_a_panic_in_the_body_rolls_back_and_goes_on() {
         })
         .await
         .unwrap_err();
-        assert_eq!(
-            *panicked.into_panic().downcast::<&str>().unwrap(),
-            "by intent"
-        );
+        assert_eq!(*panicked.into_panic().downcast::<&str>().unwrap(), "by intent");
         drained().await;
         let mut witness = db.witness().await;
         assert!(witness.notes().await.is_empty());
@@ -239,9 +227,7 @@ fn law_11_an_aborted_task_rolls_back_behind_its_statement() {
                 note(transaction, "lost").await?;
                 started.send(()).unwrap();
                 loop {
-                    transaction
-                        .execute("INSERT INTO numbers VALUES (1)")
-                        .await?;
+                    transaction.execute("INSERT INTO numbers VALUES (1)").await?;
                 }
             })
             .await
@@ -308,10 +294,8 @@ fn law_15_a_rollback_that_takes_too_long_closes_the_connection() {
         })
         .await
         .unwrap();
-        let numbers: i64 = sqlx::query_scalar("SELECT count(*) FROM numbers")
-            .fetch_one(&mut *other)
-            .await
-            .unwrap();
+        let numbers: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM numbers").fetch_one(&mut *other).await.unwrap();
         assert_eq!(numbers, 0);
     });
 }

@@ -21,15 +21,8 @@ pub(crate) struct TempDb {
 
 impl TempDb {
     pub(crate) async fn new() -> Self {
-        let db = Self {
-            folder: tempfile::tempdir().unwrap(),
-        };
-        let mut connection = db
-            .options()
-            .create_if_missing(true)
-            .connect()
-            .await
-            .unwrap();
+        let db = Self { folder: tempfile::tempdir().unwrap() };
+        let mut connection = db.options().create_if_missing(true).connect().await.unwrap();
         connection
             .execute(
                 "CREATE TABLE notes (id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);
@@ -76,10 +69,7 @@ pub(crate) struct Witness(pub(crate) SqliteConnection);
 impl Witness {
     /// The texts that are committed, in order of insertion.
     pub(crate) async fn notes(&mut self) -> Vec<String> {
-        sqlx::query_scalar("SELECT text FROM notes ORDER BY id")
-            .fetch_all(&mut self.0)
-            .await
-            .unwrap()
+        sqlx::query_scalar("SELECT text FROM notes ORDER BY id").fetch_all(&mut self.0).await.unwrap()
     }
 
     /// Whether somebody has the lock for writing.
@@ -163,11 +153,7 @@ pub(crate) fn on_both_flavours(test: impl AsyncFn()) {
 
 /// Writes a note.
 pub(crate) async fn note(connection: &mut SqliteConnection, text: &str) -> Result<(), sqlx::Error> {
-    sqlx::query("INSERT INTO notes (text) VALUES (?)")
-        .bind(text)
-        .execute(connection)
-        .await
-        .map(drop)
+    sqlx::query("INSERT INTO notes (text) VALUES (?)").bind(text).execute(connection).await.map(drop)
 }
 
 /// Checks that a connection is clean: neither sqlx nor SQLite has a transaction open on it.
@@ -175,10 +161,7 @@ pub(crate) async fn assert_clean(connection: &mut Connection) {
     let connection = connection.ready().await.unwrap();
     connection.ping().await.unwrap();
     assert!(!connection.is_in_transaction(), "sqlx counts a transaction");
-    connection
-        .execute("BEGIN")
-        .await
-        .expect("no transaction is open");
+    connection.execute("BEGIN").await.expect("no transaction is open");
     connection.execute("ROLLBACK").await.unwrap();
 }
 

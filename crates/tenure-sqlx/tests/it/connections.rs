@@ -48,11 +48,7 @@ async fn the_lock_is_taken_at_begin_in_immediate_mode_only() {
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
     let mut witness = db.witness().await;
-    for (mode, locked) in [
-        (Mode::Deferred, false),
-        (Mode::Immediate, true),
-        (Mode::Exclusive, true),
-    ] {
+    for (mode, locked) in [(Mode::Deferred, false), (Mode::Immediate, true), (Mode::Exclusive, true)] {
         let transaction = connection.transaction().mode(mode).await.unwrap();
         assert_eq!(witness.is_locked().await, locked, "{mode:?}");
         transaction.exit(Outcome::Completed).await.unwrap();
@@ -126,10 +122,8 @@ async fn a_connection_that_exits_before_its_transaction_waits_for_it() {
     let mut connection = db.connect().await;
     let mut transaction = connection.transaction().await.unwrap();
     note(&mut transaction, "kept").await.unwrap();
-    let (closed, committed) = tokio::join!(
-        connection.exit(Outcome::Completed),
-        transaction.exit(Outcome::Completed),
-    );
+    let (closed, committed) =
+        tokio::join!(connection.exit(Outcome::Completed), transaction.exit(Outcome::Completed),);
     closed.unwrap();
     committed.unwrap();
     assert_eq!(db.notes().await, ["kept"]);
@@ -159,11 +153,7 @@ async fn into_sqlx_gives_the_connection_unless_it_is_away() {
 async fn a_file_that_is_no_database_is_refused_at_connect() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("not.db");
-    std::fs::write(
-        &path,
-        "this is no database, it is a text file of some length".repeat(20),
-    )
-    .unwrap();
+    std::fs::write(&path, "this is no database, it is a text file of some length".repeat(20)).unwrap();
     let options = TempDb::new().await.options().filename(&path);
     let error = sqlite::connect(options).await.unwrap_err();
     assert_eq!(error.stage(), Stage::Connect);

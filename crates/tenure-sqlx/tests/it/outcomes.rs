@@ -78,9 +78,7 @@ async fn law_05_a_commit_that_is_refused_is_the_result_and_is_rolled_back() {
     let mut connection = db.connect().await;
     let error = with(connection.transaction(), async |transaction| {
         note(transaction, "lost").await?;
-        transaction
-            .execute("INSERT INTO children VALUES (404)")
-            .await?;
+        transaction.execute("INSERT INTO children VALUES (404)").await?;
         Ok::<_, Failure>(())
     })
     .await
@@ -121,9 +119,7 @@ async fn what_sqlite_has_rolled_back_by_itself_is_no_second_failure() {
     let mut connection = db.connect().await;
     let failure = with(connection.transaction().immediate(), async |transaction| {
         note(transaction, "lost").await?;
-        transaction
-            .execute("INSERT OR ROLLBACK INTO notes (text) VALUES ('lost')")
-            .await?;
+        transaction.execute("INSERT OR ROLLBACK INTO notes (text) VALUES ('lost')").await?;
         Ok::<_, Failure>(())
     })
     .await
@@ -137,10 +133,7 @@ async fn what_sqlite_has_rolled_back_by_itself_is_no_second_failure() {
 async fn a_full_database_is_reported_and_leaves_the_connection_clean() {
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
-    connection
-        .execute("PRAGMA max_page_count = 8; PRAGMA cache_size = 1;")
-        .await
-        .unwrap();
+    connection.execute("PRAGMA max_page_count = 8; PRAGMA cache_size = 1;").await.unwrap();
     let failure = with(connection.transaction().immediate(), async |transaction| {
         for i in 0..100 {
             note(transaction, &format!("{i}{}", "x".repeat(1_000))).await?;
@@ -162,12 +155,10 @@ async fn law_02_a_begin_that_is_refused_is_the_result_and_leaves_the_connection_
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
     connection.execute("BEGIN").await.unwrap();
-    let error = with(connection.transaction(), async |_transaction| {
-        Err::<(), _>(Failure::Refused)
-    })
-    .await
-    .unwrap_err()
-    .into_tenure();
+    let error = with(connection.transaction(), async |_transaction| Err::<(), _>(Failure::Refused))
+        .await
+        .unwrap_err()
+        .into_tenure();
     assert_eq!(error.stage(), Stage::Begin);
     assert_eq!(error.fate(), Some(Fate::Undone));
     connection.execute("ROLLBACK").await.unwrap();
@@ -179,9 +170,7 @@ async fn a_body_may_keep_the_error_type_of_sqlx() {
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
     let error = with(connection.transaction(), async |transaction| {
-        transaction
-            .execute("INSERT INTO children VALUES (404)")
-            .await?;
+        transaction.execute("INSERT INTO children VALUES (404)").await?;
         Ok::<_, sqlx::Error>(())
     })
     .await

@@ -39,18 +39,10 @@ async fn a_savepoint_is_gone_after_its_exit() {
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
     let mut transaction = connection.transaction().await.unwrap();
-    for outcome in [
-        Outcome::Completed,
-        Outcome::Cancelled,
-        Outcome::Panicked("message"),
-    ] {
+    for outcome in [Outcome::Completed, Outcome::Cancelled, Outcome::Panicked("message")] {
         let savepoint = transaction.savepoint().await.unwrap();
         savepoint.exit(outcome).await.unwrap();
-        let error = transaction
-            .execute("RELEASE tenure_sp_1")
-            .await
-            .unwrap_err()
-            .to_string();
+        let error = transaction.execute("RELEASE tenure_sp_1").await.unwrap_err().to_string();
         assert!(error.contains("no such savepoint"), "{error}");
     }
     transaction.exit(Outcome::Completed).await.unwrap();
@@ -152,10 +144,7 @@ async fn a_savepoint_fails_when_its_transaction_is_gone() {
     assert_eq!(error.stage(), Stage::Release);
     let second = error.cleanup_error().unwrap();
     assert_eq!(second.stage(), Stage::RollbackToSavepoint);
-    assert_eq!(
-        error.to_string(),
-        "releasing the savepoint failed; then rolling back to the savepoint failed"
-    );
+    assert_eq!(error.to_string(), "releasing the savepoint failed; then rolling back to the savepoint failed");
     transaction.exit(Outcome::Completed).await.unwrap_err();
     assert_clean(&mut connection).await;
 }

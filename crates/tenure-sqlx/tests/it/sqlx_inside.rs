@@ -14,13 +14,9 @@ async fn streams_and_typed_queries_run_in_the_body() {
     let mut connection = db.connect().await;
     let sum = with(connection.transaction(), async |transaction| {
         for n in 1..=10_i64 {
-            sqlx::query("INSERT INTO numbers VALUES (?)")
-                .bind(n)
-                .execute(&mut **transaction)
-                .await?;
+            sqlx::query("INSERT INTO numbers VALUES (?)").bind(n).execute(&mut **transaction).await?;
         }
-        let mut rows =
-            sqlx::query_as::<_, (i64,)>("SELECT n FROM numbers").fetch(&mut **transaction);
+        let mut rows = sqlx::query_as::<_, (i64,)>("SELECT n FROM numbers").fetch(&mut **transaction);
         let mut sum = 0;
         while let Some((n,)) = rows.try_next().await? {
             sum += n;
@@ -60,11 +56,7 @@ async fn a_leaked_nested_transaction_of_sqlx_does_not_keep_the_transaction_open(
             note(transaction, if completes { "kept" } else { "lost" }).await?;
             let leaked = std::mem::ManuallyDrop::new(transaction.begin().await?);
             assert!(leaked.is_in_transaction());
-            if completes {
-                Ok(())
-            } else {
-                Err(Failure::Refused)
-            }
+            if completes { Ok(()) } else { Err(Failure::Refused) }
         })
         .await;
         assert_eq!(ended.is_ok(), completes);
@@ -113,10 +105,8 @@ async fn a_statement_that_was_dropped_is_waited_for_and_rolled_back() {
     })
     .await;
     assert!(matches!(ended, Err(Failure::Refused)));
-    let numbers: i64 = sqlx::query_scalar("SELECT count(*) FROM numbers")
-        .fetch_one(&mut *connection)
-        .await
-        .unwrap();
+    let numbers: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM numbers").fetch_one(&mut *connection).await.unwrap();
     assert_eq!(numbers, 0);
     assert!(!db.witness().await.is_locked().await);
     assert_clean(&mut connection).await;
