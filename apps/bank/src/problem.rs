@@ -1,0 +1,101 @@
+//! Why the bank could not do its work: one sentence for whoever started it.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tenure::ExitErrors;
+
+/// Why the bank could not do its work.
+#[derive(Debug)]
+pub(crate) enum Problem {
+    /// The database cannot be used, for this reason.
+    Unusable { path: PathBuf, reason: String },
+    /// The temporary folder cannot be made or removed.
+    Folder(io::Error),
+    /// The asynchronous runtime cannot be started.
+    Runtime(io::Error),
+    /// A connection or a transaction failed.
+    Tenure(tenure_sqlx::Error),
+    /// A statement failed.
+    Statement(sqlx::Error),
+    /// Several clients panicked.
+    Clients(String),
+}
+
+impl Problem {
+    pub(crate) fn unusable(path: &Path, reason: impl Into<String>) -> Self {
+        Self::Unusable { path: path.to_owned(), reason: reason.into() }
+    }
+
+    /// Names the database in a problem that came up when it was opened or prepared.
+    pub(crate) fn at(self, path: &Path) -> Self {
+        match self {
+            Self::Tenure(_) | Self::Statement(_) => Self::unusable(path, self.to_string()),
+            other => other,
+        }
+    }
+
+    /// Prints the sentence.
+    pub(crate) fn tell(&self) {
+        eprintln!("bank: {self}");
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unusable { path, reason } => write!(f, "cannot use {}: {reason}", path.display()),
+            Self::Folder(error) => write!(f, "cannot use a temporary folder: {error}"),
+            Self::Runtime(error) => write!(f, "cannot start the runtime: {error}"),
+            Self::Tenure(error) => chain(error, f),
+            Self::Statement(error) => chain(error, f),
+            Self::Clients(panics) => write!(f, "the clients: {panics}"),
+        }
+    }
+}
+
+/// SQLite's code for a disk that is full.
+const SQLITE_FULL: &str = "13";
+
+/// Writes an error with its causes, or just says that the disk is full.
+fn chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut causes = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        // What the database said is the innermost cause; sqlx's own text around it repeats it.
+        if let Some(sqlx::Error::Database(said)) = error.downcast_ref() {
+            if said.code().as_deref() == Some(SQLITE_FULL) {
+                return f.write_str("the disk is full");
+            }
+            causes.push(said.message().to_owned());
+            break;
+        }
+        causes.push(error.to_string());
+        next = error.source();
+    }
+    f.write_str(&causes.join(": "))
+}
+
+impl Error for Problem {}
+
+impl From<tenure_sqlx::Error> for Problem {
+    fn from(error: tenure_sqlx::Error) -> Self {
+        Self::Tenure(error)
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Statement(error)
+    }
+}
+
+/// The first failure of a client stands for those that it caused.
+impl From<ExitErrors<Self>> for Problem {
+    fn from(errors: ExitErrors<Self>) -> Self {
+        let text = errors.to_string();
+        errors.into_first().unwrap_or(Self::Clients(text))
+    }
+}

@@ -1,0 +1,192 @@
+//! The table at the end, and the verdict that decides the exit code.
+
+use std::fmt;
+use std::time::Duration;
+
+use tenure::{Counters, OpenTenures};
+
+use crate::account::{Books, Cents};
+use crate::tally::{Ended, Tally};
+
+/// All that is known after a run.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) seed: u64,
+    pub(crate) tally: &'a Tally,
+    /// What the runtime has counted, after all that was handed over has ended.
+    pub(crate) counters: Counters,
+    /// What is open then.
+    pub(crate) open: OpenTenures,
+}
+
+/// How far the eye has to go from a label to its value.
+const LABEL_WIDTH: usize = 26;
+const VALUE_WIDTH: usize = 16;
+
+impl Report<'_> {
+    /// The guarantees that do not hold, a sentence each. None, if all is well.
+    pub(crate) fn violations(&self) -> Vec<String> {
+        let mut violations = self.books_violations();
+        let Self { tally, counters, open, .. } = self;
+        let mut check = |holds: bool, sentence: String| {
+            if !holds {
+                violations.push(sentence);
+            }
+        };
+        check(
+            counters.entered == counters.exited && counters.lost == 0,
+            format!(
+                "{} enters had {} exits, and {} were lost",
+                counters.entered, counters.exited, counters.lost
+            ),
+        );
+        check(open.is_empty(), format!("something is still held:\n{open}"));
+        check(
+            tally.opened() == tally.closed(),
+            format!("{} connections were opened and {} closed", tally.opened(), tally.closed()),
+        );
+        check(tally.left_open() == 0, format!("{} transactions were left open", tally.left_open()));
+        if let Some((count, first)) = tally.incidents() {
+            violations.push(format!(
+                "something went wrong {count} times with nobody there to be told, first: {first}"
+            ));
+        }
+        violations
+    }
+
+    fn books_violations(&self) -> Vec<String> {
+        // Stopped before the clients came in: there is nothing to compare.
+        let Some(before) = self.tally.books_before() else { return Vec::new() };
+        let Some(after) = self.tally.books_after() else {
+            return vec!["the money was not counted again".to_owned()];
+        };
+        let mut violations = Vec::new();
+        if before.sum != after.sum {
+            let (before, after) = (Money(before.sum), Money(after.sum));
+            violations.push(format!("there was {before} before and {after} after"));
+        }
+        if after.unexplained != 0 {
+            violations.push(format!("the ledger does not explain {} balances", after.unexplained));
+        }
+        let committed = self.tally.ended(Ended::Committed);
+        let possible = committed + self.tally.ended(Ended::Cancelled);
+        let written = written(before, after);
+        if !(committed..=possible).contains(&written) {
+            violations.push(format!("the ledger has {written} new entries for {committed} commits"));
+        }
+        violations
+    }
+}
+
+/// How many transfers came into the ledger.
+fn written(before: Books, after: Books) -> u64 {
+    u64::try_from(after.entries - before.entries).unwrap_or_default()
+}
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tally, counters, .. } = self;
+        let mut row = |label: &str, value: &dyn fmt::Display| {
+            let value = value.to_string();
+            writeln!(f, "{label:<LABEL_WIDTH$}{value:>VALUE_WIDTH$}")
+        };
+        let [committed, rolled_back, cancelled, panicked] =
+            [Ended::Committed, Ended::RolledBack, Ended::Cancelled, Ended::Panicked]
+                .map(|how| tally.ended(how));
+        let transfers = committed + rolled_back + cancelled + panicked;
+        row("transfers", &Count(transfers))?;
+        row("  committed", &Count(committed))?;
+        row("  rolled back", &Count(rolled_back))?;
+        row("  cancelled", &Count(cancelled))?;
+        if let (Some(before), Some(after)) = (tally.books_before(), tally.books_after()) {
+            let finished = written(before, after).saturating_sub(committed);
+            row("    commit under way", &Count(finished))?;
+        }
+        row("  panicked", &Count(panicked))?;
+        row("transfers/s", &Count(per_second(transfers, tally.took())))?;
+        row("latency p50", &Milliseconds(tally.latency(0.50)))?;
+        row("latency p99", &Milliseconds(tally.latency(0.99)))?;
+        row("connections opened", &Count(tally.opened()))?;
+        row("connections closed", &Count(tally.closed()))?;
+        row("open transactions left", &Count(tally.left_open()))?;
+        row("exits run", &Count(counters.exited))?;
+        row("  in the background", &Count(counters.handed_over))?;
+        row("exits lost", &Count(counters.lost))?;
+        if let Some(books) = tally.books_before() {
+            row("sum of money before", &Money(books.sum))?;
+        }
+        if let Some(books) = tally.books_after() {
+            row("sum of money after", &Money(books.sum))?;
+        }
+        row("seed", &self.seed)
+    }
+}
+
+fn per_second(count: u64, took: Duration) -> u64 {
+    let microseconds = took.as_micros().max(1);
+    u64::try_from(u128::from(count) * 1_000_000 / microseconds).unwrap_or(u64::MAX)
+}
+
+/// A number in groups of three digits.
+struct Count(u64);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let digits = self.0.to_string();
+        for (index, digit) in digits.chars().enumerate() {
+            if index > 0 && (digits.len() - index).is_multiple_of(3) {
+                f.write_str(",")?;
+            }
+            write!(f, "{digit}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An amount of money, with two decimals.
+struct Money(Cents);
+
+impl fmt::Display for Money {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.0 < 0 { "-" } else { "" };
+        let cents = self.0.unsigned_abs();
+        write!(f, "{sign}{}.{:02}", Count(cents / 100), cents % 100)
+    }
+}
+
+/// A duration in milliseconds.
+struct Milliseconds(Duration);
+
+impl fmt::Display for Milliseconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ms", self.0.as_secs_f64() * 1_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Count, Money, per_second};
+    use std::time::Duration;
+
+    #[test]
+    fn numbers_are_grouped() {
+        for (number, text) in
+            [(0, "0"), (999, "999"), (1_000, "1,000"), (20_000, "20,000"), (1_234_567, "1,234,567")]
+        {
+            assert_eq!(Count(number).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn money_has_two_decimals_and_a_sign() {
+        for (cents, text) in [(0, "0.00"), (7, "0.07"), (-7, "-0.07"), (100_000_000, "1,000,000.00")] {
+            assert_eq!(Money(cents).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_rate_is_known_for_no_time_too() {
+        assert_eq!(per_second(0, Duration::ZERO), 0);
+        assert_eq!(per_second(50, Duration::from_millis(10)), 5_000);
+    }
+}
