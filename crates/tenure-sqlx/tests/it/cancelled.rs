@@ -76,9 +76,7 @@ fn laws_10_to_13_everything_nested_is_closed_from_every_suspension() {
             let ended = drop_at(n, all).await;
             drained().await;
             assert!(tenure::open().is_empty());
-            let mut log = db.options().get_filename().as_os_str().to_owned();
-            log.push("-wal");
-            assert!(!std::path::Path::new(&log).exists(), "dropped at {n}, and the connection is not closed");
+            assert!(!db.has_log(), "dropped at {n}, and the connection is not closed");
             assert_whole(&db.notes().await, n);
             if let Some(result) = ended {
                 result.unwrap();

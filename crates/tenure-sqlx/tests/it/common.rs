@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 use tempfile::TempDir;
 use tenure::IncidentKind;
 use tenure_sqlx::sqlite::{self, Connection};
+use tenure_test::Fault;
 use tokio::runtime::Builder;
 
 /// A database file with the empty tables `notes` and, for commits that fail, `children` with a deferred
@@ -54,8 +55,15 @@ impl TempDb {
     pub(crate) async fn notes(&self) -> Vec<String> {
         let mut witness = self.witness().await;
         let notes = witness.notes().await;
-        witness.0.close().await.unwrap();
+        witness.close().await;
         notes
+    }
+
+    /// Whether there is a write-ahead log. The last connection that closes removes it.
+    pub(crate) fn has_log(&self) -> bool {
+        let mut log = self.options().get_filename().as_os_str().to_owned();
+        log.push("-wal");
+        std::path::Path::new(&log).exists()
     }
 
     pub(crate) async fn witness(&self) -> Witness {
@@ -81,6 +89,10 @@ impl Witness {
             }
             Err(_) => true,
         }
+    }
+
+    pub(crate) async fn close(self) {
+        self.0.close().await.unwrap();
     }
 
     pub(crate) async fn lock(&mut self) {
@@ -172,6 +184,14 @@ pub(crate) enum Failure {
     Statement(sqlx::Error),
     /// By intent.
     Refused,
+    /// By intent of a proof.
+    Injected(#[expect(dead_code, reason = "shown when a test fails")] Fault),
+}
+
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Self {
+        Self::Injected(fault)
+    }
 }
 
 impl From<tenure_sqlx::Error> for Failure {

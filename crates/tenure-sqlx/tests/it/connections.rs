@@ -16,12 +16,7 @@ async fn a_connection_is_closed_at_its_exit() {
     })
     .await
     .unwrap();
-    let mut log = db.options().get_filename().as_os_str().to_owned();
-    log.push("-wal");
-    assert!(
-        !std::path::Path::new(&log).exists(),
-        "closing the last connection checkpoints and removes the log"
-    );
+    assert!(!db.has_log(), "closing the last connection checkpoints and removes the log");
 }
 
 #[tokio::test]

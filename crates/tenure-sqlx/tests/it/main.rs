@@ -6,6 +6,7 @@ mod cancelled;
 mod common;
 mod connections;
 mod outcomes;
+mod proofs;
 mod savepoints;
 mod sqlx_inside;
 mod types;

@@ -66,10 +66,8 @@ async fn an_owned_connection_is_closed_after_the_end() {
     let mut witness = db.witness().await;
     assert_eq!(witness.notes().await, ["kept"]);
     // The last connection to a WAL database removes the log: only the witness is left.
-    sqlx::Connection::close(witness.0).await.unwrap();
-    let mut log = db.options().get_filename().as_os_str().to_owned();
-    log.push("-wal");
-    assert!(!std::path::Path::new(&log).exists());
+    witness.close().await;
+    assert!(!db.has_log());
 }
 
 #[tokio::test]
