@@ -13,7 +13,8 @@
 //!    doomed transaction is rolled back whatever its body says.
 //! 4. A berth is `Away` exactly while one lease is out. Each lease settles its berth once, at the latest in its
 //!    `Drop`, on every path: those who wait for a connection never wait for one that cannot come.
-//! 5. No lock is held across an await, nor while a connection is dropped.
+//! 5. A holder that goes leaves the berth to the lease, and what is brought back goes with it: nobody wants it.
+//! 6. No lock is held across an await, nor while a connection is dropped.
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
@@ -79,23 +80,9 @@ impl<DB: Database> Berth<DB> {
 
     /// Settles the berth: the lease is over.
     fn settle(&self, line: Option<Line<DB>>) {
+        // What is refused is dropped here, before the lock is taken.
         let line = line.filter(|line| self.in_transaction || !line.doomed);
-        let refused = {
-            let mut place = self.place();
-            match (&*place, line) {
-                (Place::Away, Some(line)) => {
-                    *place = Place::Back(line);
-                    None
-                }
-                (Place::Away, None) => {
-                    *place = Place::Gone;
-                    None
-                }
-                // The holder has given it up.
-                (_, line) => line,
-            }
-        };
-        drop(refused);
+        *self.place() = line.map_or(Place::Gone, Place::Back);
         self.settled.notify_waiters();
     }
 
@@ -109,13 +96,6 @@ impl<DB: Database> Berth<DB> {
             }
             settled.await;
         }
-    }
-
-    /// Gives up what is away or on its way back.
-    fn abandon(&self) {
-        let place = std::mem::replace(&mut *self.place(), Place::Gone);
-        drop(place);
-        self.settled.notify_waiters();
     }
 }
 
@@ -193,15 +173,6 @@ impl<DB: Database> Holder<DB> {
     pub(crate) fn take(&mut self) -> Option<DB::Connection> {
         self.line()?;
         self.here.take().map(|line| line.connection)
-    }
-}
-
-/// A holder that goes has no more use for what comes back.
-impl<DB: Database> Drop for Holder<DB> {
-    fn drop(&mut self) {
-        if let Some(berth) = &self.berth {
-            berth.abandon();
-        }
     }
 }
 
