@@ -27,6 +27,7 @@
 //! closes them; the database then rolls back. To see the clean end, drain: `tenure::run` does.
 #![forbid(unsafe_code)]
 
+mod acquire;
 mod backend;
 mod connection;
 mod error;

@@ -2,7 +2,7 @@
 
 use futures_util::TryStreamExt as _;
 use futures_util::future::poll_immediate;
-use sqlx::{Connection as _, Executor as _};
+use sqlx::{Acquire, Connection as _, Executor as _, Sqlite};
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
 
@@ -26,6 +26,36 @@ async fn streams_and_typed_queries_run_in_the_body() {
     .await
     .unwrap();
     assert_eq!(sum, 55);
+}
+
+/// As in libraries on sqlx.
+async fn note_in_a_transaction<'a, A>(acquire: A, text: &str) -> Result<(), sqlx::Error>
+where
+    A: Acquire<'a, Database = Sqlite>,
+{
+    let mut transaction = acquire.begin().await?;
+    note(&mut transaction, text).await?;
+    transaction.commit().await
+}
+
+#[tokio::test]
+async fn functions_that_are_generic_over_where_they_get_a_connection_take_a_tenure() {
+    let db = TempDb::new().await;
+    let mut connection = db.connect().await;
+    note_in_a_transaction(&mut connection, "on a connection").await.unwrap();
+    with(connection.transaction(), async |transaction| {
+        note_in_a_transaction(&mut *transaction, "in a transaction").await?;
+        with(transaction.savepoint(), async |savepoint| {
+            note_in_a_transaction(&mut *savepoint, "under a savepoint").await?;
+            note(savepoint.acquire().await?, "acquired").await
+        })
+        .await
+    })
+    .await
+    .unwrap();
+    let notes = db.notes().await;
+    assert_eq!(notes, ["on a connection", "in a transaction", "under a savepoint", "acquired"]);
+    assert_clean(&mut connection).await;
 }
 
 #[tokio::test]
