@@ -62,8 +62,8 @@ impl Database {
 
     /// Looks at the database before it is connected to for good, which changes its journal mode for good.
     async fn owner(&self) -> Result<Owner, Problem> {
-        let plain = SqliteConnectOptions::new().filename(&self.path).create_if_missing(true);
-        with(sqlite::connect(plain), async |connection| Ok(account::owner(connection).await?)).await
+        with(sqlite::connect(self.plain_options()), async |connection| Ok(account::owner(connection).await?))
+            .await
     }
 
     async fn open_accounts(&self) -> Result<(), Problem> {
@@ -78,13 +78,17 @@ impl Database {
 
     /// How to connect.
     pub(crate) fn options(&self) -> SqliteConnectOptions {
-        SqliteConnectOptions::new()
-            .filename(&self.path)
-            .create_if_missing(true)
+        self.plain_options()
             .journal_mode(SqliteJournalMode::Wal)
             // With a write-ahead log, what is committed survives a crash of the process.
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY_TIMEOUT)
+    }
+
+    fn plain_options(&self) -> SqliteConnectOptions {
+        // SQLite gives `:memory:` and `file:…` a meaning of their own, unless they are in a folder.
+        let path = Path::new(".").join(&self.path);
+        SqliteConnectOptions::new().filename(path).create_if_missing(true)
     }
 }
 
@@ -112,6 +116,9 @@ fn lock(path: &Path) -> Result<File, String> {
     };
     if path.is_dir() {
         return Err("it is a folder".to_owned());
+    }
+    if path.exists() && !path.is_file() {
+        return Err("it is no regular file".to_owned());
     }
     if !folder.is_dir() {
         return Err("its folder does not exist".to_owned());

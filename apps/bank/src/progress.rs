@@ -1,6 +1,8 @@
 //! The progress bar, cleared at its exit so that what is printed next begins on a line of its own.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use std::fmt;
+
+use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tenure::{AsyncExit, Outcome};
 
 use crate::problem::Problem;
@@ -14,11 +16,10 @@ pub(crate) struct Progress {
 impl Progress {
     /// Shows a bar of this length.
     pub(crate) async fn show(transfers: u64) -> Result<Self, Problem> {
-        let style = ProgressStyle::with_template(
-            "{elapsed:>4} {wide_bar} {human_pos}/{human_len} transfers, {per_sec}",
-        );
+        let template = "{elapsed:>4} {wide_bar} {human_pos}/{human_len} transfers, {rate:>7}/s";
+        let style = ProgressStyle::with_template(template).expect("the template is well formed");
         let bar = ProgressBar::new(transfers);
-        bar.set_style(style.expect("the template is well formed"));
+        bar.set_style(style.with_key("rate", write_rate));
         Ok(Self { bar })
     }
 
@@ -26,6 +27,12 @@ impl Progress {
     pub(crate) fn bar(&self) -> ProgressBar {
         self.bar.clone()
     }
+}
+
+/// Transfers in a second, without the decimals of indicatif's own key.
+fn write_rate(state: &ProgressState, f: &mut dyn fmt::Write) {
+    // A bar that cannot be written to is not worth more than that.
+    let _ = write!(f, "{:.0}", state.per_sec());
 }
 
 impl AsyncExit for Progress {

@@ -39,6 +39,7 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
     // It stays `None` if a signal comes first.
     let mut ended = None;
     let code = tenure::run(async {
+        // Boxed, since it has room for all the bodies in it.
         let result = Box::pin(bank(settings, &tally)).await;
         if ended.insert(result).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })

@@ -109,6 +109,7 @@ impl fmt::Display for Report<'_> {
         row("connections opened", &Count(tally.opened()))?;
         row("connections closed", &Count(tally.closed()))?;
         row("open transactions left", &Count(tally.left_open()))?;
+        row("enters", &Count(counters.entered))?;
         row("exits run", &Count(counters.exited))?;
         row("  in the background", &Count(counters.handed_over))?;
         row("exits lost", &Count(counters.lost))?;

@@ -49,6 +49,7 @@ fn a_folder_or_a_missing_folder_is_refused() {
     let site = Site::new();
     assert_unusable(&site, ".", "it is a folder");
     assert_unusable(&site, "missing/bank.db", "its folder does not exist");
+    assert_unusable(&site, "/dev/null", "it is no regular file");
 }
 
 #[test]

@@ -46,3 +46,13 @@ fn panics_by_intent_are_quiet() {
     assert!(ended.count("panicked") > 0);
     assert_eq!(ended.complaints, "");
 }
+
+#[test]
+fn a_name_that_means_something_else_to_sqlite_is_a_file_all_the_same() {
+    let site = Site::new();
+    for name in [":memory:", "file:bank.db?mode=ro"] {
+        let ended = site.run(["--database", name, "--transfers", "10"]);
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert!(site.path(name).is_file(), "{name}");
+    }
+}
