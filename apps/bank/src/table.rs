@@ -166,8 +166,74 @@ impl fmt::Display for Milliseconds {
 
 #[cfg(test)]
 mod tests {
-    use super::{Count, Money, per_second};
     use std::time::Duration;
+
+    use tenure::{Counters, OpenTenures};
+
+    use super::{Count, Money, Report, per_second};
+    use crate::account::Books;
+    use crate::tally::{Ended, Tally};
+
+    const BEFORE: Books = Books { sum: 100_000, entries: 10, unexplained: 0 };
+
+    /// The violations after a run with one commit and one cancelled transfer.
+    fn violations(after: Books, tamper: impl FnOnce(&Tally, &mut Counters)) -> String {
+        let tally = Tally::new();
+        tally.begin(BEFORE);
+        tally.transfer_ended(Ended::Committed, Duration::from_millis(1));
+        tally.transfer_ended(Ended::Cancelled, Duration::from_millis(1));
+        tally.end(after);
+        let mut counters = Counters::default();
+        tamper(&tally, &mut counters);
+        let report = Report { seed: 1, tally: &tally, counters, open: OpenTenures::default() };
+        report.violations().join("; ")
+    }
+
+    #[test]
+    fn a_run_in_order_has_no_violations() {
+        // A transfer that is cancelled during its commit is in the ledger.
+        for entries in [11, 12] {
+            assert_eq!(violations(Books { entries, ..BEFORE }, |_, _| {}), "");
+        }
+    }
+
+    #[test]
+    fn each_broken_guarantee_is_a_violation() {
+        let after = Books { entries: 11, ..BEFORE };
+        let untouched = |_: &Tally, _: &mut Counters| {};
+        let sum = after.sum - 1;
+        assert_eq!(violations(Books { sum, ..after }, untouched), "there was 1,000.00 before and 999.99 after");
+        assert_eq!(
+            violations(Books { unexplained: 2, ..after }, untouched),
+            "the ledger does not explain 2 balances"
+        );
+        for entries in [10, 13] {
+            let new = entries - BEFORE.entries;
+            let sentence = format!("the ledger has {new} new entries for 1 commits");
+            assert_eq!(violations(Books { entries, ..after }, untouched), sentence);
+        }
+        assert_eq!(
+            violations(after, |_, counters| (counters.entered, counters.exited, counters.lost) = (3, 2, 1)),
+            "3 enters had 2 exits, and 1 were lost"
+        );
+        assert_eq!(
+            violations(after, |tally, _| tally.connection_opened()),
+            "1 connections were opened and 0 closed"
+        );
+        assert_eq!(
+            violations(after, |tally, _| tally.transaction_left_open()),
+            "1 transactions were left open"
+        );
+    }
+
+    #[test]
+    fn a_run_whose_end_was_not_audited_is_a_violation() {
+        let tally = Tally::new();
+        tally.begin(BEFORE);
+        let report =
+            Report { seed: 1, tally: &tally, counters: Counters::default(), open: OpenTenures::default() };
+        assert_eq!(report.violations(), ["the money was not counted again"]);
+    }
 
     #[test]
     fn numbers_are_grouped() {
