@@ -39,9 +39,34 @@ impl<DB: Backend> Connection<DB> {
     ///
     /// A `BEGIN` is sent when the context is entered, after an earlier transaction on this connection has ended.
     ///
+    /// ```
+    /// # use sqlx::sqlite::SqliteConnectOptions;
+    /// # use tenure::with;
+    /// # use tenure_sqlx::sqlite;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sqlx::Error> {
+    /// # let mut connection = sqlite::connect(SqliteConnectOptions::new().in_memory(true)).await?;
+    /// # sqlx::query("CREATE TABLE seats (seat INTEGER UNIQUE)").execute(&mut *connection).await?;
+    /// let booked = with(connection.transaction().immediate(), async |transaction| {
+    ///     for seat in [7, 8, 7] {
+    ///         let insert = sqlx::query("INSERT INTO seats VALUES (?)").bind(seat);
+    ///         insert.execute(&mut **transaction).await?;
+    ///     }
+    ///     Ok::<_, sqlx::Error>(())
+    /// })
+    /// .await;
+    /// assert!(booked.is_err()); // seat 7 was taken
+    /// let seats: i64 = sqlx::query_scalar("SELECT count(*) FROM seats").fetch_one(&mut *connection).await?;
+    /// assert_eq!(seats, 0); // and so seat 8 was given back
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
     /// Entering fails at [`Stage::Begin`], or at [`Stage::HandBack`] if the connection was closed or did not come
-    /// back from an earlier transaction within 10 s.
+    /// back from an earlier transaction within 10 s. The exit fails at [`Stage::Commit`] or [`Stage::Rollback`].
+    ///
+    /// # Cancel safety
+    /// Dropped before the first poll, or while it waits, nothing has happened. Once a `BEGIN` is out, its answer is
+    /// awaited in the background, and what it opened is rolled back there.
     pub fn transaction(&mut self) -> Begin<'_, DB> {
         Begin::borrowed(&mut self.holder)
     }

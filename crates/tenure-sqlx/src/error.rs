@@ -11,6 +11,15 @@ use crate::retry::GaveUp;
 /// this error converts into it, and a database's own error stays the database's own error.
 ///
 /// The cause is in [`source`](std::error::Error::source), not in the text.
+///
+/// ```
+/// use tenure_sqlx::{Error, Fate};
+///
+/// /// Whether the work may be done again without doing it twice.
+/// fn may_be_repeated(error: &Error) -> bool {
+///     error.fate() != Some(Fate::Unknown)
+/// }
+/// ```
 #[derive(Debug)]
 pub struct Error {
     stage: Stage,

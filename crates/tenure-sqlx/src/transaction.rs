@@ -177,8 +177,37 @@ pub struct Transaction<DB: Backend> {
 impl<DB: Backend> Transaction<DB> {
     /// A savepoint in this transaction, as a context: released when its body completed, rolled back to otherwise.
     ///
+    /// ```
+    /// # use sqlx::sqlite::SqliteConnectOptions;
+    /// # use tenure::with;
+    /// # use tenure_sqlx::sqlite;
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), sqlx::Error> {
+    /// # let mut connection = sqlite::connect(SqliteConnectOptions::new().in_memory(true)).await?;
+    /// # sqlx::query("CREATE TABLE seats (seat INTEGER UNIQUE)").execute(&mut *connection).await?;
+    /// with(connection.transaction().immediate(), async |transaction| {
+    ///     for seat in [7, 8, 7] {
+    ///         let booked = with(transaction.savepoint(), async |savepoint| {
+    ///             let insert = sqlx::query("INSERT INTO seats VALUES (?)").bind(seat);
+    ///             insert.execute(&mut **savepoint).await
+    ///         });
+    ///         if let Err(taken) = booked.await {
+    ///             println!("seat {seat}: {taken}"); // only this one is undone
+    ///         }
+    ///     }
+    ///     Ok::<_, sqlx::Error>(())
+    /// })
+    /// .await?;
+    /// # let seats: i64 = sqlx::query_scalar("SELECT count(*) FROM seats").fetch_one(&mut *connection).await?;
+    /// # assert_eq!(seats, 2);
+    /// # Ok(()) }
+    /// ```
+    ///
     /// # Errors
-    /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
+    /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`]. The exit fails at [`Stage::Release`] or
+    /// [`Stage::RollbackToSavepoint`].
+    ///
+    /// # Cancel safety
+    /// As [`Connection::transaction`](crate::Connection::transaction).
     pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
         SetSavepoint::in_transaction(self.lease.holder_mut())
     }

@@ -12,12 +12,15 @@ use crate::{Error, Retry, Stage};
 
 /// A connection to an SQLite database, as a context: opened when entered, closed at its exit.
 ///
-/// Opening goes on when the caller is gone, and the connection is then closed in order. Setting the journal mode
-/// needs the database for itself, for which SQLite does not wait; so opening is tried again while the database
-/// is busy.
+/// Setting the journal mode needs the database for itself, for which SQLite does not wait; so opening is tried again
+/// while the database is busy.
 ///
 /// # Errors
 /// Entering fails at [`Stage::Connect`], the exit at [`Stage::Close`].
+///
+/// # Cancel safety
+/// Dropped before the first poll, or while it waits for a busy database, nothing is open. Once a connection is being
+/// opened, that goes on in the background, and it is closed there in order.
 pub fn connect(options: SqliteConnectOptions) -> Connect {
     Connect { options, retry: Retry::new() }
 }
