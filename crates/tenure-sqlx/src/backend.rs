@@ -42,6 +42,9 @@ pub trait Driver: Database {
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
+    /// Whether the database itself reported this: the statement was processed, and the connection is in order.
+    fn is_answer(error: &sqlx::Error) -> bool;
+
     /// Whether this answer to a `COMMIT` says that no transaction is open.
     fn says_not_open(error: &sqlx::Error) -> bool;
 

@@ -66,6 +66,8 @@ pub enum Fate {
 #[derive(Debug)]
 enum Reason {
     Sqlx(sqlx::Error),
+    /// The statement went out, and no answer came back.
+    Unanswered(sqlx::Error),
     Busy {
         source: sqlx::Error,
         gave_up: GaveUp,
@@ -84,6 +86,10 @@ enum Reason {
 impl Error {
     pub(crate) fn new(stage: Stage, source: sqlx::Error) -> Self {
         Self::of(stage, Reason::Sqlx(source))
+    }
+
+    pub(crate) fn unanswered(stage: Stage, source: sqlx::Error) -> Self {
+        Self::of(stage, Reason::Unanswered(source))
     }
 
     pub(crate) fn busy(stage: Stage, source: sqlx::Error, gave_up: GaveUp) -> Self {
@@ -156,19 +162,12 @@ impl Error {
     /// Whether nobody said how the transaction ended.
     fn is_unknown(&self) -> bool {
         match &self.reason {
-            Reason::Sqlx(source) => !is_answer(source),
-            Reason::EndedElsewhere(_) => true,
-            Reason::Busy { .. } | Reason::StillLent(_) | Reason::Closed | Reason::Doomed => false,
+            Reason::Unanswered(_) | Reason::EndedElsewhere(_) => true,
+            Reason::Sqlx(_) | Reason::Busy { .. } | Reason::StillLent(_) | Reason::Closed | Reason::Doomed => {
+                false
+            }
         }
     }
-}
-
-/// Whether the database itself reported this: the statement was processed, and the connection is in order.
-pub(crate) fn is_answer(error: &sqlx::Error) -> bool {
-    matches!(
-        error,
-        sqlx::Error::Database(_) | sqlx::Error::BeginFailed | sqlx::Error::InvalidSavePointStatement
-    )
 }
 
 impl fmt::Display for Stage {
@@ -191,7 +190,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = self.stage;
         match &self.reason {
-            Reason::Sqlx(_) => write!(f, "{stage} failed")?,
+            Reason::Sqlx(_) | Reason::Unanswered(_) => write!(f, "{stage} failed")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
                 let times = if *attempts == 1 { "attempt" } else { "attempts" };
@@ -225,9 +224,10 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
-            Reason::Sqlx(source) | Reason::Busy { source, .. } | Reason::EndedElsewhere(Some(source)) => {
-                Some(source)
-            }
+            Reason::Sqlx(source)
+            | Reason::Unanswered(source)
+            | Reason::Busy { source, .. }
+            | Reason::EndedElsewhere(Some(source)) => Some(source),
             Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
         }
     }

@@ -12,7 +12,6 @@ use std::pin::Pin;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use tenure::{AsyncExit, Outcome, shield};
 
-use crate::error::is_answer;
 use crate::lease::{Holder, Lease};
 use crate::transaction::AWAY;
 use crate::{Backend, Error, Stage};
@@ -52,7 +51,7 @@ async fn set<DB: Backend>(mut lease: Lease<DB>, depth: u32) -> Result<Savepoint<
     match send(&mut lease, "SAVEPOINT", depth).await {
         Ok(()) => Ok(Savepoint { lease, depth }),
         Err(error) => {
-            if is_answer(&error) {
+            if DB::is_answer(&error) {
                 lease.mark_clean();
             }
             Err(Error::new(Stage::Savepoint, error))

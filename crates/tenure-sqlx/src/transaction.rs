@@ -15,7 +15,6 @@ use sqlx_core::transaction::TransactionManager as _;
 use tenure::{AsyncExit, Outcome, shield};
 
 use crate::connection::close;
-use crate::error::is_answer;
 use crate::lease::{Holder, Lease};
 use crate::{Backend, Error, Retry, SetSavepoint, Stage};
 
@@ -126,7 +125,7 @@ impl<DB: Backend> Attempt<DB> {
         Ok(Self(match DB::TransactionManager::begin(connection, Some(statement)).await {
             Ok(()) => Ok(Transaction { lease, retry }),
             Err(error) => {
-                if is_answer(&error) {
+                if DB::is_answer(&error) {
                     lease.mark_clean();
                 }
                 Err(Refused { lease, error })
@@ -263,10 +262,9 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<
         return Err(Error::doomed(Stage::Commit));
     }
     let connection = lease.holder_mut().ready().await?;
-    let failed = |error| Error::new(Stage::Commit, error);
-    // sqlx commits no transaction without complaint, and a nested `begin` of its own that is cancelled
-    // rolls back the transaction around it.
-    if !DB::is_open(connection).await.map_err(failed)? {
+    // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
+    // has rolled back the transaction around it.
+    if !DB::is_open(connection).await.map_err(|error| Error::new(Stage::Commit, error))? {
         return Err(Error::ended_elsewhere(None));
     }
     let mut attempts = retry.start();
@@ -282,7 +280,8 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<
             Err(error) if DB::says_not_open(&error) => {
                 return Err(Error::ended_elsewhere(Some(error)));
             }
-            Err(error) => return Err(failed(error)),
+            Err(error) if DB::is_answer(&error) => return Err(Error::new(Stage::Commit, error)),
+            Err(error) => return Err(Error::unanswered(Stage::Commit, error)),
         }
     }
     Ok(())

@@ -78,6 +78,11 @@ impl Driver for Sqlite {
         }
     }
 
+    fn is_answer(error: &sqlx::Error) -> bool {
+        use sqlx::Error::{BeginFailed, Database, InvalidSavePointStatement};
+        matches!(error, Database(_) | BeginFailed | InvalidSavePointStatement)
+    }
+
     fn says_not_open(error: &sqlx::Error) -> bool {
         says_no_transaction(error)
     }
