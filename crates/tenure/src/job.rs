@@ -121,10 +121,10 @@ impl<F: Future<Output: Settle> + ?Sized> Job<F> {
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Record { registry, scope, key, id, phase, .. } = &self.record;
         if let Gate::Unasked = self.gate {
-            let later = scope.later_than(*id);
-            if !later.is_empty() {
+            let (id, scope) = (*id, Arc::clone(scope));
+            if let Some(last) = scope.last_after(id) {
                 self.gate = Gate::Closed(Box::pin(async move {
-                    for latch in later {
+                    while let Some(latch) = scope.next_between(id, last) {
                         latch.wait().await;
                     }
                 }));

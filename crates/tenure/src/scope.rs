@@ -25,10 +25,14 @@ impl Scope {
         self.lock().insert(id, latch);
     }
 
-    /// The latches of those that have to end before this one may begin: all that were entered later, since they may
-    /// stand on it.
-    pub(crate) fn later_than(&self, id: Id) -> Vec<Latch> {
-        self.lock().range(id + 1..).map(|(_, latch)| Arc::clone(latch)).collect()
+    /// The last of those that were entered after this one.
+    pub(crate) fn last_after(&self, id: Id) -> Option<Id> {
+        self.lock().last_key_value().map(|(last, _)| *last).filter(|last| *last > id)
+    }
+
+    /// The latch of the first that was entered after this one, and not after `last`.
+    pub(crate) fn next_between(&self, id: Id, last: Id) -> Option<Latch> {
+        self.lock().range(id + 1..=last).next().map(|(_, latch)| Arc::clone(latch))
     }
 
     pub(crate) fn remove(&self, id: Id) {
