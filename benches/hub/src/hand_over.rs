@@ -24,17 +24,22 @@ pub enum Crowd {
     Tasks,
 }
 
-/// What it took.
+/// How long it took.
 #[derive(Debug, Clone, Copy)]
 pub struct Taken {
     /// From the first drop until the last exit has ended.
     pub drained: Duration,
     /// The part of it that the caller spends dropping.
     pub dropping: Duration,
-    /// Allocated for each tenure while it is held, beyond its future. Without a counting allocator, 0.
-    pub held_bytes: i64,
-    /// Allocated for each tenure when it is handed over and its exit has not begun.
-    pub handed_over_bytes: i64,
+}
+
+/// Memory allocated for each tenure, beyond the future that its owner allocates.
+#[derive(Debug, Clone, Copy)]
+pub struct Bytes {
+    /// While it is held.
+    pub held: i64,
+    /// At most, from the first drop until the last exit has ended.
+    pub handed_over: i64,
 }
 
 /// Holds so many tenures, cancels them at once, and waits until all exits have ended.
@@ -46,10 +51,36 @@ pub fn cancel(runtime: &Runtime, crowd: Crowd, tenures: u64) -> Taken {
     let taken = async move {
         match crowd {
             Crowd::Tasks => tasks(tenures).await,
-            Crowd::InOrder | Crowd::InReverse => futures(tenures, crowd).await,
+            Crowd::InOrder | Crowd::InReverse => {
+                let mut held = futures(tenures);
+                hold(&mut held);
+                drop_and_drain(held, crowd).await
+            }
         }
     };
     runtime.block_on(async { tokio::spawn(taken).await }).expect("no exit is missing")
+}
+
+/// As [`cancel`] with futures of one task, counted instead of timed: needs a counting allocator.
+///
+/// # Panics
+/// If an exit is missing.
+#[must_use]
+pub fn bytes(runtime: &Runtime, crowd: Crowd, tenures: u64) -> Bytes {
+    let counted = async move {
+        let mut held = futures(tenures);
+        let owned = held.iter().map(|future| size_of_val(&**future)).sum::<usize>() + size_of_val(&*held);
+        memory::begin();
+        hold(&mut held);
+        let allocated = memory::so_far().live_bytes;
+        drop_and_drain(held, crowd).await;
+        // What was owned before the count began has been freed in it.
+        let before_the_drop = allocated - owned.cast_signed() as i64;
+        let peak = memory::end().peak_bytes;
+        let each = |bytes: i64| bytes / tenures.cast_signed();
+        Bytes { held: each(allocated), handed_over: each(peak.max(before_the_drop)) }
+    };
+    runtime.block_on(async { tokio::spawn(counted).await }).expect("no exit is missing")
 }
 
 /// The size of the future of a `with`, less its resource and its body's own future.
@@ -68,24 +99,30 @@ async fn for_ever(resource: &mut Resource) -> Result<u64, Trouble> {
     Ok(resource.0)
 }
 
-async fn futures(tenures: u64, crowd: Crowd) -> Taken {
-    let exited_before = counters().exited;
-    let mut held: Vec<Pin<Box<_>>> = (0..tenures).map(|number| Box::pin(tenure(number))).collect();
-    memory::begin();
-    for future in &mut held {
+type Futures<F> = Vec<Pin<Box<F>>>;
+
+fn futures(tenures: u64) -> Futures<impl Future + Send> {
+    (0..tenures).map(|number| Box::pin(tenure(number))).collect()
+}
+
+/// Polls each until it waits in its body.
+fn hold<F: Future>(futures: &mut Futures<F>) {
+    for future in futures {
         assert!(future.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     }
-    let held_bytes = memory::so_far().live_bytes / tenures.cast_signed();
+}
+
+async fn drop_and_drain<F: Future>(mut held: Futures<F>, crowd: Crowd) -> Taken {
+    let tenures = held.len() as u64;
+    let exited_before = counters().exited;
     if crowd == Crowd::InReverse {
         held.reverse();
     }
-    let futures_bytes = held.iter().map(|future| size_of_val(&**future)).sum::<usize>() + size_of_val(&*held);
     let begin = Instant::now();
     drop(held);
     let dropping = begin.elapsed();
-    let live_bytes = memory::end().live_bytes + futures_bytes.cast_signed() as i64;
     let drained = until_drained(begin, exited_before, tenures).await;
-    Taken { drained, dropping, held_bytes, handed_over_bytes: live_bytes / tenures.cast_signed() }
+    Taken { drained, dropping }
 }
 
 async fn tasks(tenures: u64) -> Taken {
@@ -101,7 +138,7 @@ async fn tasks(tenures: u64) -> Taken {
     held.shutdown().await;
     let dropping = begin.elapsed();
     let drained = until_drained(begin, before.exited, tenures).await;
-    Taken { drained, dropping, held_bytes: 0, handed_over_bytes: 0 }
+    Taken { drained, dropping }
 }
 
 async fn until_drained(begin: Instant, exited_before: u64, tenures: u64) -> Duration {

@@ -21,6 +21,7 @@ pub struct CountingAllocator;
 static COUNTING: AtomicBool = AtomicBool::new(false);
 static ALLOCATIONS: AtomicI64 = AtomicI64::new(0);
 static LIVE_BYTES: AtomicI64 = AtomicI64::new(0);
+static PEAK_BYTES: AtomicI64 = AtomicI64::new(0);
 
 /// What was allocated since the count began.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,12 +30,15 @@ pub struct Allocated {
     pub allocations: i64,
     /// The bytes that were asked for and not given back.
     pub live_bytes: i64,
+    /// The most that it ever was.
+    pub peak_bytes: i64,
 }
 
 /// Begins to count, at nothing.
 pub fn begin() {
     ALLOCATIONS.store(0, Ordering::Relaxed);
     LIVE_BYTES.store(0, Ordering::Relaxed);
+    PEAK_BYTES.store(0, Ordering::Relaxed);
     COUNTING.store(true, Ordering::Relaxed);
 }
 
@@ -45,6 +49,7 @@ pub fn so_far() -> Allocated {
     Allocated {
         allocations: ALLOCATIONS.load(Ordering::Relaxed),
         live_bytes: LIVE_BYTES.load(Ordering::Relaxed),
+        peak_bytes: PEAK_BYTES.load(Ordering::Relaxed),
     }
 }
 
@@ -58,7 +63,9 @@ fn count(allocations: i64, freed: usize, allocated: usize) {
     // One load and a branch while nobody counts, so that the allocator can stay where times are measured.
     if COUNTING.load(Ordering::Relaxed) {
         ALLOCATIONS.fetch_add(allocations, Ordering::Relaxed);
-        LIVE_BYTES.fetch_add(allocated.cast_signed() as i64 - freed.cast_signed() as i64, Ordering::Relaxed);
+        let more = allocated.cast_signed() as i64 - freed.cast_signed() as i64;
+        let live = LIVE_BYTES.fetch_add(more, Ordering::Relaxed) + more;
+        PEAK_BYTES.fetch_max(live, Ordering::Relaxed);
     }
 }
 

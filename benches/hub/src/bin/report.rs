@@ -6,7 +6,9 @@
 //!
 //! It prints Markdown: a table of the aims, a table of all operations, a table of hand-overs.
 
-use benches_hub::hand_over::{self, Crowd, Taken};
+use std::time::Duration;
+
+use benches_hub::hand_over::{self, Bytes, Crowd, Taken};
 use benches_hub::measure::{
     Samples, allocations_of, one_thread, side_by_side, time_of, time_outside_of_tasks, two_threads,
 };
@@ -19,6 +21,7 @@ static ALLOCATOR: CountingAllocator = CountingAllocator;
 
 const ROUNDS: usize = 61;
 const CROWD: u64 = 100_000;
+const CROWD_COUNTED: u64 = 4_000;
 const CROWD_ROUNDS: usize = 5;
 
 fn main() {
@@ -94,27 +97,43 @@ struct CrowdCost {
     name: &'static str,
     tenures: u64,
     taken: Vec<Taken>,
+    /// Of futures: memory with a few tenures, and with many.
+    bytes: Option<(Bytes, Bytes)>,
 }
 
 fn crowds() -> Vec<CrowdCost> {
     let one = one_thread();
     let two = two_threads();
-    let measure = |name, runtime: &Runtime, crowd, tenures| {
-        let taken = (0..CROWD_ROUNDS).map(|_| hand_over::cancel(runtime, crowd, tenures)).collect();
-        CrowdCost { name, tenures, taken }
+    let futures = |name, runtime: &Runtime, crowd| {
+        // A runtime each, since what a registry has grown to it keeps.
+        let few = hand_over::bytes(&one_thread(), crowd, CROWD_COUNTED / 4);
+        let many = hand_over::bytes(&one_thread(), crowd, CROWD_COUNTED);
+        // Memory that grows with the square would need tens of gigabytes: then the time of fewer has to do.
+        let tenures = if many.handed_over < 2 * few.handed_over { CROWD } else { CROWD_COUNTED };
+        CrowdCost::measure(name, runtime, crowd, tenures, Some((few, many)))
     };
     vec![
-        measure("futures of one task, in order; one thread", &one, Crowd::InOrder, CROWD),
-        measure("futures of one task, in order; two threads", &two, Crowd::InOrder, CROWD),
-        measure("a task each, aborted; one thread", &one, Crowd::Tasks, CROWD),
-        measure("a task each, aborted; two threads", &two, Crowd::Tasks, CROWD),
-        measure("futures of one task, in reverse; one thread", &one, Crowd::InReverse, CROWD / 100),
-        measure("futures of one task, in reverse; one thread", &one, Crowd::InReverse, CROWD / 20),
+        futures("futures of one task, in order; one thread", &one, Crowd::InOrder),
+        futures("futures of one task, in order; two threads", &two, Crowd::InOrder),
+        futures("futures of one task, in reverse; one thread", &one, Crowd::InReverse),
+        CrowdCost::measure("a task each, aborted; one thread", &one, Crowd::Tasks, CROWD, None),
+        CrowdCost::measure("a task each, aborted; two threads", &two, Crowd::Tasks, CROWD, None),
     ]
 }
 
 impl CrowdCost {
-    fn milliseconds(&self, of: fn(&Taken) -> std::time::Duration) -> (f64, f64) {
+    fn measure(
+        name: &'static str,
+        runtime: &Runtime,
+        crowd: Crowd,
+        tenures: u64,
+        bytes: Option<(Bytes, Bytes)>,
+    ) -> Self {
+        let taken = (0..CROWD_ROUNDS).map(|_| hand_over::cancel(runtime, crowd, tenures)).collect();
+        Self { name, tenures, taken, bytes }
+    }
+
+    fn milliseconds(&self, of: fn(&Taken) -> Duration) -> (f64, f64) {
         let mut times: Vec<f64> = self.taken.iter().map(|taken| of(taken).as_secs_f64() * 1e3).collect();
         times.sort_by(f64::total_cmp);
         (times[times.len() / 2], times[0])
@@ -122,22 +141,20 @@ impl CrowdCost {
 }
 
 fn print_crowds(crowds: &[CrowdCost]) {
+    let (few, many) = (CROWD_COUNTED / 4, CROWD_COUNTED);
     println!(
-        "\n| Cancelled at once | tenures | drained, ms median | minimum | of it dropping | bytes held | bytes handed over |"
+        "\n| Cancelled at once | tenures | drained, ms median | minimum | of it dropping | bytes held | bytes handed over, \
+         of {few} | of {many} |\n|---|---:|---:|---:|---:|---:|---:|---:|"
     );
-    println!("|---|---:|---:|---:|---:|---:|---:|");
     for crowd in crowds {
-        let (drained, drained_minimum) = crowd.milliseconds(|taken| taken.drained);
+        let (drained, minimum) = crowd.milliseconds(|taken| taken.drained);
         let (dropping, _) = crowd.milliseconds(|taken| taken.dropping);
-        let Taken { held_bytes, handed_over_bytes, .. } = crowd.taken[0];
-        let bytes = |bytes: i64| if bytes == 0 { "".to_owned() } else { bytes.to_string() };
-        println!(
-            "| {} | {} | {drained:.0} | {drained_minimum:.0} | {dropping:.0} | {} | {} |",
-            crowd.name,
-            crowd.tenures,
-            bytes(held_bytes),
-            bytes(handed_over_bytes)
-        );
+        let CrowdCost { name, tenures, .. } = crowd;
+        print!("| {name} | {tenures} | {drained:.0} | {minimum:.0} | {dropping:.0} |");
+        match crowd.bytes {
+            Some((few, many)) => println!(" {} | {} | {} |", many.held, few.handed_over, many.handed_over),
+            None => println!(" | | |"),
+        }
     }
 }
 
@@ -153,9 +170,10 @@ fn aims(costs: &Costs, crowds: &[CrowdCost]) {
     ns("an entry of 10,000 on a stack, all told", 60, each(costs, "stack_10000"));
     ns("a generator context, all told", 150, each(costs, "generator"));
     let (drained, minimum) = crowds[0].milliseconds(|taken| taken.drained);
-    println!("| 100,000 cancelled, until drained | ≤ 500 ms | {drained:.0} ms | {minimum:.0} ms |");
+    let tenures = crowds[0].tenures;
+    println!("| 100,000 cancelled, until drained | ≤ 500 ms | {drained:.0} ms ({tenures}) | {minimum:.0} ms |");
     let future = hand_over::future_bytes();
-    let held = crowds[0].taken[0].held_bytes;
+    let held = crowds[0].bytes.map_or(0, |(_, many)| many.held);
     println!(
         "| a held tenure, beyond resource and body | ≤ 300 bytes | {} bytes ({future} in the future, {held} in the registry) | |",
         future.cast_signed() as i64 + held
