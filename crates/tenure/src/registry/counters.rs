@@ -40,9 +40,11 @@ pub(crate) enum Count {
     TimedOut,
     Lost,
     Disarmed,
+    /// Entered and exited, counted at once.
+    Passed,
 }
 
-const COUNTS: usize = 8;
+const COUNTS: usize = 9;
 
 #[derive(Debug, Default)]
 pub(crate) struct Striped {
@@ -55,6 +57,7 @@ pub(crate) struct Striped {
 struct Stripe([AtomicU64; COUNTS]);
 
 impl Striped {
+    #[inline]
     pub(crate) fn add(&self, count: Count, number: u64) {
         // Relaxed: a count publishes nothing.
         self.stripes[stripe() % STRIPES].0[count as usize].fetch_add(number, Ordering::Relaxed);
@@ -63,13 +66,10 @@ impl Striped {
     /// An exit, and its enter unless that is counted.
     #[inline]
     pub(crate) fn exited(&self, entered: bool) {
-        let Stripe(counts) = &self.stripes[stripe() % STRIPES];
-        if !entered {
-            counts[Count::Entered as usize].fetch_add(1, Ordering::Relaxed);
-        }
-        counts[Count::Exited as usize].fetch_add(1, Ordering::Relaxed);
+        self.one(if entered { Count::Exited } else { Count::Passed });
     }
 
+    #[inline]
     pub(crate) fn one(&self, count: Count) {
         self.add(count, 1);
     }
@@ -79,9 +79,10 @@ impl Striped {
             let of = |stripe: &Stripe| stripe.0[count as usize].load(Ordering::Relaxed);
             self.stripes.iter().map(of).sum()
         };
+        let passed = total(Count::Passed);
         Counters {
-            entered: total(Count::Entered),
-            exited: total(Count::Exited),
+            entered: total(Count::Entered) + passed,
+            exited: total(Count::Exited) + passed,
             handed_over: total(Count::HandedOver),
             failed: total(Count::Failed),
             panicked: total(Count::Panicked),

@@ -2,11 +2,13 @@
 //!
 //! It is a loop, so that ten thousand exits need no more stack than one (law 26).
 
+use std::time::Duration;
+
 use super::ExitLimit;
 use super::arena::Exits;
 use super::entry::Way;
 use crate::frame::Label;
-use crate::guarded::{Fault, Guarded, Payload, panic_message};
+use crate::guarded::{Caught, Fault, Guarded, Payload, panic_message};
 use crate::job::{Record, Settle};
 use crate::tenure::count_exited;
 use crate::with::Told;
@@ -50,9 +52,14 @@ pub(super) async fn unwind<E: ErrorValue>(
 async fn guarded<E: 'static>(
     entry: Box<dyn Way<E>>,
     outcome: Outcome<'_>,
-    limit: Option<std::time::Duration>,
+    limit: Option<Duration>,
 ) -> Result<Verdict, Fault<E>> {
-    Guarded::new(async move { entry.exit(outcome).await }, limit).await
+    // The call itself is part of the exit: should it panic, that is the exit's panic.
+    let exit = async move { entry.exit(outcome).await };
+    match limit {
+        None => Caught::new(exit).await,
+        limit => Guarded::new(exit, limit).await,
+    }
 }
 
 struct Course<K, E> {

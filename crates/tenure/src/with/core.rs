@@ -32,14 +32,18 @@ pub(super) enum Course<T, N, E, V, X> {
 }
 
 /// Runs a tenure from its enter to its end, and makes of its course what the caller is to get.
-pub(super) async fn run<L, C, N, T, E, F, S, O>(
+#[expect(
+    clippy::manual_async_fn,
+    reason = "an `async fn` would keep its arguments twice, and a body may be large"
+)]
+pub(super) fn run<L, C, N, T, E, F, S, O>(
     label: Label,
     context: C,
     body: F,
     mut stop: S,
     exit_limit: Option<Duration>,
     result: impl FnOnce(Label, Course<T, N, E, L::Verdict, L::Error>) -> O,
-) -> O
+) -> impl Future<Output = O>
 where
     L: Leave,
     C: IntoFuture<Output = Result<L::Resource, N>>,
@@ -47,46 +51,31 @@ where
     E: ErrorValue,
     S: Stop,
 {
-    let entered = if S::NEVER {
-        Ok(context.into_future().await)
-    } else {
-        unless_stopped(&mut stop, context.into_future()).await
-    };
-    let resource = match entered {
-        Ok(Ok(resource)) => resource,
-        Ok(Err(error)) => return result(label, Course::NotEntered(error)),
-        Err(stopped) => return result(label, Course::NotBegun(stopped)),
-    };
-    let mut guard = Guard::<L, E, _>::new(L::of(resource), Tenure::entered(label), exit_limit);
-    let ended = {
-        let (leave, tenure) = guard.body();
-        let resource = leave.resource();
-        // The call itself is part of the body: should it panic, the exit is told.
-        let body = async move { body(resource).await };
-        Body::new(tenure, body, stop).await
-    };
-    // The exit takes along what it is told; the rest stays here.
-    let (kept, told) = match ended {
-        Ended::Value(value) => (Kept::Value(value), Known::Completed),
-        Ended::Error(error) => (Kept::Error, Known::Failed(error)),
-        Ended::Stopped(stopped) => (Kept::Stopped(stopped), Known::Cancelled),
-        Ended::Panic(payload) => {
-            let message = panic_message(&*payload);
-            (Kept::Panic(payload), Known::Panicked(message))
-        }
-    };
-    guard.begin_exit(told, |leave| leave.leave(Outcome::Completed));
-    let Exited { exit, told } = poll_fn(|context| guard.poll_exit(context)).await;
-    let body = match kept {
-        Kept::Value(value) => Ended::Value(value),
-        Kept::Panic(payload) => Ended::Panic(payload),
-        Kept::Stopped(stopped) => Ended::Stopped(stopped),
-        Kept::Error => match told {
-            Known::Failed(error) => Ended::Error(error),
-            _ => unreachable!("the exit was told of an error"),
-        },
-    };
-    result(label, Course::Run { body, exit })
+    async move {
+        let entered = if S::NEVER {
+            Ok(context.into_future().await)
+        } else {
+            unless_stopped(&mut stop, context.into_future()).await
+        };
+        let resource = match entered {
+            Ok(Ok(resource)) => resource,
+            Ok(Err(error)) => return result(label, Course::NotEntered(error)),
+            Err(stopped) => return result(label, Course::NotBegun(stopped)),
+        };
+        let mut guard = Guard::<L, E, _>::new(L::of(resource), Tenure::entered(label), exit_limit);
+        let ended = {
+            let (leave, tenure) = guard.body();
+            let resource = leave.resource();
+            // The call itself is part of the body: should it panic, the exit is told.
+            let body = async move { body(resource).await };
+            Body::new(tenure, body, stop).await
+        };
+        // The exit takes along what it is told; the rest stays here.
+        let (kept, told) = Kept::split(ended);
+        guard.begin_exit(told, |leave| leave.leave(Outcome::Completed));
+        let Exited { exit, told } = poll_fn(|context| guard.poll_exit(context)).await;
+        result(label, Course::Run { body: kept.join(told), exit })
+    }
 }
 
 /// How a body ended, less the error.
@@ -95,6 +84,32 @@ enum Kept<T> {
     Error,
     Panic(Payload),
     Stopped(Stopped),
+}
+
+impl<T> Kept<T> {
+    #[inline]
+    fn split<E>(ended: Ended<T, E>) -> (Self, Known<E>) {
+        match ended {
+            Ended::Value(value) => (Self::Value(value), Known::Completed),
+            Ended::Error(error) => (Self::Error, Known::Failed(error)),
+            Ended::Stopped(stopped) => (Self::Stopped(stopped), Known::Cancelled),
+            Ended::Panic(payload) => {
+                let message = panic_message(&*payload);
+                (Self::Panic(payload), Known::Panicked(message))
+            }
+        }
+    }
+
+    #[inline]
+    fn join<E>(self, told: Known<E>) -> Ended<T, E> {
+        match (self, told) {
+            (Self::Value(value), _) => Ended::Value(value),
+            (Self::Panic(payload), _) => Ended::Panic(payload),
+            (Self::Stopped(stopped), _) => Ended::Stopped(stopped),
+            (Self::Error, Known::Failed(error)) => Ended::Error(error),
+            (Self::Error, _) => unreachable!("the exit was told of an error"),
+        }
+    }
 }
 
 /// What an exit is told, owned by the exit's future.
