@@ -6,7 +6,9 @@ use sqlx::Executor as _;
 use tenure::{Options, Stopped, with};
 use tenure_sqlx::sqlite::{self, Connection};
 
-use crate::common::{Failure, TempDb, assert_clean, drained, drop_at, note, on_both_flavours, slow_down};
+use crate::common::{
+    Failure, TempDb, assert_clean, at_every_suspension, drained, drop_at, note, on_both_flavours, slow_down,
+};
 
 /// A transaction with a savepoint in it; its notes are named after `n`.
 async fn write(connection: &mut Connection, n: usize, refuse: bool) -> Result<(), Failure> {
@@ -39,25 +41,22 @@ fn laws_10_to_13_a_borrowed_connection_comes_back_clean_from_every_suspension() 
             let mut witness = db.witness().await;
             let mut connection = db.connect().await;
             slow_down(&mut connection).await;
-            let mut n = 0;
-            loop {
+            // BEGIN, two inserts, two statements about the savepoint, COMMIT or ROLLBACK.
+            at_every_suspension(6, async |n| {
                 let ended = drop_at(n, write(&mut connection, n, refuse)).await;
                 // Not drained: the next user of the connection waits for it by itself.
                 assert_clean(&mut connection).await;
                 assert!(!witness.is_locked().await, "dropped at {n}");
                 let kept = assert_whole(&witness.notes().await, n);
-                assert!(!(refuse && kept), "a refused transaction was kept at {n}");
                 match ended {
-                    None => n += 1,
-                    Some(result) => {
-                        assert_eq!(result.is_ok(), !refuse);
-                        assert_eq!(kept, !refuse);
-                        break;
-                    }
+                    None => assert!(!(refuse && kept), "a refused transaction was kept at {n}"),
+                    Some(Ok(())) => assert!(!refuse && kept, "at {n}"),
+                    Some(Err(Failure::Refused)) => assert!(refuse && !kept, "at {n}"),
+                    Some(Err(failure)) => panic!("at {n}: {failure:?}"),
                 }
-            }
-            // BEGIN, two inserts, two statements about the savepoint, COMMIT or ROLLBACK.
-            assert!(n >= 6, "only {n} suspensions");
+                ended.is_some()
+            })
+            .await;
             drained().await;
         }
     });
@@ -67,8 +66,7 @@ fn laws_10_to_13_a_borrowed_connection_comes_back_clean_from_every_suspension() 
 fn laws_10_to_13_everything_nested_is_closed_from_every_suspension() {
     on_both_flavours(async || {
         let db = TempDb::new().await;
-        let mut n = 0;
-        loop {
+        at_every_suspension(7, async |n| {
             let all = with(sqlite::connect(db.options()), async |connection| {
                 slow_down(connection).await;
                 write(connection, n, false).await
@@ -77,14 +75,13 @@ fn laws_10_to_13_everything_nested_is_closed_from_every_suspension() {
             drained().await;
             assert!(tenure::open().is_empty());
             assert!(!db.has_log(), "dropped at {n}, and the connection is not closed");
-            assert_whole(&db.notes().await, n);
-            if let Some(result) = ended {
-                result.unwrap();
-                break;
+            let kept = assert_whole(&db.notes().await, n);
+            if let Some(result) = &ended {
+                assert!(result.is_ok() && kept, "at {n}: {result:?}");
             }
-            n += 1;
-        }
-        assert!(n >= 7, "only {n} suspensions");
+            ended.is_some()
+        })
+        .await;
     });
 }
 
@@ -92,8 +89,8 @@ fn laws_10_to_13_everything_nested_is_closed_from_every_suspension() {
 fn an_owned_connection_is_closed_from_every_suspension() {
     on_both_flavours(async || {
         let db = TempDb::new().await;
-        let mut n = 0;
-        loop {
+        // BEGIN, insert, COMMIT.
+        at_every_suspension(3, async |n| {
             let mut connection = db.connect().await;
             slow_down(&mut connection).await;
             let all = with(connection.into_transaction(), async |transaction| {
@@ -102,15 +99,14 @@ fn an_owned_connection_is_closed_from_every_suspension() {
             });
             let ended = drop_at(n, all).await;
             drained().await;
-            assert!(!db.witness().await.is_locked().await);
-            if ended.is_some() {
-                break;
+            assert!(!db.has_log(), "dropped at {n}, and the connection is not closed");
+            let kept = db.notes().await.contains(&n.to_string());
+            if let Some(result) = &ended {
+                assert!(result.is_ok() && kept, "at {n}: {result:?}");
             }
-            n += 1;
-        }
-        // BEGIN, insert, COMMIT.
-        assert!(n >= 3, "only {n} suspensions");
-        assert_eq!(db.notes().await.last(), Some(&n.to_string()));
+            ended.is_some()
+        })
+        .await;
     });
 }
 
@@ -120,8 +116,8 @@ fn a_savepoint_that_is_dropped_is_undone_and_its_transaction_goes_on() {
         let db = TempDb::new().await;
         let mut connection = db.connect().await;
         slow_down(&mut connection).await;
-        let mut n = 0;
-        loop {
+        // SAVEPOINT, insert, RELEASE.
+        at_every_suspension(3, async |n| {
             let ended = with(connection.transaction(), async |transaction| {
                 note(transaction, &format!("{n} before")).await?;
                 let inner = with(transaction.savepoint(), async |savepoint| {
@@ -138,13 +134,10 @@ fn a_savepoint_that_is_dropped_is_undone_and_its_transaction_goes_on() {
             let notes = db.notes().await;
             assert!(notes.contains(&format!("{n} before")));
             assert!(notes.contains(&format!("{n} after")));
-            if ended {
-                assert!(notes.contains(&format!("{n} inside")));
-                break;
-            }
-            n += 1;
-        }
-        assert!(n >= 3, "only {n} suspensions");
+            assert!(!ended || notes.contains(&format!("{n} inside")));
+            ended
+        })
+        .await;
         assert_clean(&mut connection).await;
         drained().await;
     });

@@ -120,6 +120,15 @@ pub(crate) async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output>
     .await
 }
 
+/// Runs `run` with 0, 1, 2, … until it says that what it was to drop at that suspension ended before; but at least up to
+/// `least`. On a busy machine the database's thread may answer before it is asked, and a run have fewer suspensions.
+pub(crate) async fn at_every_suspension(least: usize, mut run: impl AsyncFnMut(usize) -> bool) {
+    let mut n = 0;
+    while !run(n).await || n < least {
+        n += 1;
+    }
+}
+
 /// Polls `future` until it is suspended for the n-th time, counted from zero, and leaves it there.
 pub(crate) async fn suspended_at<F: Future>(n: usize, mut future: Pin<&mut F>) {
     let ended = drop_at(n, poll_fn(|context| future.as_mut().poll(context))).await;

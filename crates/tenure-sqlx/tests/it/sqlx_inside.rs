@@ -6,7 +6,7 @@ use sqlx::{Acquire, Connection as _, Executor as _, Sqlite};
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{Failure, TempDb, assert_clean, note, slow_down};
 
 #[tokio::test]
 async fn streams_and_typed_queries_run_in_the_body() {
@@ -102,6 +102,7 @@ async fn a_leaked_nested_transaction_of_sqlx_does_not_keep_the_transaction_open(
 async fn a_nested_begin_of_sqlx_that_is_cancelled_does_not_pass_for_a_commit() {
     let db = TempDb::new().await;
     let mut connection = db.connect().await;
+    slow_down(&mut connection).await;
     let ended = with(connection.transaction(), async |transaction| {
         note(transaction, "before").await?;
         assert!(poll_immediate(transaction.begin()).await.is_none());
