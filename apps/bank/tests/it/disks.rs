@@ -70,7 +70,8 @@ fn a_read_only_folder_is_refused() {
     fs::set_permissions(site.path("."), fs::Permissions::from_mode(0o755)).unwrap();
     // No permission stops root, so the bank runs as somebody else then, from a place that anybody can reach.
     let bank = site.path("bank");
-    fs::copy(BANK, &bank).unwrap();
+    // Copied by another process: a test that forks while this one writes would keep the copy from being run.
+    assert!(Command::new("cp").arg(BANK).arg(&bank).status().unwrap().success());
     let mut command = Command::new(bank);
     command.args(["--database", "read-only/bank.db"]).current_dir(site.path("."));
     if fs::metadata("/proc/self").is_ok_and(|process| std::os::unix::fs::MetadataExt::uid(&process) == 0) {
