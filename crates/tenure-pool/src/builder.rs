@@ -1,0 +1,267 @@
+//! How a pool is set up, and what can be changed while it runs.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::clock::{NEVER, nanos};
+use crate::error::BuildError;
+use crate::event::{Event, Events};
+use crate::manager::Manager;
+use crate::pool::Pool;
+
+/// The most resources a pool can have.
+const MAX_SIZE_LIMIT: usize = 1_000_000;
+
+/// Which idle resource is lent next.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Order {
+    /// The one returned last. Few stay busy, and the rest can reach their idle timeout. The default, and
+    /// the order of the fast path.
+    #[default]
+    Lifo,
+    /// The one returned first: all are used in turn. A get and a return take a lock in this order.
+    Fifo,
+}
+
+/// Drops gets from a queue that is too slow, after the CoDel algorithm.
+///
+/// If for an `interval` no get waited for less than `target`, the queue does not absorb a burst, it stands.
+/// From then on those who have waited for more than twice the target fail with
+/// [`Shed`](crate::GetErrorKind::Shed), until one waits for less than the target again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Codel {
+    pub(crate) target: Duration,
+    pub(crate) interval: Duration,
+}
+
+impl Codel {
+    /// With this target and interval; 50 ms and 2 s are a good start.
+    #[must_use]
+    pub const fn new(target: Duration, interval: Duration) -> Self {
+        Self { target, interval }
+    }
+}
+
+/// What is fixed when the pool is built.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    pub(crate) name: String,
+    pub(crate) max_size: usize,
+    pub(crate) min_idle: usize,
+    pub(crate) order: Order,
+    pub(crate) pooling: bool,
+    pub(crate) max_waiting: usize,
+    pub(crate) parallel_creates: usize,
+    pub(crate) backoff: (Duration, Duration),
+    pub(crate) codel: Option<Codel>,
+    pub(crate) events: Events,
+}
+
+/// Durations that can be changed while the pool runs, in nanoseconds; [`NEVER`] is no limit.
+#[derive(Debug)]
+pub(crate) struct Tuning {
+    pub(crate) get: AtomicU64,
+    pub(crate) create: AtomicU64,
+    pub(crate) check: AtomicU64,
+    pub(crate) reset: AtomicU64,
+    pub(crate) close: AtomicU64,
+    pub(crate) lifetime: AtomicU64,
+    pub(crate) idle: AtomicU64,
+    pub(crate) keepalive: AtomicU64,
+    pub(crate) check_after: AtomicU64,
+    pub(crate) leak: AtomicU64,
+    pub(crate) drain: AtomicU64,
+}
+
+impl Tuning {
+    fn new() -> Self {
+        let seconds = |seconds| AtomicU64::new(nanos(Duration::from_secs(seconds)));
+        Self {
+            get: seconds(30),
+            create: seconds(30),
+            check: seconds(5),
+            reset: seconds(5),
+            close: seconds(5),
+            lifetime: seconds(30 * 60),
+            idle: seconds(10 * 60),
+            keepalive: AtomicU64::new(NEVER),
+            check_after: AtomicU64::new(nanos(Duration::from_millis(500))),
+            leak: AtomicU64::new(NEVER),
+            drain: seconds(30),
+        }
+    }
+}
+
+pub(crate) fn load(limit: &AtomicU64) -> u64 {
+    limit.load(Ordering::Relaxed)
+}
+
+pub(crate) fn store(limit: &AtomicU64, value: Option<Duration>) {
+    limit.store(value.map_or(NEVER, nanos), Ordering::Relaxed);
+}
+
+macro_rules! limits {
+    ($($(#[$doc:meta])* $name:ident, $setter:ident => $field:ident;)*) => {
+        /// Time limits. `None` is no limit.
+        impl<M: Manager> Builder<M> {
+            $($(#[$doc])*
+            pub fn $name(self, limit: impl Into<Option<Duration>>) -> Self {
+                store(&self.tuning.$field, limit.into());
+                self
+            })*
+        }
+
+        /// Time limits, changed while the pool runs. `None` is no limit; what has begun keeps the old one.
+        impl<M: Manager> Pool<M> {
+            $(#[doc = concat!(
+                "Changes [`", stringify!($name), "`](crate::Builder::", stringify!($name), ")."
+            )]
+            pub fn $setter(&self, limit: impl Into<Option<Duration>>) {
+                store(&self.tuning().$field, limit.into());
+            })*
+        }
+    };
+}
+
+limits! {
+    /// How long a get may take, waiting and checking together. Default: 30 s.
+    get_timeout, set_get_timeout => get;
+    /// How long a create may take. Default: 30 s.
+    create_timeout, set_create_timeout => create;
+    /// How long a check may take. Default: 5 s.
+    check_timeout, set_check_timeout => check;
+    /// How long a reset may take. Default: 5 s.
+    reset_timeout, set_reset_timeout => reset;
+    /// How long a close may take; then the resource is dropped. Default: 5 s.
+    close_timeout, set_close_timeout => close;
+    /// How long a resource may live, less a jitter of up to 10 %. Default: 30 min.
+    ///
+    /// One that is lent when its time is up is closed when it comes back.
+    max_lifetime, set_max_lifetime => lifetime;
+    /// How long a resource may be idle, as long as more than [`min_idle`](Self::min_idle) are. Default:
+    /// 10 min.
+    idle_timeout, set_idle_timeout => idle;
+    /// After how long an idle resource is checked in the background, again and again. Default: never.
+    keepalive, set_keepalive => keepalive;
+    /// After how long a lease that is still out is reported as [`Overdue`](Event::Overdue). Default: never.
+    leak_threshold, set_leak_threshold => leak;
+    /// How long a closing pool waits for the leases that are out. Default: 30 s.
+    drain_timeout, set_drain_timeout => drain;
+}
+
+/// Sets up a [`Pool`]. Made by [`Pool::builder`].
+#[derive(Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct Builder<M> {
+    pub(crate) manager: M,
+    pub(crate) config: Config,
+    pub(crate) tuning: Tuning,
+}
+
+impl<M: Manager> Builder<M> {
+    pub(crate) fn new(manager: M) -> Self {
+        let config = Config {
+            name: "pool".to_owned(),
+            max_size: 10,
+            min_idle: 0,
+            order: Order::Lifo,
+            pooling: true,
+            max_waiting: usize::MAX,
+            parallel_creates: 4,
+            backoff: (Duration::from_millis(10), Duration::from_secs(5)),
+            codel: None,
+            events: Events::default(),
+        };
+        Self { manager, config, tuning: Tuning::new() }
+    }
+
+    /// The name of the pool in events and reports. Default: `pool`.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.config.name = name.into();
+        self
+    }
+
+    /// How many resources may be alive, those being created and closed included. Default: 10.
+    pub fn max_size(mut self, size: usize) -> Self {
+        self.config.max_size = size;
+        self
+    }
+
+    /// How many resources are kept idle, as far as `max_size` allows: opened when the pool is entered,
+    /// spared by the idle timeout, and made up for in the background. Default: 0.
+    pub fn min_idle(mut self, size: usize) -> Self {
+        self.config.min_idle = size;
+        self
+    }
+
+    /// Which idle resource is lent next. Default: [`Order::Lifo`].
+    pub fn order(mut self, order: Order) -> Self {
+        self.config.order = order;
+        self
+    }
+
+    /// Keeps no idle resources: each is created for one lease and closed after it. `max_size` still holds.
+    /// It is the pool to put in a test or behind an external pool, with the same interface.
+    pub fn without_pooling(mut self) -> Self {
+        self.config.pooling = false;
+        self
+    }
+
+    /// How many gets may wait; further ones fail with [`Saturated`](crate::GetErrorKind::Saturated) at once.
+    /// Default: no limit.
+    pub fn max_waiting(mut self, count: usize) -> Self {
+        self.config.max_waiting = count;
+        self
+    }
+
+    /// How many creates may run at a time. Default: 4.
+    pub fn parallel_creates(mut self, count: usize) -> Self {
+        self.config.parallel_creates = count.max(1);
+        self
+    }
+
+    /// The pause after a failed create, and the most it is doubled to while further ones fail; each pause is
+    /// varied by up to a fifth. While it lasts and until one succeeds, one create is tried at a time, for all
+    /// who wait. Default: 10 ms to 5 s.
+    pub fn create_backoff(mut self, first: Duration, most: Duration) -> Self {
+        self.config.backoff = (first, most.max(first));
+        self
+    }
+
+    /// Drops gets from a queue that is too slow. Default: none are dropped.
+    pub fn codel(mut self, codel: Codel) -> Self {
+        self.config.codel = Some(codel);
+        self
+    }
+
+    /// Where events go, besides to `tracing`. The function must be quick and must not block; it is called
+    /// from the pool's tasks, and from gets that fail.
+    pub fn on_event(mut self, sink: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
+        self.config.events = Events::new(sink);
+        self
+    }
+
+    /// After how long an idle resource is checked before it is lent; zero checks every one, `None` none.
+    /// Default: 500 ms.
+    pub fn check_after(self, bound: impl Into<Option<Duration>>) -> Self {
+        store(&self.tuning.check_after, bound.into());
+        self
+    }
+
+    /// Builds the pool. Nothing is opened yet.
+    ///
+    /// # Errors
+    /// If the sizes contradict each other.
+    pub fn build(self) -> Result<Pool<M>, BuildError> {
+        let Config { max_size, min_idle, .. } = self.config;
+        if !(1..=MAX_SIZE_LIMIT).contains(&max_size) {
+            return Err(BuildError::MaxSize(max_size));
+        }
+        if min_idle > max_size {
+            return Err(BuildError::MinIdle(min_idle));
+        }
+        Ok(Pool::from_builder(self))
+    }
+}

@@ -1,0 +1,393 @@
+//! The future of a get: at once if something is idle, else first come, first served.
+
+use std::borrow::Borrow;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+
+use crate::builder::load;
+use crate::clock::{NEVER, between, nanos};
+use crate::create;
+use crate::error::{GetError, GetErrorKind};
+use crate::lease::Lease;
+use crate::manager::{Manager, Why};
+use crate::pool::Pool;
+use crate::raw::{Class, Entry, Served, Slow, Waiter};
+use crate::shared::{Claimed, Locked, Shared, adopt_runtime, flag};
+use crate::status::count;
+use crate::work::{self, Kind, Task, Work, doom, give_back, retire, tend};
+
+/// How a wait can be failed from outside; see [`kind_of`].
+pub(crate) const FAILED_TIMEOUT: u8 = 0;
+pub(crate) const FAILED_CLOSED: u8 = 1;
+pub(crate) const FAILED_CREATE: u8 = 2;
+pub(crate) const FAILED_SHED: u8 = 3;
+pub(crate) const FAILED_RUNTIME: u8 = 4;
+
+fn kind_of(failure: u8) -> GetErrorKind {
+    match failure {
+        FAILED_TIMEOUT => GetErrorKind::Exhausted,
+        FAILED_CLOSED => GetErrorKind::Closed,
+        FAILED_CREATE => GetErrorKind::CreateFailing,
+        FAILED_SHED => GetErrorKind::Shed,
+        _ => GetErrorKind::NoRuntime,
+    }
+}
+
+/// The time limit that means "that of the pool".
+const OF_POOL: u64 = NEVER - 1;
+
+/// Who is served first among those who wait. Within a class it is first come, first served; a class waits
+/// for as long as somebody of a higher one does.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Priority {
+    /// Before all others.
+    High,
+    /// The default.
+    #[default]
+    Normal,
+    /// After all others.
+    Low,
+}
+
+type Checkout<M> = Pin<Box<dyn Future<Output = Option<Work<M>>> + Send>>;
+
+enum Stage<M: Manager> {
+    /// Has not asked, or asks again in front of all others.
+    Start { again: bool },
+    /// Is in the queue.
+    Waiting,
+    /// Has a resource, which is checked.
+    Checking(Checkout<M>),
+    Done,
+}
+
+pin_project! {
+    /// A get under way: a future, and a context for [`with`](tenure::with). Made by
+    /// [`Pool::get`](crate::Pool::get), which says all about it.
+    #[must_use = "a get does nothing until it is awaited"]
+    pub struct Get<P, M>
+    where
+        P: Borrow<Pool<M>>,
+        M: Manager,
+    {
+        pool: P,
+        location: &'static Location<'static>,
+        // Nanoseconds: before the first wait the limit, after it the moment.
+        deadline: u64,
+        since: u64,
+        priority: Class,
+        stage: Stage<M>,
+        #[pin]
+        waiter: Waiter,
+    }
+
+    impl<P, M> PinnedDrop for Get<P, M>
+    where
+        P: Borrow<Pool<M>>,
+        M: Manager,
+    {
+        fn drop(this: Pin<&mut Self>) {
+            let this = this.project();
+            let shared = &(*this.pool).borrow().shared;
+            match std::mem::replace(this.stage, Stage::Done) {
+                Stage::Start { .. } | Stage::Done => {}
+                Stage::Waiting => cancel(shared, this.waiter.as_ref()),
+                // The check goes on without us, and the resource is for the next one.
+                Stage::Checking(checkout) => shared.spawn(finish_checkout(checkout)),
+            }
+        }
+    }
+}
+
+async fn finish_checkout<M: Manager>(checkout: Checkout<M>) {
+    if let Some(work) = checkout.await {
+        give_back(work.finish());
+    }
+}
+
+/// Leaves the queue. What was handed over meanwhile is for the next one.
+fn cancel<M: Manager>(shared: &Arc<Shared<M>>, waiter: Pin<&Waiter>) {
+    let served = shared.lock().cancel(waiter);
+    count(&shared.ext.counts.cancelled);
+    if let Served::Slot(claim) = served {
+        give_back(claim);
+    }
+}
+
+impl<P, M> Get<P, M>
+where
+    P: Borrow<Pool<M>>,
+    M: Manager,
+{
+    pub(crate) fn new(pool: P, location: &'static Location<'static>) -> Self {
+        Self {
+            pool,
+            location,
+            deadline: OF_POOL,
+            since: 0,
+            priority: Class::Normal,
+            stage: Stage::Start { again: false },
+            waiter: Waiter::new(),
+        }
+    }
+
+    /// Waits for at most this long, or without a limit, instead of the pool's
+    /// [`get_timeout`](crate::Builder::get_timeout). Zero does not wait at all.
+    pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.deadline = limit.into().map_or(NEVER, |limit| nanos(limit).min(OF_POOL - 1));
+        self
+    }
+
+    /// Waits in this class.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = match priority {
+            Priority::High => Class::High,
+            Priority::Normal => Class::Normal,
+            Priority::Low => Class::Low,
+        };
+        self
+    }
+}
+
+impl<P, M> Future for Get<P, M>
+where
+    P: Borrow<Pool<M>>,
+    M: Manager,
+{
+    type Output = Result<Lease<M>, GetError>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        if let Stage::Start { again: false } = this.stage
+            && let Some(claim) = (*this.pool).borrow().shared.try_pop()
+        {
+            if claim.meta().flags.load(Ordering::Relaxed) == 0 {
+                *this.stage = Stage::Done;
+                return Poll::Ready(Ok(Lease::lend(claim, this.location)));
+            }
+            return self.poll_claim(claim, cx);
+        }
+        self.poll_slow(cx)
+    }
+}
+
+impl<P, M> Get<P, M>
+where
+    P: Borrow<Pool<M>>,
+    M: Manager,
+{
+    /// Goes on with a claim that is not known to be good.
+    #[cold]
+    fn poll_claim(
+        mut self: Pin<&mut Self>,
+        claim: Claimed<M>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Lease<M>, GetError>> {
+        if let Some(claim) = self.as_mut().accept(claim) {
+            let this = self.project();
+            *this.stage = Stage::Done;
+            return Poll::Ready(Ok(Lease::lend(claim, this.location)));
+        }
+        self.poll_slow(cx)
+    }
+
+    fn poll_slow(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Lease<M>, GetError>> {
+        loop {
+            let claim = match &mut self.as_mut().project().stage {
+                Stage::Start { .. } => ready!(self.as_mut().ask(cx)),
+                Stage::Waiting => ready!(self.as_mut().poll_waiting(cx)),
+                Stage::Checking(checkout) => {
+                    let checked = ready!(checkout.as_mut().poll(cx));
+                    // A failed check costs the resource, not the place in the queue.
+                    *self.as_mut().project().stage = Stage::Start { again: true };
+                    let Some(work) = checked else { continue };
+                    let claim = work.finish();
+                    self.as_mut().project().stage.end();
+                    return Poll::Ready(Ok(Lease::lend(claim, self.location)));
+                }
+                Stage::Done => panic!("a get was polled after it had ended"),
+            };
+            let claim = match claim {
+                Ok(claim) => claim,
+                Err(error) => {
+                    self.as_mut().project().stage.end();
+                    return Poll::Ready(Err(error));
+                }
+            };
+            if let Some(claim) = self.as_mut().accept(claim) {
+                self.as_mut().project().stage.end();
+                return Poll::Ready(Ok(Lease::lend(claim, self.location)));
+            }
+        }
+    }
+
+    /// Looks whether the resource of a claim may be lent as it is; if not, it is checked or closed.
+    fn accept(self: Pin<&mut Self>, claim: Claimed<M>) -> Option<Claimed<M>> {
+        let this = self.project();
+        let flags = claim.meta().flags.load(Ordering::Relaxed);
+        if let Some(why) = doom(flags) {
+            *this.stage = Stage::Start { again: true };
+            retire(claim, why);
+            return None;
+        }
+        if flags & (flag::STALE | flag::ALWAYS) == 0 || claim.meta().uses.load(Ordering::Relaxed) == 0 {
+            return Some(claim);
+        }
+        if flags & flag::STALE != 0 {
+            // Upkeep may sleep, and the coarse clock with it.
+            let shared = &(*this.pool).borrow().shared;
+            shared.ext.clock.now();
+            shared.rouse();
+        }
+        let work = Work::new(claim, Kind::Checkout);
+        *this.stage = Stage::Checking(Box::pin(tend(work, Task::Check, Why::Checkout)));
+        None
+    }
+
+    /// Looks at the wait.
+    fn poll_waiting(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Claimed<M>, GetError>> {
+        let this = self.project();
+        let shared = &(*this.pool).borrow().shared;
+        let waiter = this.waiter.as_ref();
+        let mut served = waiter.look(shared);
+        if let Served::Waiting = served {
+            let mut locked = shared.lock();
+            locked.renew_waker(waiter, cx.waker());
+            drop(locked);
+            served = waiter.look(shared);
+        }
+        match served {
+            Served::Waiting => Poll::Pending,
+            Served::Slot(claim) => {
+                *this.stage = Stage::Start { again: true };
+                let waited = between(*this.since, shared.ext.clock.now());
+                shared.ext.timings.wait.record(waited);
+                Poll::Ready(Ok(claim))
+            }
+            Served::Failed(failure) => {
+                *this.stage = Stage::Start { again: true };
+                let waited = between(*this.since, shared.ext.clock.now());
+                Poll::Ready(Err(shared.get_error(kind_of(failure), waited)))
+            }
+        }
+    }
+
+    /// Takes an idle resource under the lock, or joins the queue.
+    fn ask(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
+        let this = self.project();
+        let shared = &(*this.pool).borrow().shared;
+        let Stage::Start { again } = *this.stage else { return Poll::Pending };
+        let now = shared.ext.clock.now();
+        if *this.since == 0 {
+            *this.since = now.max(1);
+            let limit = match *this.deadline {
+                OF_POOL => load(&shared.ext.tuning.get),
+                limit => limit,
+            };
+            *this.deadline = if limit == NEVER { NEVER } else { now.saturating_add(limit) };
+        }
+        let waker = cx.waker().clone();
+        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline };
+        let mut locked = shared.lock();
+        let joined = match join(&mut locked, entry, again, now) {
+            Ok(joined) => joined,
+            Err(kind) => {
+                drop(locked);
+                return Poll::Ready(Err(shared.get_error(kind, between(*this.since, now))));
+            }
+        };
+        if let Some(claim) = joined {
+            return Poll::Ready(Ok(claim));
+        }
+        locked.enqueue(this.waiter.as_ref(), waker, entry, again);
+        *this.stage = Stage::Waiting;
+        let is_first_deadline = entry.deadline < locked.state.next_expiry;
+        if is_first_deadline {
+            locked.state.next_expiry = entry.deadline;
+        }
+        let (runs, creators) = (locked.state.upkeep, create::demand(&mut locked));
+        drop(locked);
+        if !again {
+            count(&shared.ext.counts.waited);
+        }
+        if !runs {
+            shared.ensure_upkeep();
+        } else if is_first_deadline {
+            shared.ext.signal.notify_one();
+        }
+        create::start(shared, creators);
+        Poll::Pending
+    }
+}
+
+/// Takes an idle resource, or sees to it that a waiter may be enqueued.
+fn join<M: Manager>(
+    locked: &mut Locked<'_, M>,
+    entry: Entry,
+    again: bool,
+    now: u64,
+) -> Result<Option<Claimed<M>>, GetErrorKind> {
+    if locked.state.closed {
+        return Err(GetErrorKind::Closed);
+    }
+    loop {
+        if !locked.state.paused
+            && locked.queue.is_empty()
+            && let Some(claim) = locked.pop_idle()
+        {
+            return Ok(Some(claim));
+        }
+        if entry.deadline <= now {
+            return Err(GetErrorKind::Exhausted);
+        }
+        if !again && locked.queue.len() >= locked.core().ext.config.max_waiting {
+            return Err(GetErrorKind::Saturated);
+        }
+        if !adopt_runtime::<M>(locked) {
+            return Err(GetErrorKind::NoRuntime);
+        }
+        if locked.is_slow(Slow::WAITERS) {
+            return Ok(None);
+        }
+        if locked.state.paused {
+            locked.set_slow(Slow::WAITERS);
+            return Ok(None);
+        }
+        if locked.set_waiters_if_empty() {
+            return Ok(None);
+        }
+    }
+}
+
+impl<M: Manager> Stage<M> {
+    fn end(&mut self) {
+        *self = Self::Done;
+    }
+}
+
+impl<P, M> fmt::Debug for Get<P, M>
+where
+    P: Borrow<Pool<M>>,
+    M: Manager,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Get").field("location", &self.location).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,175 @@
+//! The lease: a resource in use.
+
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::panic::{self, AssertUnwindSafe, Location};
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use tenure::{AsyncExit, Outcome};
+
+use crate::error::GetError;
+use crate::event::Event;
+use crate::manager::{LeaseEnd, Manager, Next, Why};
+use crate::shared::{Claimed, Ext, flag};
+use crate::work::{self, Task, Work};
+
+/// Of each resource every so manyeth use is measured.
+const MEASURED_EVERY: u64 = 64;
+
+/// A resource of a pool, in use. It dereferences to the resource.
+///
+/// How it goes back depends on how its use ended:
+///
+/// | end | what the pool does |
+/// |---|---|
+/// | the body of [`with`](tenure::with) completed, or [`complete`](Self::complete) was called | lends it again at once |
+/// | the body failed, panicked, or was cancelled | [`Manager::assess`] decides; by default it is reset first |
+/// | it was dropped | the same with [`LeaseEnd::Dropped`], for nobody can tell whether its holder was cancelled |
+///
+/// Checks, resets and closes run in the background on the runtime of the pool. Dropping a lease never
+/// blocks and never panics, wherever it happens: without a runtime the resource is dropped, which is counted
+/// and told as an [event](Event::Dropped).
+#[must_use = "a lease that is dropped gives its resource back"]
+pub struct Lease<M: Manager> {
+    /// Taken only when the lease ends.
+    claim: Option<Claimed<M>>,
+}
+
+impl<M: Manager> Lease<M> {
+    /// Lends the resource of a claim.
+    #[inline]
+    pub(crate) fn lend(claim: Claimed<M>, location: &'static Location<'static>) -> Self {
+        let (meta, ext) = (claim.meta(), &claim.core().ext);
+        // Only the owner of the claim writes here, so this is no read-modify-write.
+        let uses = meta.uses.load(Ordering::Relaxed);
+        meta.uses.store(uses + 1, Ordering::Relaxed);
+        meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
+        meta.set_holder(Some(location));
+        if uses % MEASURED_EVERY == 0 {
+            measure(ext, meta);
+        }
+        Self { claim: Some(claim) }
+    }
+
+    /// The number of the resource, unique in its pool.
+    #[must_use]
+    pub fn id(this: &Self) -> u64 {
+        this.claim().meta().id.load(Ordering::Relaxed)
+    }
+
+    /// Gives the resource back as one whose use completed: it is lent again at once.
+    pub fn complete(self) {
+        work::give_back(self.into_claim());
+    }
+
+    /// Gives the resource back to be closed.
+    pub fn invalidate(self) {
+        work::retire(self.into_claim(), Why::Invalidated);
+    }
+
+    /// Takes the resource out of the pool for good. The pool may open another one in its place; this one is
+    /// the caller's to close.
+    pub fn detach(self) -> M::Resource {
+        let mut claim = self.into_claim();
+        let resource = claim.take().expect("a lease has its resource");
+        crate::status::count(&claim.core().ext.counts.detached);
+        Work::new(claim, work::Kind::Checkout).vacate(true);
+        resource
+    }
+
+    #[inline]
+    fn claim(&self) -> &Claimed<M> {
+        self.claim.as_ref().expect("a lease has its claim until it ends")
+    }
+
+    #[inline]
+    fn into_claim(mut self) -> Claimed<M> {
+        self.claim.take().expect("a lease has its claim until it ends")
+    }
+}
+
+impl<M: Manager> Deref for Lease<M> {
+    type Target = M::Resource;
+
+    #[inline]
+    fn deref(&self) -> &M::Resource {
+        self.claim().resource().expect("a lease has its resource")
+    }
+}
+
+impl<M: Manager> DerefMut for Lease<M> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut M::Resource {
+        let claim = self.claim.as_mut().expect("a lease has its claim until it ends");
+        claim.resource_mut().expect("a lease has its resource")
+    }
+}
+
+impl<M: Manager> Drop for Lease<M> {
+    #[inline]
+    fn drop(&mut self) {
+        let Some(claim) = self.claim.take() else { return };
+        let end = if thread::panicking() { LeaseEnd::Panicked("") } else { LeaseEnd::Dropped };
+        settle(claim, end);
+    }
+}
+
+impl<M: Manager> fmt::Debug for Lease<M>
+where
+    M::Resource: fmt::Debug,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Lease").field(&**self).finish()
+    }
+}
+
+/// Leaving the body of a `with` gives the resource back, with the outcome. It never suspends and never fails;
+/// its error is that of `get`, so that one `From` serves both.
+impl<M: Manager> AsyncExit for Lease<M> {
+    type Error = GetError;
+
+    async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), GetError> {
+        let Some(claim) = self.claim.take() else { return Ok(()) };
+        match outcome {
+            Outcome::Completed => work::give_back(claim),
+            Outcome::Failed(failure) => settle(claim, LeaseEnd::Failed(failure)),
+            Outcome::Panicked(message) => settle(claim, LeaseEnd::Panicked(message)),
+            Outcome::Cancelled => settle(claim, LeaseEnd::Cancelled),
+        }
+        Ok(())
+    }
+}
+
+/// Gives a resource back whose use did not complete, as its manager says.
+#[inline]
+fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
+    let next = assess(&mut claim, end);
+    match next {
+        Next::Keep => work::give_back(claim),
+        Next::Check => work::tend_later(claim, Task::Check, end.why()),
+        Next::Reset => work::tend_later(claim, Task::Reset, end.why()),
+        Next::Close => work::retire(claim, end.why()),
+    }
+}
+
+/// Asks the manager. A panic must not leave a `Drop`: it means the resource is closed.
+#[inline]
+fn assess<M: Manager>(claim: &mut Claimed<M>, end: LeaseEnd<'_>) -> Next {
+    let asked = panic::catch_unwind(AssertUnwindSafe(|| {
+        let (shared, resource) = claim.parts();
+        resource.map_or(Next::Close, |resource| shared.ext.manager.assess(resource, end))
+    }));
+    asked.unwrap_or_else(|_| {
+        let id = claim.meta().id.load(Ordering::Relaxed);
+        claim.core().ext.emit(&Event::AssessPanicked { id });
+        Next::Close
+    })
+}
+
+/// Has this use measured, from now to its return.
+#[cold]
+fn measure<M>(ext: &Ext<M>, meta: &crate::raw::Meta) {
+    meta.measured.store(ext.clock.now(), Ordering::Relaxed);
+    meta.flags.fetch_or(flag::MEASURED, Ordering::Relaxed);
+}

@@ -1,0 +1,124 @@
+//! What the lock of a pool protects, besides its waiters and slots: how many, since when, and whether.
+
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+
+use crate::clock::NEVER;
+use crate::error::Cause;
+
+/// The accounts of a pool.
+///
+/// # Invariants
+/// 1. `total` is the number of slots that are not vacant, and `creating`, `busy` and `closing` are parts of
+///    it. It never exceeds `max_size` but by a resize, after which it only falls.
+/// 2. `opened` resources minus `closed` ones is `total - creating`.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) max_size: usize,
+    pub(crate) total: usize,
+    /// Slots whose resource is being created.
+    pub(crate) creating: usize,
+    /// Slots whose resource is checked or reset in the background, and will come back.
+    pub(crate) busy: usize,
+    /// Slots whose resource is being closed.
+    pub(crate) closing: usize,
+    pub(crate) paused: bool,
+    pub(crate) closed: bool,
+    /// Creates that failed in a row, when the next one may be tried, and the last error.
+    pub(crate) failures: u32,
+    pub(crate) retry_at: u64,
+    pub(crate) last_error: Option<Cause>,
+    /// How many times all were invalidated.
+    pub(crate) generation: u64,
+    /// The numbers given to resources.
+    pub(crate) last_id: u64,
+    /// The first deadline of a waiter, or an earlier moment: when upkeep has to look.
+    pub(crate) next_expiry: u64,
+    /// Since when no get has waited for less than the target of the CoDel option; whether it sheds.
+    pub(crate) codel: CodelState,
+    /// The runtime for the pool's tasks, if one was seen that has not been seen dead.
+    pub(crate) runtime: Option<Handle>,
+    /// Whether the upkeep task runs.
+    pub(crate) upkeep: bool,
+    pub(crate) random: Random,
+    /// Moments at which idle resources that `invalidate_all` doomed are due, for a spread invalidation.
+    pub(crate) fewest_idle: usize,
+    /// When the interval over which `fewest_idle` was taken ends.
+    pub(crate) shrink_at: u64,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct CodelState {
+    /// Since when every wait was longer than the target; 0 if the last one was not.
+    pub(crate) slow_since: u64,
+}
+
+impl Ledger {
+    pub(crate) fn new(max_size: usize) -> Self {
+        Self {
+            max_size,
+            total: 0,
+            creating: 0,
+            busy: 0,
+            closing: 0,
+            paused: false,
+            closed: false,
+            failures: 0,
+            retry_at: 0,
+            last_error: None,
+            generation: 0,
+            last_id: 0,
+            next_expiry: NEVER,
+            codel: CodelState::default(),
+            runtime: None,
+            upkeep: false,
+            random: Random::new(),
+            fewest_idle: usize::MAX,
+            shrink_at: NEVER,
+        }
+    }
+
+    /// The number of a new resource.
+    pub(crate) fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    /// Whether more are alive than may be, those being closed aside.
+    pub(crate) fn has_excess(&self) -> bool {
+        self.total - self.closing > self.max_size
+    }
+}
+
+/// A small generator of numbers that differ between pools and between calls; for jitter only.
+#[derive(Debug)]
+pub(crate) struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        use std::hash::{BuildHasher, Hasher, RandomState};
+        Self(RandomState::new().build_hasher().finish() | 1)
+    }
+
+    /// A number from 0 up to, not including, 1.
+    pub(crate) fn fraction(&mut self) -> f64 {
+        // xorshift64
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        #[expect(clippy::cast_precision_loss, reason = "the 53 bits that are left fit")]
+        let numerator = (self.0 >> 11) as f64;
+        numerator / (1_u64 << 53) as f64
+    }
+
+    /// The duration less up to this share of it.
+    pub(crate) fn shorten(&mut self, duration: Duration, share: f64) -> Duration {
+        duration.mul_f64(1.0 - share * self.fraction())
+    }
+
+    /// The duration varied by up to this share of it either way.
+    pub(crate) fn vary(&mut self, duration: Duration, share: f64) -> Duration {
+        duration.mul_f64(1.0 + share * (2.0 * self.fraction() - 1.0))
+    }
+}

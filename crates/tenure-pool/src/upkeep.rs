@@ -1,0 +1,265 @@
+//! Upkeep: one task for each pool that keeps the time.
+//!
+//! It advances the coarse clock, ends waits that are over, marks idle resources as stale, closes those that
+//! are too old or idle for too long, keeps others alive, makes up the minimum, and reports leases that are
+//! held for too long. While nothing is lent and nothing is fresh it sleeps until the next of these is due.
+//!
+//! # Invariants
+//! 1. It keeps the pool alive only while it works, never while it sleeps.
+//! 2. If it ends before the pool, with its runtime, those who wait are failed: nobody would time them out.
+
+use std::mem;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Weak};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
+
+use crate::builder::load;
+use crate::clock::{NEVER, TICK, nanos};
+use crate::create;
+use crate::event::Event;
+use crate::get::{FAILED_RUNTIME, FAILED_TIMEOUT};
+use crate::manager::{Manager, Why};
+use crate::raw::Meta;
+use crate::shared::{Locked, Shared, flag, phase};
+use crate::status::count;
+use crate::work::{Task, doom, retire, tend_later};
+
+/// What the upkeep task holds while it sleeps.
+pub(crate) struct Keeper<M: Manager> {
+    pool: Weak<Shared<M>>,
+    signal: Arc<Notify>,
+}
+
+impl<M: Manager> Keeper<M> {
+    pub(crate) fn new(shared: &Arc<Shared<M>>) -> Self {
+        Self { pool: Arc::downgrade(shared), signal: Arc::clone(&shared.ext.signal) }
+    }
+}
+
+impl<M: Manager> Drop for Keeper<M> {
+    fn drop(&mut self) {
+        if let Some(shared) = self.pool.upgrade() {
+            let mut locked = shared.lock();
+            locked.state.upkeep = false;
+            let is_over = locked.state.closed && locked.state.total == 0;
+            drop(locked);
+            if !is_over {
+                abandon(&shared);
+            }
+        }
+    }
+}
+
+/// The runtime of the pool is gone: fails those who wait, and forgets it, so that a later get may bring
+/// another one.
+pub(crate) fn abandon<M: Manager>(shared: &Arc<Shared<M>>) {
+    let mut locked = shared.lock();
+    locked.state.runtime = None;
+    let wakers = locked.queue.fail_where(|_| Some(FAILED_RUNTIME));
+    locked.settle();
+    drop(locked);
+    for waker in wakers {
+        waker.wake();
+    }
+}
+
+/// The task.
+pub(crate) async fn run<M: Manager>(keeper: Keeper<M>) {
+    while let Some(wake_at) = keeper.pool.upgrade().and_then(|shared| look(&shared)) {
+        // Either way it is time to look again.
+        drop(timeout_at(wake_at, keeper.signal.notified()).await);
+    }
+}
+
+/// Does what is due. Returns when to look again, or nothing if the pool is over.
+fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
+    let ext = &shared.ext;
+    let now = ext.clock.now();
+    let expiry = expire(shared, now);
+    let due = sweep(shared, now);
+    let mut locked = shared.lock();
+    if locked.state.closed && locked.state.total == 0 {
+        return None;
+    }
+    let creators = create::demand(&mut locked);
+    drop(locked);
+    create::start(shared, creators);
+    ext.asleep.store(!due.is_awake, Ordering::Relaxed);
+    let tick = if due.is_awake { now + nanos(TICK) } else { NEVER };
+    Some(ext.clock.instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)))
+}
+
+/// Fails the waits that are over; returns the next deadline.
+fn expire<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> u64 {
+    let mut locked = shared.lock();
+    if locked.state.next_expiry > now {
+        return locked.state.next_expiry;
+    }
+    let mut next = NEVER;
+    let wakers = locked.queue.fail_where(|entry| {
+        if entry.deadline <= now {
+            return Some(FAILED_TIMEOUT);
+        }
+        next = next.min(entry.deadline);
+        None
+    });
+    locked.state.next_expiry = next;
+    locked.settle();
+    drop(locked);
+    for waker in wakers {
+        waker.wake();
+    }
+    next
+}
+
+/// When upkeep has to look next at the slots.
+struct Due {
+    /// Something is lent, or idle and fresh: tick.
+    is_awake: bool,
+    next: u64,
+}
+
+/// What is due for one idle resource.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Chore {
+    Retire(Why),
+    KeepAlive,
+}
+
+/// The limits of this sweep, and what it has found.
+struct Sweep {
+    now: u64,
+    idle_limit: u64,
+    keepalive: u64,
+    check_after: u64,
+    due: Due,
+    idle: usize,
+    chores: usize,
+}
+
+impl Sweep {
+    /// Notes a moment that comes `limit` after `since`; tells whether it has come.
+    fn is_due(&mut self, since: u64, limit: u64) -> bool {
+        let moment = since.saturating_add(limit);
+        if moment > self.now {
+            self.due.next = self.due.next.min(moment);
+        }
+        moment <= self.now
+    }
+
+    /// Looks at an idle resource.
+    fn idle(&mut self, meta: &Meta) {
+        self.idle += 1;
+        let stamp = meta.stamp.load(Ordering::Relaxed);
+        if self.is_due(stamp, self.check_after) {
+            if meta.flags.load(Ordering::Relaxed) & flag::STALE == 0 {
+                meta.flags.fetch_or(flag::STALE, Ordering::Relaxed);
+            }
+        } else if self.check_after != NEVER {
+            self.due.is_awake = true;
+        }
+        if self.chore(meta).is_some() {
+            self.chores += 1;
+        }
+    }
+
+    /// What is due for an idle resource, the minimum aside.
+    fn chore(&mut self, meta: &Meta) -> Option<Chore> {
+        let stamp = meta.stamp.load(Ordering::Relaxed);
+        let checked = meta.checked.load(Ordering::Relaxed);
+        if let Some(why) = doom(meta.flags.load(Ordering::Relaxed)) {
+            Some(Chore::Retire(why))
+        } else if self.is_due(stamp, self.idle_limit) {
+            Some(Chore::Retire(Why::Idle))
+        } else if self.is_due(stamp.max(checked), self.keepalive) {
+            Some(Chore::KeepAlive)
+        } else {
+            None
+        }
+    }
+}
+
+/// Looks at every slot.
+fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
+    let ext = &shared.ext;
+    let mut sweep = Sweep {
+        now,
+        idle_limit: load(&ext.tuning.idle),
+        keepalive: load(&ext.tuning.keepalive),
+        check_after: load(&ext.tuning.check_after),
+        due: Due { is_awake: false, next: NEVER },
+        idle: 0,
+        chores: 0,
+    };
+    let metas = shared.lock().metas();
+    for meta in metas {
+        if meta.phase.load(Ordering::Relaxed) != phase::READY {
+            continue;
+        }
+        if sweep.is_due(meta.expires.load(Ordering::Relaxed), 0) {
+            meta.flags.fetch_or(flag::EXPIRED, Ordering::Relaxed);
+        }
+        if meta.holder().is_some() {
+            sweep.due.is_awake = true;
+            look_at_holder(shared, meta);
+        } else {
+            sweep.idle(meta);
+        }
+    }
+    if sweep.chores > 0 {
+        do_chores(shared, &mut sweep);
+    }
+    sweep.due
+}
+
+/// Reports a lease that is held for too long.
+fn look_at_holder<M: Manager>(shared: &Arc<Shared<M>>, meta: &Meta) {
+    let ext = &shared.ext;
+    let Some(holder) = ext.holder(meta) else { return };
+    if nanos(holder.held) < load(&ext.tuning.leak) {
+        return;
+    }
+    if meta.flags.fetch_or(flag::OVERDUE, Ordering::Relaxed) & flag::OVERDUE == 0 {
+        count(&ext.counts.overdue);
+        ext.emit(&Event::Overdue { holder });
+    }
+}
+
+/// Takes out the idle resources for which something is due, those idle for longest first, and does it.
+fn do_chores<M: Manager>(shared: &Arc<Shared<M>>, sweep: &mut Sweep) {
+    let mut chores = Vec::new();
+    {
+        let mut locked = shared.lock();
+        let min_idle = shared.ext.config.min_idle;
+        let mut kept = locked.pop_all_idle();
+        let mut left = kept.len();
+        let mut place = kept.len();
+        // From the bottom: in the stack those lie there that have not been used for longest.
+        while place > 0 {
+            place -= 1;
+            let chore = sweep.chore(kept[place].meta());
+            match chore {
+                Some(Chore::Retire(Why::Idle)) if left <= min_idle => {}
+                Some(chore) => {
+                    left -= 1;
+                    chores.push((kept.remove(place), chore));
+                }
+                None => {}
+            }
+        }
+        locked.restore(mem::take(&mut kept));
+    }
+    for (claim, chore) in chores {
+        match chore {
+            Chore::Retire(why) => retire(claim, why),
+            Chore::KeepAlive => tend_later(claim, Task::Check, Why::KeepAlive),
+        }
+    }
+}
+
+/// Idle resources, to find out when the minimum is not met.
+pub(crate) fn is_upkeep_running<M: Manager>(locked: &Locked<'_, M>) -> bool {
+    locked.state.upkeep
+}

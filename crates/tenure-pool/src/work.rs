@@ -1,0 +1,354 @@
+//! What the pool does with a slot that nobody holds: give it back, tend it, close it.
+//!
+//! # Invariants
+//! 1. A claim that is not a lease is in a [`Work`] while anything may suspend or panic. A work that is
+//!    dropped unfinished, because its task was dropped with the runtime, settles the accounts: no permit is
+//!    lost, and what could not be closed is counted and told.
+//! 2. Each resource that was opened is counted as closed exactly once, where its slot is vacated.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use crate::builder::load;
+use crate::clock::between;
+use crate::create;
+use crate::event::Event;
+use crate::guarded::guarded;
+use crate::manager::{Manager, Why};
+use crate::raw::Slow;
+use crate::shared::{Claimed, Locked, Shared, flag, phase};
+use crate::status::count;
+
+/// What a piece of work is counted as in the ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Creating,
+    /// A check or reset in the background.
+    Busy,
+    /// A check on checkout, by the one who gets.
+    Checkout,
+    Closing,
+}
+
+/// A claim in the pool's own hands.
+pub(crate) struct Work<M: Manager> {
+    claim: Option<Claimed<M>>,
+    pub(crate) shared: Arc<Shared<M>>,
+    kind: Kind,
+}
+
+impl<M: Manager> Work<M> {
+    /// Work on a claim that is counted in the ledger as `kind` already.
+    pub(crate) fn new(claim: Claimed<M>, kind: Kind) -> Self {
+        Self { shared: claim.arc(), claim: Some(claim), kind }
+    }
+
+    /// Work on a claim that is not yet counted; the lock must not be held.
+    fn begin(claim: Claimed<M>, kind: Kind) -> Self {
+        let work = Self::new(claim, kind);
+        work.tally(&mut work.shared.lock(), 1);
+        work
+    }
+
+    pub(crate) fn claim(&self) -> &Claimed<M> {
+        self.claim.as_ref().expect("a work has its claim until it is finished")
+    }
+
+    pub(crate) fn claim_mut(&mut self) -> &mut Claimed<M> {
+        self.claim.as_mut().expect("a work has its claim until it is finished")
+    }
+
+    fn tally(&self, locked: &mut Locked<'_, M>, by: isize) {
+        let state = &mut locked.state;
+        let number = match self.kind {
+            Kind::Creating => &mut state.creating,
+            Kind::Busy => &mut state.busy,
+            Kind::Closing => &mut state.closing,
+            Kind::Checkout => return,
+        };
+        *number = number.checked_add_signed(by).expect("what is finished was begun");
+    }
+
+    /// Ends the work; the claim goes on.
+    pub(crate) fn finish(mut self) -> Claimed<M> {
+        if self.kind != Kind::Checkout {
+            self.tally(&mut self.shared.lock(), -1);
+        }
+        self.claim.take().expect("a work has its claim until it is finished")
+    }
+
+    /// Ends the work under a lock that is held already.
+    pub(crate) fn finish_locked(mut self, locked: &mut Locked<'_, M>) -> Claimed<M> {
+        self.tally(locked, -1);
+        self.claim.take().expect("a work has its claim until it is finished")
+    }
+
+    /// Ends the work and the slot's use: it is vacant now, and whoever needs the room gets it.
+    pub(crate) fn vacate(mut self, was_open: bool) {
+        let claim = self.claim.take().expect("a work has its claim until it is finished");
+        let creators = vacate(&self.shared, claim, was_open, |locked| {
+            self.tally(locked, -1);
+            create::demand(locked)
+        });
+        create::start(&self.shared, creators);
+    }
+}
+
+impl<M: Manager> Drop for Work<M> {
+    fn drop(&mut self) {
+        let Some(mut claim) = self.claim.take() else { return };
+        // The task was dropped unfinished: the runtime is gone.
+        let id = claim.meta().id.load(Ordering::Relaxed);
+        let was_open = self.kind != Kind::Creating;
+        drop(claim.take());
+        if was_open {
+            count(&self.shared.ext.counts.dropped);
+            self.shared.ext.emit(&Event::Dropped { id });
+        }
+        // No create takes the room: it would be dropped just the same.
+        vacate(&self.shared, claim, was_open, |locked| self.tally(locked, -1));
+        crate::upkeep::abandon(&self.shared);
+    }
+}
+
+/// Makes a slot vacant; `then` runs under the same lock.
+fn vacate<M: Manager, T>(
+    shared: &Arc<Shared<M>>,
+    claim: Claimed<M>,
+    was_open: bool,
+    then: impl FnOnce(&mut Locked<'_, M>) -> T,
+) -> T {
+    let meta = claim.meta();
+    meta.phase.store(phase::VACANT, Ordering::Relaxed);
+    meta.flags.store(0, Ordering::Relaxed);
+    meta.set_holder(None);
+    if was_open {
+        count(&shared.ext.counts.closed);
+    }
+    let mut locked = shared.lock();
+    locked.vacate(claim);
+    locked.state.total -= 1;
+    settle_excess(&mut locked);
+    let is_drained = locked.state.closed && locked.state.total == 0;
+    let result = then(&mut locked);
+    drop(locked);
+    if is_drained {
+        shared.ext.drained.notify_waiters();
+        shared.ext.signal.notify_one();
+    }
+    result
+}
+
+/// Opens the fast path again once a shrunken pool has come down to its size.
+pub(crate) fn settle_excess<M: Manager>(locked: &mut Locked<'_, M>) {
+    if locked.is_slow(Slow::EXCESS) && !locked.state.has_excess() {
+        locked.clear_slow(Slow::EXCESS);
+    }
+}
+
+/// Puts a resource that is clean back: to the first waiter, or among the idle ones.
+#[inline]
+pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) {
+    let (meta, ext) = (claim.meta(), &claim.core().ext);
+    if meta.flags.load(Ordering::Relaxed) != 0 {
+        return give_back_flagged(claim);
+    }
+    meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
+    meta.set_holder(None);
+    if let Err(claim) = claim.try_put_back() {
+        give_back_slow(claim);
+    }
+}
+
+#[cold]
+fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
+    let (meta, ext) = (claim.meta(), &claim.core().ext);
+    let flags = meta.flags.load(Ordering::Relaxed);
+    if flags & flag::MEASURED != 0 {
+        ext.timings.usage.record(between(meta.measured.load(Ordering::Relaxed), ext.clock.now()));
+    }
+    if flags & flag::OVERDUE != 0
+        && let Some(holder) = ext.holder(meta)
+    {
+        ext.emit(&Event::ReturnedLate { holder });
+    }
+    // It was used just now, so it is not stale.
+    meta.flags.fetch_and(flag::ALWAYS | flag::DOOMED, Ordering::Relaxed);
+    meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
+    meta.set_holder(None);
+    if let Some(why) = doom(flags) {
+        return retire(claim, why);
+    }
+    if let Err(claim) = claim.try_put_back() {
+        give_back_slow(claim);
+    }
+}
+
+/// Why a resource with these flags has to go, if it has.
+pub(crate) fn doom(flags: u32) -> Option<Why> {
+    if flags & flag::INVALID != 0 {
+        Some(Why::Invalidated)
+    } else if flags & flag::EXPIRED != 0 {
+        Some(Why::Lifetime)
+    } else {
+        None
+    }
+}
+
+/// The return under the lock.
+fn give_back_slow<M: Manager>(claim: Claimed<M>) {
+    let shared = claim.arc();
+    let placed = place(&mut shared.lock(), claim);
+    placed.conclude();
+}
+
+/// Where a claim went.
+#[must_use]
+pub(crate) enum Placed<M: Manager> {
+    Idle,
+    Handed(Option<Waker>),
+    Retire(Claimed<M>, Why),
+}
+
+impl<M: Manager> Placed<M> {
+    /// What is left to do without the lock.
+    pub(crate) fn conclude(self) {
+        match self {
+            Self::Idle | Self::Handed(None) => {}
+            Self::Handed(Some(waker)) => waker.wake(),
+            Self::Retire(claim, why) => retire(claim, why),
+        }
+    }
+}
+
+/// Finds the place of a claim on a clean resource.
+pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -> Placed<M> {
+    let ext = &locked.core().ext;
+    if locked.state.closed {
+        return Placed::Retire(claim, Why::PoolClosed);
+    }
+    if locked.state.has_excess() {
+        return Placed::Retire(claim, Why::Excess);
+    }
+    let was_used = claim.meta().uses.load(Ordering::Relaxed) > 0;
+    if !ext.config.pooling && was_used {
+        return Placed::Retire(claim, Why::NotPooled);
+    }
+    if locked.state.paused {
+        locked.push_idle(claim);
+        return Placed::Idle;
+    }
+    match locked.serve_first(claim) {
+        Ok(waker) => Placed::Handed(waker),
+        Err(claim) => {
+            locked.push_idle(claim);
+            Placed::Idle
+        }
+    }
+}
+
+/// Closes the resource of a claim in the background.
+pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
+    let resource = claim.take();
+    claim.meta().phase.store(phase::CLOSING, Ordering::Relaxed);
+    claim.meta().set_holder(None);
+    let work = Work::begin(claim, Kind::Closing);
+    let shared = Arc::clone(&work.shared);
+    match resource {
+        Some(resource) => shared.spawn(close(work, resource, why)),
+        None => work.vacate(false),
+    }
+}
+
+async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
+    let ext = &work.shared.ext;
+    let context = ext.context(work.claim().meta(), why);
+    let limit = load(&ext.tuning.close);
+    let closed = guarded(limit, |_| false, || ext.manager.close(resource, context)).await;
+    if let Err(failed) = &closed {
+        count(&ext.counts.close_failures);
+        ext.emit(&Event::CloseFailed { id: context.id, error: &failed.error });
+    }
+    ext.emit(&Event::Closed { id: context.id, why });
+    work.vacate(true);
+}
+
+/// What tending is done in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    Check,
+    Reset,
+}
+
+/// Checks or resets the resource of a claim in the background, then gives it back or closes it.
+pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
+    claim.meta().set_holder(None);
+    let work = Work::begin(claim, Kind::Busy);
+    let shared = Arc::clone(&work.shared);
+    shared.spawn(async move {
+        if let Some(work) = tend(work, task, why).await {
+            give_back(work.finish());
+        }
+    });
+}
+
+/// Checks or resets a resource. `None` if that failed; it is being closed then.
+pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) -> Option<Work<M>> {
+    let shared = Arc::clone(&work.shared);
+    let ext = &shared.ext;
+    let context = ext.context(work.claim().meta(), why);
+    let began = ext.clock.coarse();
+    let busy = if task == Task::Check { phase::CHECKING } else { phase::RESETTING };
+    work.claim().meta().phase.store(busy, Ordering::Relaxed);
+    let result = match (work.claim_mut().resource_mut(), task) {
+        (Some(resource), Task::Check) => {
+            let limit = load(&ext.tuning.check);
+            guarded(limit, |_| false, || ext.manager.check(resource, context)).await
+        }
+        (Some(resource), Task::Reset) => {
+            count(&ext.counts.resets);
+            let limit = load(&ext.tuning.reset);
+            guarded(limit, |_| false, || ext.manager.reset(resource, context)).await
+        }
+        (None, _) => Ok(()),
+    };
+    let meta = work.claim().meta();
+    let Err(failed) = result else {
+        meta.phase.store(phase::READY, Ordering::Relaxed);
+        meta.checked.store(ext.clock.coarse(), Ordering::Relaxed);
+        meta.flags.fetch_and(!flag::STALE, Ordering::Relaxed);
+        return Some(work);
+    };
+    if task == Task::Check {
+        count(&ext.counts.check_failures);
+        ext.emit(&Event::CheckFailed { id: context.id, error: &failed.error });
+        retire(work.finish(), Why::CheckFailed);
+        if why != Why::Suspect {
+            suspect_others(&shared, began);
+        }
+    } else {
+        count(&ext.counts.reset_failures);
+        ext.emit(&Event::ResetFailed { id: context.id, error: &failed.error });
+        retire(work.finish(), Why::ResetFailed);
+    }
+    None
+}
+
+/// After a failed check: what was last seen good before it is suspect, and is checked at once, all side by
+/// side, so that an outage costs the next gets one check and not one for each resource.
+fn suspect_others<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
+    let suspects: Vec<_>;
+    {
+        let mut locked = shared.lock();
+        let all = locked.pop_all_idle();
+        let (known, unknown) = all
+            .into_iter()
+            .partition(|claim| claim.meta().checked.load(Ordering::Relaxed) > since);
+        locked.restore(known);
+        suspects = unknown;
+    }
+    for claim in suspects {
+        tend_later(claim, Task::Check, Why::Suspect);
+    }
+}
