@@ -98,7 +98,7 @@ fn next_step<M: Manager>(shared: &Arc<Shared<M>>) -> Step {
 }
 
 async fn create<M: Manager>(work: Work<M>) {
-    let shared = Arc::clone(&work.shared);
+    let shared = work.shared();
     let ext = &shared.ext;
     loop {
         let (context, generation) = match next_step(&shared) {
@@ -112,16 +112,15 @@ async fn create<M: Manager>(work: Work<M>) {
         };
         count(&ext.counts.create_attempts);
         let began = ext.clock.now();
-        let limit = load(&ext.tuning.create);
         let permanent = |error: &M::Error| ext.manager.is_permanent(error);
-        let attempt = guarded(limit, permanent, || ext.manager.create(context));
+        let attempt = guarded(&ext.tuning.create, permanent, || ext.manager.create(context));
         let Some(created) = unless_revoked(&ext.revoked, attempt).await else {
             return work.vacate(false);
         };
         match created {
             Ok(resource) => return succeed(work, resource, context.id, generation, began),
             Err(failed) => {
-                if !fail(&shared, failed, context.failures) {
+                if !fail(&shared, *failed, context.failures) {
                     return work.vacate(false);
                 }
             }
@@ -147,7 +146,7 @@ fn succeed<M: Manager>(
     generation: u64,
     began: u64,
 ) {
-    let shared = Arc::clone(&work.shared);
+    let shared = work.shared();
     let now = shared.ext.clock.now();
     shared.ext.timings.create.record(between(began, now));
     shared.ext.emit(&Event::Created { id, took: between(began, now) });
@@ -176,7 +175,7 @@ pub(crate) fn furnish<M: Manager>(
     generation: u64,
     now: u64,
 ) {
-    let shared = Arc::clone(&work.shared);
+    let shared = work.shared();
     let lifetime = load(&shared.ext.tuning.lifetime);
     let expires = if lifetime == NEVER {
         NEVER

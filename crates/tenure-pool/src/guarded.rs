@@ -5,13 +5,15 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::pin;
+use std::pin::{Pin, pin};
+use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Sleep, sleep};
 
+use crate::builder::load;
 use crate::clock::NEVER;
 use crate::manager::BoxError;
 
@@ -34,6 +36,8 @@ impl fmt::Display for Mishap {
 impl Error for Mishap {}
 
 /// What went wrong in a call of a manager, and whether the manager thinks it is so for good.
+///
+/// Boxed where it is returned: results are moved on the way of a checked get.
 #[derive(Debug)]
 pub(crate) struct Failed {
     pub(crate) error: BoxError,
@@ -41,25 +45,27 @@ pub(crate) struct Failed {
 }
 
 impl Failed {
-    fn mishap(mishap: Mishap) -> Self {
-        Self { error: Box::new(mishap), is_permanent: false }
+    #[cold]
+    fn mishap(mishap: Mishap) -> Box<Self> {
+        Box::new(Self { error: Box::new(mishap), is_permanent: false })
     }
 }
 
 /// Awaits a call of a manager. The first poll comes before a timer is made, so that a call that returns at
 /// once costs no clock read. A future that panicked is not polled again.
 pub(crate) async fn guarded<T, E, F>(
-    limit_nanos: u64,
+    limit_nanos: &AtomicU64,
     is_permanent: impl Fn(&E) -> bool,
     call: impl FnOnce() -> F,
-) -> Result<T, Failed>
+) -> Result<T, Box<Failed>>
 where
     E: Into<BoxError>,
     F: Future<Output = Result<T, E>>,
 {
     // Inside the block, also a panic of `call` itself is a panic of a poll.
     let mut future = pin!(async { call().await });
-    let mut timer = pin!(None::<Sleep>);
+    // On the heap, for it is large and most calls do not get to it.
+    let mut timer = None;
     let ended = poll_fn(|cx| {
         let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
         match polled {
@@ -67,28 +73,34 @@ where
             Ok(Poll::Pending) => {}
             Err(payload) => return Poll::Ready(Err(Mishap::Panicked(message(&*payload)))),
         }
-        if limit_nanos == NEVER {
-            return Poll::Pending;
-        }
-        let limit = Duration::from_nanos(limit_nanos);
-        // Off the runtime there is no timer; the holder of this future is then on its own.
-        if timer.is_none() && Handle::try_current().is_ok() {
-            timer.set(Some(sleep(limit)));
-        }
-        poll_timer(timer.as_mut().as_pin_mut(), cx).map(|()| Err(Mishap::TimedOut(limit)))
+        poll_timer(&mut timer, load(limit_nanos), cx)
     });
     match ended.await {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             let is_permanent = is_permanent(&error);
-            Err(Failed { error: error.into(), is_permanent })
+            Err(Box::new(Failed { error: error.into(), is_permanent }))
         }
         Err(mishap) => Err(Failed::mishap(mishap)),
     }
 }
 
-fn poll_timer(timer: Option<std::pin::Pin<&mut Sleep>>, cx: &mut Context<'_>) -> Poll<()> {
-    timer.map_or(Poll::Pending, |timer| timer.poll(cx))
+/// Polls the timer, which is made at the first call.
+#[cold]
+fn poll_timer<T>(
+    timer: &mut Option<(Duration, Pin<Box<Sleep>>)>,
+    limit_nanos: u64,
+    cx: &mut Context<'_>,
+) -> Poll<Result<T, Mishap>> {
+    // Off the runtime there is no timer; the holder of this future is then on its own.
+    if timer.is_none() && limit_nanos != NEVER && Handle::try_current().is_ok() {
+        let limit = Duration::from_nanos(limit_nanos);
+        *timer = Some((limit, Box::pin(sleep(limit))));
+    }
+    match timer {
+        Some((limit, sleep)) => sleep.as_mut().poll(cx).map(|()| Err(Mishap::TimedOut(*limit))),
+        None => Poll::Pending,
+    }
 }
 
 /// The message of a panic.

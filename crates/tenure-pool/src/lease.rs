@@ -157,8 +157,8 @@ fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
 #[inline]
 fn assess<M: Manager>(claim: &mut Claimed<M>, end: LeaseEnd<'_>) -> Next {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
-        let (shared, resource) = claim.parts();
-        resource.map_or(Next::Close, |resource| shared.ext.manager.assess(resource, end))
+        let (core, _, resource) = claim.parts();
+        resource.map_or(Next::Close, |resource| core.ext.manager.assess(resource, end))
     }));
     asked.unwrap_or_else(|_| {
         let id = claim.meta().id.load(Ordering::Relaxed);

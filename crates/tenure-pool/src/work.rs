@@ -10,18 +10,22 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use crate::builder::load;
 use crate::clock::between;
 use crate::create;
 use crate::event::Event;
-use crate::guarded::guarded;
+use crate::guarded::{Failed, guarded};
 use crate::manager::{Manager, Why};
 use crate::raw::Slow;
 use crate::shared::{Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
+use crate::upkeep;
 
 /// What a piece of work is counted as in the ledger.
+///
+/// It is a word wide because a [`Work`] is moved about on the way of a checked get: with a byte in it the
+/// compiler copies it in overlapping pieces, which costs 15 ns of stalls (2026-11-22).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(usize)]
 pub(crate) enum Kind {
     Creating,
     /// A check or reset in the background.
@@ -34,21 +38,25 @@ pub(crate) enum Kind {
 /// A claim in the pool's own hands.
 pub(crate) struct Work<M: Manager> {
     claim: Option<Claimed<M>>,
-    pub(crate) shared: Arc<Shared<M>>,
     kind: Kind,
 }
 
 impl<M: Manager> Work<M> {
     /// Work on a claim that is counted in the ledger as `kind` already.
     pub(crate) fn new(claim: Claimed<M>, kind: Kind) -> Self {
-        Self { shared: claim.arc(), claim: Some(claim), kind }
+        Self { claim: Some(claim), kind }
     }
 
     /// Work on a claim that is not yet counted; the lock must not be held.
     fn begin(claim: Claimed<M>, kind: Kind) -> Self {
         let work = Self::new(claim, kind);
-        work.tally(&mut work.shared.lock(), 1);
+        work.tally(&mut work.shared().lock(), 1);
         work
+    }
+
+    /// The pool. It counts: to be called only off the fast path.
+    pub(crate) fn shared(&self) -> Arc<Shared<M>> {
+        self.claim().arc()
     }
 
     pub(crate) fn claim(&self) -> &Claimed<M> {
@@ -73,7 +81,7 @@ impl<M: Manager> Work<M> {
     /// Ends the work; the claim goes on.
     pub(crate) fn finish(mut self) -> Claimed<M> {
         if self.kind != Kind::Checkout {
-            self.tally(&mut self.shared.lock(), -1);
+            self.tally(&mut self.shared().lock(), -1);
         }
         self.claim.take().expect("a work has its claim until it is finished")
     }
@@ -87,11 +95,12 @@ impl<M: Manager> Work<M> {
     /// Ends the work and the slot's use: it is vacant now, and whoever needs the room gets it.
     pub(crate) fn vacate(mut self, was_open: bool) {
         let claim = self.claim.take().expect("a work has its claim until it is finished");
-        let creators = vacate(&self.shared, claim, was_open, |locked| {
+        let shared = claim.arc();
+        let creators = vacate(&shared, claim, was_open, |locked| {
             self.tally(locked, -1);
             create::demand(locked)
         });
-        create::start(&self.shared, creators);
+        create::start(&shared, creators);
     }
 }
 
@@ -99,16 +108,17 @@ impl<M: Manager> Drop for Work<M> {
     fn drop(&mut self) {
         let Some(mut claim) = self.claim.take() else { return };
         // The task was dropped unfinished: the runtime is gone.
+        let shared = claim.arc();
         let id = claim.meta().id.load(Ordering::Relaxed);
         let was_open = self.kind != Kind::Creating;
         drop(claim.take());
         if was_open {
-            count(&self.shared.ext.counts.dropped);
-            self.shared.ext.emit(&Event::Dropped { id });
+            count(&shared.ext.counts.dropped);
+            shared.ext.emit(&Event::Dropped { id });
         }
         // No create takes the room: it would be dropped just the same.
-        vacate(&self.shared, claim, was_open, |locked| self.tally(locked, -1));
-        crate::upkeep::abandon(&self.shared);
+        vacate(&shared, claim, was_open, |locked| self.tally(locked, -1));
+        upkeep::abandon(&shared);
     }
 }
 
@@ -151,7 +161,7 @@ pub(crate) fn settle_excess<M: Manager>(locked: &mut Locked<'_, M>) {
 #[inline]
 pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
-    if meta.flags.load(Ordering::Relaxed) != 0 {
+    if meta.flags.load(Ordering::Relaxed) & !flag::ALWAYS != 0 {
         return give_back_flagged(claim);
     }
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
@@ -254,7 +264,7 @@ pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
     claim.meta().phase.store(phase::CLOSING, Ordering::Relaxed);
     claim.meta().set_holder(None);
     let work = Work::begin(claim, Kind::Closing);
-    let shared = Arc::clone(&work.shared);
+    let shared = work.shared();
     match resource {
         Some(resource) => shared.spawn(close(work, resource, why)),
         None => work.vacate(false),
@@ -262,10 +272,10 @@ pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
 }
 
 async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
-    let ext = &work.shared.ext;
+    let ext = &work.claim().core().ext;
     let context = ext.context(work.claim().meta(), why);
-    let limit = load(&ext.tuning.close);
-    let closed = guarded(limit, |_| false, || ext.manager.close(resource, context)).await;
+    let call = || ext.manager.close(resource, context);
+    let closed = guarded(&ext.tuning.close, |_| false, call).await;
     if let Err(failed) = &closed {
         count(&ext.counts.close_failures);
         ext.emit(&Event::CloseFailed { id: context.id, error: &failed.error });
@@ -285,7 +295,7 @@ pub(crate) enum Task {
 pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
     claim.meta().set_holder(None);
     let work = Work::begin(claim, Kind::Busy);
-    let shared = Arc::clone(&work.shared);
+    let shared = work.shared();
     shared.spawn(async move {
         if let Some(work) = tend(work, task, why).await {
             give_back(work.finish());
@@ -295,44 +305,63 @@ pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
 
 /// Checks or resets a resource. `None` if that failed; it is being closed then.
 pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) -> Option<Work<M>> {
-    let shared = Arc::clone(&work.shared);
-    let ext = &shared.ext;
-    let context = ext.context(work.claim().meta(), why);
+    let (core, meta, resource) = work.claim_mut().parts();
+    let ext = &core.ext;
     let began = ext.clock.coarse();
-    let busy = if task == Task::Check { phase::CHECKING } else { phase::RESETTING };
-    work.claim().meta().phase.store(busy, Ordering::Relaxed);
-    let result = match (work.claim_mut().resource_mut(), task) {
+    let result = match (resource, task) {
         (Some(resource), Task::Check) => {
-            let limit = load(&ext.tuning.check);
-            guarded(limit, |_| false, || ext.manager.check(resource, context)).await
+            meta.phase.store(phase::CHECKING, Ordering::Relaxed);
+            guarded(&ext.tuning.check, |_| false, || {
+                ext.manager.check(resource, ext.context(meta, why))
+            })
+            .await
         }
         (Some(resource), Task::Reset) => {
+            meta.phase.store(phase::RESETTING, Ordering::Relaxed);
             count(&ext.counts.resets);
-            let limit = load(&ext.tuning.reset);
-            guarded(limit, |_| false, || ext.manager.reset(resource, context)).await
+            guarded(&ext.tuning.reset, |_| false, || {
+                ext.manager.reset(resource, ext.context(meta, why))
+            })
+            .await
         }
         (None, _) => Ok(()),
     };
-    let meta = work.claim().meta();
-    let Err(failed) = result else {
-        meta.phase.store(phase::READY, Ordering::Relaxed);
-        meta.checked.store(ext.clock.coarse(), Ordering::Relaxed);
-        meta.flags.fetch_and(!flag::STALE, Ordering::Relaxed);
-        return Some(work);
-    };
+    match result {
+        Ok(()) => {
+            let meta = work.claim().meta();
+            meta.phase.store(phase::READY, Ordering::Relaxed);
+            meta.checked.store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
+            if meta.flags.load(Ordering::Relaxed) & flag::STALE != 0 {
+                meta.flags.fetch_and(!flag::STALE, Ordering::Relaxed);
+            }
+            Some(work)
+        }
+        Err(failed) => {
+            give_up(work, task, &failed, why, began);
+            None
+        }
+    }
+}
+
+/// Closes a resource whose check or reset failed.
+#[cold]
+fn give_up<M: Manager>(work: Work<M>, task: Task, failed: &Failed, why: Why, began: u64) {
+    let shared = work.shared();
+    let ext = &shared.ext;
+    let id = work.claim().meta().id.load(Ordering::Relaxed);
+    let error = &failed.error;
     if task == Task::Check {
         count(&ext.counts.check_failures);
-        ext.emit(&Event::CheckFailed { id: context.id, error: &failed.error });
+        ext.emit(&Event::CheckFailed { id, error });
         retire(work.finish(), Why::CheckFailed);
         if why != Why::Suspect {
             suspect_others(&shared, began);
         }
     } else {
         count(&ext.counts.reset_failures);
-        ext.emit(&Event::ResetFailed { id: context.id, error: &failed.error });
+        ext.emit(&Event::ResetFailed { id, error });
         retire(work.finish(), Why::ResetFailed);
     }
-    None
 }
 
 /// After a failed check: what was last seen good before it is suspect, and is checked at once, all side by

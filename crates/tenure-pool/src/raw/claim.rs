@@ -84,12 +84,15 @@ impl<R, S, X> Claim<R, S, X> {
         unsafe { (*self.slot().resource.get()).as_mut() }
     }
 
-    /// The core and the resource, both at once.
+    /// The core, the meta data and the resource, all at once.
     #[inline]
-    pub(crate) fn parts(&mut self) -> (&Core<R, S, X>, Option<&mut R>) {
-        // SAFETY: as in `core` and `resource_mut`. The two do not overlap: the core's own methods reach the
-        // cell of a resource only through a claim, and this one is borrowed.
-        unsafe { (self.core.as_ref(), (*self.slot.as_ref().resource.get()).as_mut()) }
+    pub(crate) fn parts(&mut self) -> (&Core<R, S, X>, &Meta, Option<&mut R>) {
+        // SAFETY: as in `core` and `resource_mut`. The three do not overlap: the core's own methods reach
+        // the cell of a resource only through a claim, and this one is borrowed; the meta data lie beside it.
+        unsafe {
+            let slot = self.slot.as_ref();
+            (self.core.as_ref(), &slot.meta, (*slot.resource.get()).as_mut())
+        }
     }
 
     /// Puts a resource into the slot and gives back the one that was there.

@@ -3,6 +3,7 @@
 use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomPinned;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::process;
 use std::ptr::NonNull;
@@ -51,8 +52,9 @@ pub(crate) enum Served<C> {
 pub(crate) struct Waiter {
     /// Leaves [`WAITING`] under the lock only, by the last access of whoever serves.
     result: AtomicU32,
-    /// Touched under the lock only, while the result is [`WAITING`].
-    node: UnsafeCell<Node>,
+    /// Touched under the lock only, while the result is [`WAITING`]. Written when it is first enqueued: a get
+    /// that need not wait does not pay for it.
+    node: UnsafeCell<MaybeUninit<Node>>,
     _pinned: PhantomPinned,
 }
 
@@ -73,10 +75,9 @@ unsafe impl Sync for Waiter {}
 
 impl Waiter {
     pub(crate) fn new() -> Self {
-        let entry = Entry { class: Class::Normal, since: 0, deadline: 0 };
         Self {
             result: AtomicU32::new(RESTING),
-            node: UnsafeCell::new(Node { owner: 0, previous: None, next: None, waker: None, entry }),
+            node: UnsafeCell::new(MaybeUninit::uninit()),
             _pinned: PhantomPinned,
         }
     }
@@ -103,8 +104,9 @@ impl Waiter {
         if result >= FAILED {
             return Served::Failed(u8::try_from(result - FAILED).unwrap_or(u8::MAX));
         }
-        // SAFETY: the waiter is in no queue, so the node is its owner's.
-        let owner = unsafe { (*self.node.get()).owner };
+        // SAFETY: the waiter is in no queue, so the node is its owner's; it was written when it was enqueued,
+        // else there were no result.
+        let owner = unsafe { (*self.node.get()).assume_init_ref().owner };
         assert_eq!(owner, CoreGuard::identity(core), "a waiter looks where it is queued");
         // SAFETY: the index came out of this waiter, which was served by this very core, and it is taken
         // once, for the result is `RESTING` now.
@@ -166,8 +168,9 @@ impl Queue {
     /// The entry of the waiter to be served next.
     pub(crate) fn first(&self) -> Option<Entry> {
         let first = self.lists.iter().find_map(|list| list.first)?;
-        // SAFETY: what is in a list is alive and pinned, and its node belongs to the holder of the queue.
-        Some(unsafe { (*first.as_ref().node.get()).entry })
+        // SAFETY: what is in a list is alive, pinned and written, and its node belongs to the holder of the
+        // queue.
+        Some(unsafe { (*first.as_ref().node.get()).assume_init_ref().entry })
     }
 
     /// The node of a waiter in the queue.
@@ -176,13 +179,13 @@ impl Queue {
     /// The waiter is in this queue.
     #[expect(clippy::mut_from_ref, reason = "the node is a cell that the exclusive queue guards")]
     unsafe fn node(&mut self, waiter: &NonNull<Waiter>) -> &mut Node {
-        // SAFETY: a waiter in the queue is alive and pinned (it aborts rather than be dropped there), and
-        // its node is accessed through the exclusive queue alone, one at a time.
-        unsafe { &mut *waiter.as_ref().node.get() }
+        // SAFETY: a waiter in the queue is alive and pinned (it aborts rather than be dropped there), its
+        // node was written by `enqueue`, and is accessed through the exclusive queue alone, one at a time.
+        unsafe { (*waiter.as_ref().node.get()).assume_init_mut() }
     }
 
     /// # Safety
-    /// The waiter is pinned, in no queue, and stays alive until it is removed.
+    /// The waiter is pinned, its node written, in no queue, and stays alive until it is removed.
     unsafe fn link(&mut self, waiter: NonNull<Waiter>, class: Class, front: bool) {
         let list = self.lists[class as usize];
         let (previous, next) = if front { (None, list.first) } else { (list.last, None) };
@@ -261,10 +264,14 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
         // SAFETY: the waiter rests, so its node belongs to the caller, who owns the waiter. It is pinned,
         // hence lives until its `Drop`, which does not return while it is queued.
         unsafe {
-            let node = &mut *waiter.node.get();
-            node.owner = CoreGuard::identity(self.core());
-            node.waker = Some(waker);
-            node.entry = entry;
+            // What was there before has no destructor to run: its waker was taken when it was unlinked.
+            (*waiter.node.get()).write(Node {
+                owner: CoreGuard::identity(self.core()),
+                previous: None,
+                next: None,
+                waker: Some(waker),
+                entry,
+            });
             self.queue.link(pointer, entry.class, front);
         }
         waiter.result.store(WAITING, Ordering::Relaxed);
@@ -325,7 +332,7 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
 
     fn check_queued(&self, waiter: Pin<&Waiter>) {
         // SAFETY: the owner of a waiter in a queue is written before it is queued and read only.
-        let owner = unsafe { (*waiter.node.get()).owner };
+        let owner = unsafe { (*waiter.node.get()).assume_init_ref().owner };
         assert_eq!(owner, CoreGuard::identity(self.core()), "a waiter is cancelled where it is queued");
     }
 }
