@@ -22,7 +22,10 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self { start: Instant::now(), coarse: AtomicU64::new(0) }
+        Self {
+            start: Instant::now(),
+            coarse: AtomicU64::new(0),
+        }
     }
 
     /// The moment to within a tick, later never than now.
@@ -42,7 +45,11 @@ impl Clock {
     /// The instant of a moment, or a year from now if it never comes.
     pub(crate) fn instant(&self, moment: u64) -> Instant {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        let at = if moment == NEVER { None } else { self.start.checked_add(Duration::from_nanos(moment)) };
+        let at = if moment == NEVER {
+            None
+        } else {
+            self.start.checked_add(Duration::from_nanos(moment))
+        };
         at.unwrap_or_else(|| Instant::now() + YEAR)
     }
 }

@@ -26,6 +26,7 @@ use crate::guarded::{Failed, guarded};
 use crate::manager::{CreateContext, Manager, Why};
 use crate::shared::{Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
+use crate::upkeep::wake_all;
 use crate::work::{Kind, Placed, Work, place};
 
 /// How many resources are wanted beyond those there are: one for each waiter, and the minimum.
@@ -33,7 +34,11 @@ fn wanted<M: Manager>(locked: &Locked<'_, M>) -> usize {
     if locked.state.closed {
         return 0;
     }
-    let waiting = if locked.state.paused { 0 } else { locked.queue.len() };
+    let waiting = if locked.state.paused {
+        0
+    } else {
+        locked.queue.len()
+    };
     let min_idle = locked.core().ext.config.min_idle;
     if min_idle == 0 {
         return waiting;
@@ -70,7 +75,10 @@ pub(crate) fn reserve<M: Manager>(locked: &mut Locked<'_, M>) -> Option<Claimed<
 
 /// Starts a create in each of the slots.
 pub(crate) fn start<M: Manager>(shared: &Arc<Shared<M>>, claims: Vec<Claimed<M>>) {
-    let works: Vec<_> = claims.into_iter().map(|claim| Work::new(claim, Kind::Creating)).collect();
+    let works: Vec<_> = claims
+        .into_iter()
+        .map(|claim| Work::new(claim, Kind::Creating))
+        .collect();
     for work in works {
         shared.spawn(create(work));
     }
@@ -80,7 +88,10 @@ pub(crate) fn start<M: Manager>(shared: &Arc<Shared<M>>, claims: Vec<Claimed<M>>
 enum Step {
     Stop,
     Pause(u64),
-    Attempt { context: CreateContext, generation: u64 },
+    Attempt {
+        context: CreateContext,
+        generation: u64,
+    },
 }
 
 fn next_step<M: Manager>(shared: &Arc<Shared<M>>) -> Step {
@@ -94,7 +105,10 @@ fn next_step<M: Manager>(shared: &Arc<Shared<M>>) -> Step {
         return Step::Pause(locked.state.retry_at);
     }
     let context = CreateContext::new(locked.state.next_id(), locked.state.failures);
-    Step::Attempt { context, generation: locked.state.generation }
+    Step::Attempt {
+        context,
+        generation: locked.state.generation,
+    }
 }
 
 async fn create<M: Manager>(work: Work<M>) {
@@ -108,12 +122,17 @@ async fn create<M: Manager>(work: Work<M>) {
                 unless_revoked(&ext.revoked, pause).await;
                 continue;
             }
-            Step::Attempt { context, generation } => (context, generation),
+            Step::Attempt {
+                context,
+                generation,
+            } => (context, generation),
         };
         count(&ext.counts.create_attempts);
         let began = ext.clock.now();
         let permanent = |error: &M::Error| ext.manager.is_permanent(error);
-        let attempt = guarded(&ext.tuning.create, permanent, || ext.manager.create(context));
+        let attempt = guarded(&ext.tuning.create, permanent, || {
+            ext.manager.create(context)
+        });
         let Some(created) = unless_revoked(&ext.revoked, attempt).await else {
             return work.vacate(false);
         };
@@ -149,14 +168,18 @@ fn succeed<M: Manager>(
     let shared = work.shared();
     let now = shared.ext.clock.now();
     shared.ext.timings.create.record(between(began, now));
-    shared.ext.emit(&Event::Created { id, took: between(began, now) });
+    shared.ext.emit(&Event::Created {
+        id,
+        took: between(began, now),
+    });
     furnish(&mut work, resource, id, generation, now);
     let mut locked = shared.lock();
     locked.state.failures = 0;
     locked.state.last_error = None;
+    locked.state.fails_for_good = false;
     let claim = work.finish_locked(&mut locked);
     let placed = if generation < locked.state.generation {
-        Placed::Retire(claim, Why::Invalidated)
+        Placed::retire(claim, Why::Invalidated)
     } else {
         place(&mut locked, claim)
     };
@@ -164,6 +187,7 @@ fn succeed<M: Manager>(
     drop(locked);
     placed.conclude();
     start(&shared, creators);
+    shared.ext.changed.notify_waiters();
     shared.rouse();
 }
 
@@ -183,7 +207,11 @@ pub(crate) fn furnish<M: Manager>(
         let lifetime = Duration::from_nanos(lifetime);
         now.saturating_add(nanos(shared.lock().state.random.shorten(lifetime, 0.1)))
     };
-    let always = if load(&shared.ext.tuning.check_after) == 0 { flag::ALWAYS } else { 0 };
+    let always = if load(&shared.ext.tuning.check_after) == 0 {
+        flag::ALWAYS
+    } else {
+        0
+    };
     work.claim_mut().fill(resource);
     let meta = work.claim().meta();
     meta.flags.store(always, Ordering::Relaxed);
@@ -211,11 +239,13 @@ fn fail<M: Manager>(shared: &Arc<Shared<M>>, failed: Failed, failures_before: u3
     if state.failures == failures_before {
         state.failures = state.failures.saturating_add(1);
         let (first, most) = ext.config.backoff;
-        let doubled = first.saturating_mul(1_u32.checked_shl(state.failures - 1).unwrap_or(u32::MAX));
+        let doubled =
+            first.saturating_mul(1_u32.checked_shl(state.failures - 1).unwrap_or(u32::MAX));
         let pause = state.random.vary(doubled.min(most), 0.2);
         state.retry_at = now.saturating_add(nanos(pause));
     }
     state.last_error = Some(Arc::clone(&error));
+    state.fails_for_good = failed.is_permanent;
     let (failures, retry_after) = (state.failures, between(now, state.retry_at));
     let goes_on = state.creating == 1;
     let is_hopeless = failed.is_permanent && state.total == state.creating + state.closing;
@@ -227,9 +257,12 @@ fn fail<M: Manager>(shared: &Arc<Shared<M>>, failed: Failed, failures_before: u3
         Vec::new()
     };
     drop(locked);
-    for waker in wakers {
-        waker.wake();
-    }
-    ext.emit(&Event::CreateFailed { error: &error, failures, retry_after });
+    wake_all(wakers);
+    ext.changed.notify_waiters();
+    ext.emit(&Event::CreateFailed {
+        error: &error,
+        failures,
+        retry_after,
+    });
     goes_on
 }

@@ -2,8 +2,7 @@
 
 use std::borrow::Borrow;
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::marker::PhantomData;
+use std::future::Future;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -21,9 +20,10 @@ use crate::lease::Lease;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
 use crate::raw::{Class, Entry, Served, Slow, Waiter};
+use crate::scope;
 use crate::shared::{Claimed, Locked, Shared, adopt_runtime, flag};
 use crate::status::count;
-use crate::work::{self, Kind, Task, Work, doom, give_back, retire, tend};
+use crate::work::{Kind, Task, Work, doom, give_back, retire, tend};
 
 /// How a wait can be failed from outside; see [`kind_of`].
 pub(crate) const FAILED_TIMEOUT: u8 = 0;
@@ -63,7 +63,9 @@ type Checkout<M> = Pin<Box<dyn Future<Output = Option<Work<M>>> + Send>>;
 
 enum Stage<M: Manager> {
     /// Has not asked, or asks again in front of all others.
-    Start { again: bool },
+    Start {
+        again: bool,
+    },
     /// Is in the queue.
     Waiting,
     /// Has a resource, which is checked.
@@ -144,7 +146,9 @@ where
     /// Waits for at most this long, or without a limit, instead of the pool's
     /// [`get_timeout`](crate::Builder::get_timeout). Zero does not wait at all.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.deadline = limit.into().map_or(NEVER, |limit| nanos(limit).min(OF_POOL - 1));
+        self.deadline = limit
+            .into()
+            .map_or(NEVER, |limit| nanos(limit).min(OF_POOL - 1));
         self
     }
 
@@ -244,7 +248,9 @@ where
             retire(claim, why);
             return None;
         }
-        if flags & (flag::STALE | flag::ALWAYS) == 0 || claim.meta().uses.load(Ordering::Relaxed) == 0 {
+        if flags & (flag::STALE | flag::ALWAYS) == 0
+            || claim.meta().uses.load(Ordering::Relaxed) == 0
+        {
             return Some(claim);
         }
         if flags & flag::STALE != 0 {
@@ -293,7 +299,9 @@ where
     fn ask(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
-        let Stage::Start { again } = *this.stage else { return Poll::Pending };
+        let Stage::Start { again } = *this.stage else {
+            return Poll::Pending;
+        };
         let now = shared.ext.clock.now();
         if *this.since == 0 {
             *this.since = now.max(1);
@@ -301,10 +309,18 @@ where
                 OF_POOL => load(&shared.ext.tuning.get),
                 limit => limit,
             };
-            *this.deadline = if limit == NEVER { NEVER } else { now.saturating_add(limit) };
+            *this.deadline = if limit == NEVER {
+                NEVER
+            } else {
+                now.saturating_add(limit)
+            };
         }
         let waker = cx.waker().clone();
-        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline };
+        let entry = Entry {
+            class: *this.priority,
+            since: *this.since,
+            deadline: *this.deadline,
+        };
         let mut locked = shared.lock();
         let joined = match join(&mut locked, entry, again, now) {
             Ok(joined) => joined,
@@ -347,6 +363,9 @@ fn join<M: Manager>(
     if locked.state.closed {
         return Err(GetErrorKind::Closed);
     }
+    if scope::holds_all(locked) {
+        return Err(GetErrorKind::SelfDeadlock);
+    }
     loop {
         if !locked.state.paused
             && locked.queue.is_empty()
@@ -388,6 +407,8 @@ where
     M: Manager,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Get").field("location", &self.location).finish_non_exhaustive()
+        f.debug_struct("Get")
+            .field("location", &self.location)
+            .finish_non_exhaustive()
     }
 }

@@ -47,7 +47,10 @@ pub(crate) struct Failed {
 impl Failed {
     #[cold]
     fn mishap(mishap: Mishap) -> Box<Self> {
-        Box::new(Self { error: Box::new(mishap), is_permanent: false })
+        Box::new(Self {
+            error: Box::new(mishap),
+            is_permanent: false,
+        })
     }
 }
 
@@ -79,7 +82,10 @@ where
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             let is_permanent = is_permanent(&error);
-            Err(Box::new(Failed { error: error.into(), is_permanent }))
+            Err(Box::new(Failed {
+                error: error.into(),
+                is_permanent,
+            }))
         }
         Err(mishap) => Err(Failed::mishap(mishap)),
     }
@@ -98,7 +104,10 @@ fn poll_timer<T>(
         *timer = Some((limit, Box::pin(sleep(limit))));
     }
     match timer {
-        Some((limit, sleep)) => sleep.as_mut().poll(cx).map(|()| Err(Mishap::TimedOut(*limit))),
+        Some((limit, sleep)) => sleep
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(Mishap::TimedOut(*limit))),
         None => Poll::Pending,
     }
 }

@@ -70,6 +70,10 @@ impl<M: Manager> Lease<M> {
 
     /// Takes the resource out of the pool for good. The pool may open another one in its place; this one is
     /// the caller's to close.
+    #[expect(
+        clippy::missing_panics_doc,
+        reason = "a lease has its resource until it ends"
+    )]
     pub fn detach(self) -> M::Resource {
         let mut claim = self.into_claim();
         let resource = claim.take().expect("a lease has its resource");
@@ -80,12 +84,16 @@ impl<M: Manager> Lease<M> {
 
     #[inline]
     fn claim(&self) -> &Claimed<M> {
-        self.claim.as_ref().expect("a lease has its claim until it ends")
+        self.claim
+            .as_ref()
+            .expect("a lease has its claim until it ends")
     }
 
     #[inline]
     fn into_claim(mut self) -> Claimed<M> {
-        self.claim.take().expect("a lease has its claim until it ends")
+        self.claim
+            .take()
+            .expect("a lease has its claim until it ends")
     }
 }
 
@@ -101,7 +109,10 @@ impl<M: Manager> Deref for Lease<M> {
 impl<M: Manager> DerefMut for Lease<M> {
     #[inline]
     fn deref_mut(&mut self) -> &mut M::Resource {
-        let claim = self.claim.as_mut().expect("a lease has its claim until it ends");
+        let claim = self
+            .claim
+            .as_mut()
+            .expect("a lease has its claim until it ends");
         claim.resource_mut().expect("a lease has its resource")
     }
 }
@@ -109,18 +120,24 @@ impl<M: Manager> DerefMut for Lease<M> {
 impl<M: Manager> Drop for Lease<M> {
     #[inline]
     fn drop(&mut self) {
-        let Some(claim) = self.claim.take() else { return };
-        let end = if thread::panicking() { LeaseEnd::Panicked("") } else { LeaseEnd::Dropped };
+        let Some(claim) = self.claim.take() else {
+            return;
+        };
+        let end = if thread::panicking() {
+            LeaseEnd::Panicked("")
+        } else {
+            LeaseEnd::Dropped
+        };
         settle(claim, end);
     }
 }
 
-impl<M: Manager> fmt::Debug for Lease<M>
-where
-    M::Resource: fmt::Debug,
-{
+/// Without a bound on the resource, so that results with a lease can be unwrapped.
+impl<M: Manager> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Lease").field(&**self).finish()
+        f.debug_struct("Lease")
+            .field("id", &Self::id(self))
+            .finish_non_exhaustive()
     }
 }
 
@@ -130,7 +147,9 @@ impl<M: Manager> AsyncExit for Lease<M> {
     type Error = GetError;
 
     async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), GetError> {
-        let Some(claim) = self.claim.take() else { return Ok(()) };
+        let Some(claim) = self.claim.take() else {
+            return Ok(());
+        };
         match outcome {
             Outcome::Completed => work::give_back(claim),
             Outcome::Failed(failure) => settle(claim, LeaseEnd::Failed(failure)),
@@ -158,7 +177,9 @@ fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
 fn assess<M: Manager>(claim: &mut Claimed<M>, end: LeaseEnd<'_>) -> Next {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
         let (core, _, resource) = claim.parts();
-        resource.map_or(Next::Close, |resource| core.ext.manager.assess(resource, end))
+        resource.map_or(Next::Close, |resource| {
+            core.ext.manager.assess(resource, end)
+        })
     }));
     asked.unwrap_or_else(|_| {
         let id = claim.meta().id.load(Ordering::Relaxed);

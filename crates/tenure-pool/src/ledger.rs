@@ -29,29 +29,24 @@ pub(crate) struct Ledger {
     pub(crate) failures: u32,
     pub(crate) retry_at: u64,
     pub(crate) last_error: Option<Cause>,
+    /// Whether the manager called the last error permanent.
+    pub(crate) fails_for_good: bool,
     /// How many times all were invalidated.
     pub(crate) generation: u64,
     /// The numbers given to resources.
     pub(crate) last_id: u64,
     /// The first deadline of a waiter, or an earlier moment: when upkeep has to look.
     pub(crate) next_expiry: u64,
-    /// Since when no get has waited for less than the target of the CoDel option; whether it sheds.
-    pub(crate) codel: CodelState,
+    /// Since when every wait was longer than the target of the CoDel option; 0 if the last one was not.
+    pub(crate) slow_since: u64,
     /// The runtime for the pool's tasks, if one was seen that has not been seen dead.
     pub(crate) runtime: Option<Handle>,
     /// Whether the upkeep task runs.
     pub(crate) upkeep: bool,
     pub(crate) random: Random,
-    /// Moments at which idle resources that `invalidate_all` doomed are due, for a spread invalidation.
+    /// The fewest that were idle at a tick of the present interval, and when it ends: what is never needed goes.
     pub(crate) fewest_idle: usize,
-    /// When the interval over which `fewest_idle` was taken ends.
     pub(crate) shrink_at: u64,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct CodelState {
-    /// Since when every wait was longer than the target; 0 if the last one was not.
-    pub(crate) slow_since: u64,
 }
 
 impl Ledger {
@@ -67,10 +62,11 @@ impl Ledger {
             failures: 0,
             retry_at: 0,
             last_error: None,
+            fails_for_good: false,
             generation: 0,
             last_id: 0,
             next_expiry: NEVER,
-            codel: CodelState::default(),
+            slow_since: 0,
             runtime: None,
             upkeep: false,
             random: Random::new(),

@@ -3,6 +3,8 @@
 
 mod builder;
 mod clock;
+mod close;
+mod codel;
 mod create;
 mod error;
 mod event;
@@ -16,12 +18,14 @@ mod manager;
 mod pool;
 #[expect(unsafe_code, reason = "the one module with unsafe; see its invariants")]
 mod raw;
+mod scope;
 mod shared;
 mod status;
 mod upkeep;
 mod work;
 
 pub use crate::builder::{Builder, Codel, Order};
+pub use crate::close::{CloseReport, PoolError};
 pub use crate::error::{AddError, AddErrorKind, BuildError, GetError, GetErrorKind};
 pub use crate::event::Event;
 pub use crate::get::{Get, Priority};

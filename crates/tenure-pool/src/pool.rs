@@ -1,20 +1,59 @@
-//! The pool itself.
+//! The pool: its handle, and what can be asked of it while it runs.
 
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use crate::builder::{Builder, Order, Tuning, load, store};
 use crate::clock::nanos;
+use crate::close::begin_close;
+use crate::create;
+use crate::error::{AddError, AddErrorKind};
 use crate::get::Get;
+use crate::lease::Lease;
 use crate::ledger::Ledger;
-use crate::manager::Manager;
+use crate::manager::{Manager, Why};
 use crate::raw::{Core, Slow};
-use crate::shared::{Ext, Shared, flag};
+use crate::shared::{Claimed, Ext, Shared, adopt_runtime, flag, phase};
 use crate::status::{Counters, Histograms, Holder, Status};
+use crate::upkeep::wake_all;
+use crate::work::{Kind, Task, Work, doom, place, retire, tend_later};
 
-/// A pool of resources.
+/// A pool of resources, as many as needed and no more than allowed, each lent to one at a time.
+///
+/// It is a handle; clones are of the same pool. It is also a context: [`with`](tenure::with) opens the
+/// minimum, runs the body, and closes everything:
+///
+/// ```
+/// # use tenure_pool::{Context, CreateContext, Manager};
+/// # struct Numbers;
+/// # impl Manager for Numbers {
+/// #     type Resource = u64;
+/// #     type Error = std::io::Error;
+/// #     async fn create(&self, context: CreateContext) -> Result<u64, Self::Error> { Ok(context.id) }
+/// #     async fn reset(&self, _: &mut u64, _: Context) -> Result<(), Self::Error> { Ok(()) }
+/// # }
+/// use tenure::with;
+/// use tenure_pool::Pool;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Pool::builder(Numbers).max_size(4).min_idle(2).build()?;
+/// let sum = with(pool, async |pool| {
+///     let first = with(pool.get(), async |number| Ok::<_, Oops>(**number)).await?;
+///     let second = with(pool.get(), async |number| Ok::<_, Oops>(**number)).await?;
+///     Ok::<_, Oops>(first + second)
+/// })
+/// .await?;
+/// assert!(sum > 0);
+/// # Ok(())
+/// # }
+/// # type Oops = tenure_pool::PoolError;
+/// ```
+///
+/// When the last handle is dropped without [`close`](Self::close), the pool closes in the background.
 pub struct Pool<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
 }
@@ -26,7 +65,11 @@ impl<M: Manager> Pool<M> {
     }
 
     pub(crate) fn from_builder(builder: Builder<M>) -> Self {
-        let Builder { manager, config, tuning } = builder;
+        let Builder {
+            manager,
+            config,
+            tuning,
+        } = builder;
         let is_ordered = config.order == Order::Fifo || !config.pooling;
         let ledger = Ledger::new(config.max_size);
         let shared = Arc::new(Core::new(ledger, Ext::new(manager, config, tuning)));
@@ -40,7 +83,20 @@ impl<M: Manager> Pool<M> {
         &self.shared.ext.tuning
     }
 
-    /// Takes a resource.
+    /// Takes a resource: an idle one at once, else the first that is returned or created, in the order of
+    /// asking. The result is a future, and a context for [`with`](tenure::with).
+    ///
+    /// Inside a spawned or [shielded](tenure::shield) tenure use [`get_owned`](Self::get_owned), which
+    /// borrows nothing; to hold a lease with protection from the pool's closing, and from waiting for
+    /// oneself, use [`scope`](Self::scope); not to wait, [`try_get`](Self::try_get).
+    ///
+    /// # Errors
+    /// After the [time limit](crate::Builder::get_timeout), at once if too many wait or the pool is closed;
+    /// see [`GetErrorKind`](crate::GetErrorKind).
+    ///
+    /// # Cancel safety
+    /// A get that is dropped leaves the queue; a resource that was handed to it meanwhile goes to the next.
+    /// What is being created or checked for it goes on and is for the next, too. It loses its place.
     #[inline]
     #[track_caller]
     pub fn get(&self) -> Get<&Self, M> {
@@ -48,21 +104,244 @@ impl<M: Manager> Pool<M> {
     }
 
     /// As [`get`](Self::get), but it owns its handle of the pool.
+    ///
+    /// # Errors, cancel safety
+    /// As `get`.
     #[track_caller]
     pub fn get_owned(&self) -> Get<Self, M> {
         Get::new(self.clone(), Location::caller())
+    }
+
+    /// Takes an idle resource, if there is one that needs no check and nobody waits. It never waits.
+    #[track_caller]
+    pub fn try_get(&self) -> Option<Lease<M>> {
+        let location = Location::caller();
+        loop {
+            let claim = self.shared.try_pop().or_else(|| self.pop_under_lock())?;
+            let flags = claim.meta().flags.load(Ordering::Relaxed);
+            if let Some(why) = doom(flags) {
+                retire(claim, why);
+            } else if flags & (flag::STALE | flag::ALWAYS) != 0 {
+                self.shared.rouse();
+                tend_later(claim, Task::Check, Why::Checkout);
+            } else {
+                return Some(Lease::lend(claim, location));
+            }
+        }
+    }
+
+    fn pop_under_lock(&self) -> Option<Claimed<M>> {
+        let mut locked = self.shared.lock();
+        if locked.state.closed || locked.state.paused || !locked.queue.is_empty() {
+            return None;
+        }
+        locked.pop_idle()
+    }
+
+    /// Adds a resource that was made outside.
+    ///
+    /// # Errors
+    /// If the pool is full or closed, or has no runtime; the resource comes back.
+    pub fn add(&self, resource: M::Resource) -> Result<(), AddError<M::Resource>> {
+        let now = self.shared.ext.clock.now();
+        let mut locked = self.shared.lock();
+        let kind = if locked.state.closed {
+            Some(AddErrorKind::Closed)
+        } else if locked.state.total >= locked.state.max_size {
+            Some(AddErrorKind::Full)
+        } else if !adopt_runtime::<M>(&mut locked) {
+            Some(AddErrorKind::NoRuntime)
+        } else {
+            None
+        };
+        if let Some(kind) = kind {
+            return Err(AddError { resource, kind });
+        }
+        let Some(claim) = create::reserve(&mut locked) else {
+            return Err(AddError {
+                resource,
+                kind: AddErrorKind::Full,
+            });
+        };
+        let (id, generation) = (locked.state.next_id(), locked.state.generation);
+        drop(locked);
+        let mut work = Work::new(claim, Kind::Creating);
+        create::furnish(&mut work, resource, id, generation, now);
+        let mut locked = self.shared.lock();
+        let claim = work.finish_locked(&mut locked);
+        let placed = place(&mut locked, claim);
+        drop(locked);
+        placed.conclude();
+        self.shared.ensure_upkeep();
+        self.shared.rouse();
+        Ok(())
+    }
+
+    /// The manager: for what it lets be changed, such as the credentials of the next creates. Resources that
+    /// were made with the old ones are replaced by [`invalidate_all`](Self::invalidate_all).
+    #[must_use]
+    pub fn manager(&self) -> &M {
+        &self.shared.ext.manager
+    }
+
+    /// How many resources may be alive from now on. Those beyond are closed: idle ones at once, lent ones when
+    /// they come back.
+    pub fn resize(&self, max_size: usize) {
+        let mut locked = self.shared.lock();
+        locked.state.max_size = max_size;
+        let mut excess = Vec::new();
+        if locked.state.has_excess() {
+            locked.set_slow(Slow::EXCESS);
+            let count = locked.state.total - locked.state.closing - max_size;
+            excess = (0..count).map_while(|_| locked.pop_idle()).collect();
+        } else {
+            locked.clear_slow(Slow::EXCESS);
+        }
+        let creators = create::demand(&mut locked);
+        drop(locked);
+        for claim in excess {
+            retire(claim, Why::Excess);
+        }
+        create::start(&self.shared, creators);
+    }
+
+    /// Lends nothing from now on: gets wait, within their time limits, until [`resume`](Self::resume).
+    /// Leases that are out are not touched.
+    pub fn pause(&self) {
+        let mut locked = self.shared.lock();
+        locked.state.paused = true;
+        locked.set_slow(Slow::PAUSED);
+    }
+
+    /// Lends again, first to those who wait.
+    pub fn resume(&self) {
+        let mut wakers = Vec::new();
+        let mut locked = self.shared.lock();
+        locked.state.paused = false;
+        while !locked.queue.is_empty() {
+            let Some(claim) = locked.pop_idle() else {
+                break;
+            };
+            match locked.serve_first(claim) {
+                Ok(waker) => wakers.extend(waker),
+                Err(claim) => locked.push_idle(claim),
+            }
+        }
+        locked.clear_slow(Slow::PAUSED);
+        locked.settle();
+        let creators = create::demand(&mut locked);
+        drop(locked);
+        wake_all(wakers);
+        create::start(&self.shared, creators);
+    }
+
+    /// Replaces every resource: idle ones are closed at once, lent ones when they come back, and those whose
+    /// creation is under way as soon as it has ended.
+    pub fn invalidate_all(&self) {
+        let mut locked = self.shared.lock();
+        locked.state.generation += 1;
+        for meta in locked.metas() {
+            if meta.phase.load(Ordering::Relaxed) != phase::VACANT {
+                meta.flags.fetch_or(flag::INVALID, Ordering::Relaxed);
+            }
+        }
+        let idle = locked.pop_all_idle();
+        drop(locked);
+        for claim in idle {
+            retire(claim, Why::Invalidated);
+        }
+    }
+
+    /// As [`invalidate_all`](Self::invalidate_all), spread evenly over an interval, so that the other side does
+    /// not have to open all of them at once.
+    pub fn invalidate_all_within(&self, interval: Duration) {
+        let now = self.shared.ext.clock.now();
+        let mut locked = self.shared.lock();
+        locked.state.generation += 1;
+        let metas: Vec<_> = locked
+            .metas()
+            .filter(|meta| meta.phase.load(Ordering::Relaxed) != phase::VACANT)
+            .collect();
+        let step = nanos(interval) / (metas.len() as u64).max(1);
+        for (place, meta) in metas.into_iter().enumerate() {
+            let due = now.saturating_add(step.saturating_mul(place as u64));
+            meta.expires.fetch_min(due, Ordering::Relaxed);
+        }
+        drop(locked);
+        self.shared.ext.signal.notify_one();
+    }
+
+    /// Changes [`check_after`](crate::Builder::check_after).
+    pub fn set_check_after(&self, bound: impl Into<Option<Duration>>) {
+        store(&self.tuning().check_after, bound.into());
+        let is_always = load(&self.tuning().check_after) == 0;
+        for meta in self.shared.lock().metas() {
+            if is_always {
+                meta.flags.fetch_or(flag::ALWAYS, Ordering::Relaxed);
+            } else {
+                meta.flags.fetch_and(!flag::ALWAYS, Ordering::Relaxed);
+            }
+        }
+        self.shared.ext.signal.notify_one();
+    }
+
+    /// The state of the pool.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        self.shared.status()
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let mut counters = self.shared.ext.counts.snapshot();
+        let metas = self.shared.lock().metas();
+        let here: u64 = metas.map(|meta| meta.uses.load(Ordering::Relaxed)).sum();
+        counters.lent += here;
+        counters
+    }
+
+    /// How long things took so far.
+    #[must_use]
+    pub fn histograms(&self) -> Histograms {
+        self.shared.ext.timings.snapshot()
+    }
+
+    /// The leases that are out: which resource, taken where, for how long.
+    #[must_use]
+    pub fn holders(&self) -> Vec<Holder> {
+        self.shared.ext.clock.now();
+        let metas = self.shared.lock().metas();
+        metas
+            .filter_map(|meta| self.shared.ext.holder(meta))
+            .collect()
     }
 }
 
 impl<M: Manager> Clone for Pool<M> {
     fn clone(&self) -> Self {
+        // Relaxed: a new handle is made from one that counts already.
         self.shared.ext.handles.fetch_add(1, Ordering::Relaxed);
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
+    }
+}
+
+impl<M: Manager> Drop for Pool<M> {
+    fn drop(&mut self) {
+        // Release and acquire: what was done through other handles is seen by the one that closes.
+        if self.shared.ext.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
+            begin_close(&self.shared);
+        }
     }
 }
 
 impl<M: Manager> fmt::Debug for Pool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").finish_non_exhaustive()
+        f.debug_struct("Pool")
+            .field("name", &self.shared.ext.config.name)
+            .field("status", &self.status())
+            .finish()
     }
 }

@@ -67,8 +67,10 @@ pub(crate) struct Ext<M> {
     pub(crate) signal: Arc<Notify>,
     /// Whether upkeep sleeps past the next tick, because nothing is lent or fresh.
     pub(crate) asleep: AtomicBool,
-    /// Told when a closed pool has become empty.
+    /// Told when a slot of a closed pool has become vacant.
     pub(crate) drained: Notify,
+    /// Told when a create has ended.
+    pub(crate) changed: Notify,
     /// Set when a closing pool waits no longer: bodies are cancelled, creates dropped.
     pub(crate) revoked: SetOnce<()>,
     pub(crate) counts: Counts,
@@ -86,6 +88,7 @@ impl<M> Ext<M> {
             signal: Arc::new(Notify::new()),
             asleep: AtomicBool::new(true),
             drained: Notify::new(),
+            changed: Notify::new(),
             revoked: SetOnce::new(),
             counts: Counts::default(),
             timings: Timings::new(),
@@ -159,7 +162,8 @@ impl<M: Manager> Shared<M> {
 
     /// Has upkeep tick again, if it sleeps.
     pub(crate) fn rouse(&self) {
-        if self.ext.asleep.load(Ordering::Relaxed) && self.ext.asleep.swap(false, Ordering::Relaxed) {
+        if self.ext.asleep.load(Ordering::Relaxed) && self.ext.asleep.swap(false, Ordering::Relaxed)
+        {
             self.ext.signal.notify_one();
         }
     }
@@ -171,11 +175,7 @@ impl<M: Manager> Shared<M> {
 
     /// An error of a get, counted and told.
     #[cold]
-    pub(crate) fn get_error(
-        self: &Arc<Self>,
-        kind: GetErrorKind,
-        waited: Duration,
-    ) -> GetError {
+    pub(crate) fn get_error(self: &Arc<Self>, kind: GetErrorKind, waited: Duration) -> GetError {
         let (status, cause) = {
             let locked = self.lock();
             (status_of(&locked), locked.state.last_error.clone())
@@ -185,12 +185,18 @@ impl<M: Manager> Shared<M> {
             kind => kind,
         };
         match kind {
-            GetErrorKind::Exhausted | GetErrorKind::CreateFailing => count(&self.ext.counts.timed_out),
+            GetErrorKind::Exhausted | GetErrorKind::CreateFailing => {
+                count(&self.ext.counts.timed_out);
+            }
             GetErrorKind::Saturated | GetErrorKind::Shed => count(&self.ext.counts.shed),
             _ => {}
         }
         self.ext.emit(&Event::GetFailed { kind });
-        let cause = if kind == GetErrorKind::CreateFailing { cause } else { None };
+        let cause = if kind == GetErrorKind::CreateFailing {
+            cause
+        } else {
+            None
+        };
         GetError::new(kind, status, waited, cause)
     }
 }

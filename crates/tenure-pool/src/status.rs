@@ -69,7 +69,11 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "resource {} held for {:.1?} by {}", self.id, self.held, self.location)
+        write!(
+            f,
+            "resource {} held for {:.1?} by {}",
+            self.id, self.held, self.location
+        )
     }
 }
 
@@ -118,14 +122,28 @@ macro_rules! counts {
         pub(crate) struct Counts { $(pub(crate) $name: AtomicU64),* }
         impl Counts {
             pub(crate) fn snapshot(&self) -> Counters {
-                Counters { lent: 0, $($name: self.$name.load(Ordering::Relaxed)),* }
+                Counters { $($name: self.$name.load(Ordering::Relaxed)),* }
             }
         }
     };
 }
 counts!(
-    waited, cancelled, timed_out, shed, create_attempts, create_failures, opened, closed, detached,
-    close_failures, dropped, check_failures, resets, reset_failures, overdue
+    lent,
+    waited,
+    cancelled,
+    timed_out,
+    shed,
+    create_attempts,
+    create_failures,
+    opened,
+    closed,
+    detached,
+    close_failures,
+    dropped,
+    check_failures,
+    resets,
+    reset_failures,
+    overdue
 );
 
 /// Adds one.
@@ -143,7 +161,11 @@ pub(crate) struct Timings {
 
 impl Timings {
     pub(crate) const fn new() -> Self {
-        Self { wait: Histogram::new(), usage: Histogram::new(), create: Histogram::new() }
+        Self {
+            wait: Histogram::new(),
+            usage: Histogram::new(),
+            create: Histogram::new(),
+        }
     }
 
     pub(crate) fn snapshot(&self) -> Histograms {

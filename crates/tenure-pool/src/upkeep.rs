@@ -11,18 +11,20 @@
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::task::Waker;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::builder::load;
+use crate::builder::{Order, load};
 use crate::clock::{NEVER, TICK, nanos};
+use crate::codel;
 use crate::create;
 use crate::event::Event;
 use crate::get::{FAILED_RUNTIME, FAILED_TIMEOUT};
 use crate::manager::{Manager, Why};
 use crate::raw::Meta;
-use crate::shared::{Locked, Shared, flag, phase};
+use crate::shared::{Shared, flag, phase};
 use crate::status::count;
 use crate::work::{Task, doom, retire, tend_later};
 
@@ -34,7 +36,10 @@ pub(crate) struct Keeper<M: Manager> {
 
 impl<M: Manager> Keeper<M> {
     pub(crate) fn new(shared: &Arc<Shared<M>>) -> Self {
-        Self { pool: Arc::downgrade(shared), signal: Arc::clone(&shared.ext.signal) }
+        Self {
+            pool: Arc::downgrade(shared),
+            signal: Arc::clone(&shared.ext.signal),
+        }
     }
 }
 
@@ -60,6 +65,11 @@ pub(crate) fn abandon<M: Manager>(shared: &Arc<Shared<M>>) {
     let wakers = locked.queue.fail_where(|_| Some(FAILED_RUNTIME));
     locked.settle();
     drop(locked);
+    wake_all(wakers);
+}
+
+/// Wakes each; the lock must not be held.
+pub(crate) fn wake_all(wakers: Vec<Waker>) {
     for waker in wakers {
         waker.wake();
     }
@@ -87,18 +97,29 @@ fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
     drop(locked);
     create::start(shared, creators);
     ext.asleep.store(!due.is_awake, Ordering::Relaxed);
-    let tick = if due.is_awake { now + nanos(TICK) } else { NEVER };
-    Some(ext.clock.instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)))
+    let tick = if due.is_awake {
+        now + nanos(TICK)
+    } else {
+        NEVER
+    };
+    Some(
+        ext.clock
+            .instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)),
+    )
 }
 
 /// Fails the waits that are over; returns the next deadline.
 fn expire<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> u64 {
     let mut locked = shared.lock();
+    let mut wakers = codel::shed(&mut locked);
     if locked.state.next_expiry > now {
-        return locked.state.next_expiry;
+        let next = locked.state.next_expiry;
+        drop(locked);
+        wake_all(wakers);
+        return next;
     }
     let mut next = NEVER;
-    let wakers = locked.queue.fail_where(|entry| {
+    let expired = locked.queue.fail_where(|entry| {
         if entry.deadline <= now {
             return Some(FAILED_TIMEOUT);
         }
@@ -108,9 +129,8 @@ fn expire<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> u64 {
     locked.state.next_expiry = next;
     locked.settle();
     drop(locked);
-    for waker in wakers {
-        waker.wake();
-    }
+    wakers.extend(expired);
+    wake_all(wakers);
     next
 }
 
@@ -189,14 +209,23 @@ fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
         idle_limit: load(&ext.tuning.idle),
         keepalive: load(&ext.tuning.keepalive),
         check_after: load(&ext.tuning.check_after),
-        due: Due { is_awake: false, next: NEVER },
+        due: Due {
+            is_awake: false,
+            next: NEVER,
+        },
         idle: 0,
         chores: 0,
     };
     let metas = shared.lock().metas();
     for meta in metas {
-        if meta.phase.load(Ordering::Relaxed) != phase::READY {
-            continue;
+        match meta.phase.load(Ordering::Relaxed) {
+            phase::READY => {}
+            phase::VACANT => continue,
+            // It will come back, and nobody tells upkeep when.
+            _ => {
+                sweep.due.is_awake = true;
+                continue;
+            }
         }
         if sweep.is_due(meta.expires.load(Ordering::Relaxed), 0) {
             meta.flags.fetch_or(flag::EXPIRED, Ordering::Relaxed);
@@ -209,15 +238,49 @@ fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
         }
     }
     if sweep.chores > 0 {
+        sweep.due.is_awake = true;
         do_chores(shared, &mut sweep);
     }
+    shrink(shared, &sweep);
     sweep.due
+}
+
+/// Closes one idle resource for each interval of the idle timeout in which there was always one too many. Where
+/// idle ones are used in turn, none is ever idle for that long, however few would do.
+fn shrink<M: Manager>(shared: &Arc<Shared<M>>, sweep: &Sweep) {
+    let config = &shared.ext.config;
+    if config.order != Order::Fifo || sweep.idle_limit == NEVER {
+        return;
+    }
+    let mut locked = shared.lock();
+    let idle = if locked.queue.is_empty() {
+        sweep.idle
+    } else {
+        0
+    };
+    locked.state.fewest_idle = locked.state.fewest_idle.min(idle);
+    if locked.state.shrink_at == NEVER {
+        locked.state.shrink_at = sweep.now.saturating_add(sweep.idle_limit);
+    }
+    if sweep.now < locked.state.shrink_at {
+        return;
+    }
+    let has_surplus = locked.state.fewest_idle > config.min_idle;
+    locked.state.fewest_idle = usize::MAX;
+    locked.state.shrink_at = sweep.now.saturating_add(sweep.idle_limit);
+    let surplus = if has_surplus { locked.pop_idle() } else { None };
+    drop(locked);
+    if let Some(claim) = surplus {
+        retire(claim, Why::Idle);
+    }
 }
 
 /// Reports a lease that is held for too long.
 fn look_at_holder<M: Manager>(shared: &Arc<Shared<M>>, meta: &Meta) {
     let ext = &shared.ext;
-    let Some(holder) = ext.holder(meta) else { return };
+    let Some(holder) = ext.holder(meta) else {
+        return;
+    };
     if nanos(holder.held) < load(&ext.tuning.leak) {
         return;
     }
@@ -257,9 +320,4 @@ fn do_chores<M: Manager>(shared: &Arc<Shared<M>>, sweep: &mut Sweep) {
             Chore::KeepAlive => tend_later(claim, Task::Check, Why::KeepAlive),
         }
     }
-}
-
-/// Idle resources, to find out when the minimum is not met.
-pub(crate) fn is_upkeep_running<M: Manager>(locked: &Locked<'_, M>) -> bool {
-    locked.state.upkeep
 }

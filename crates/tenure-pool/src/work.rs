@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use crate::clock::between;
+use crate::codel;
 use crate::create;
 use crate::event::Event;
 use crate::guarded::{Failed, guarded};
@@ -44,7 +45,10 @@ pub(crate) struct Work<M: Manager> {
 impl<M: Manager> Work<M> {
     /// Work on a claim that is counted in the ledger as `kind` already.
     pub(crate) fn new(claim: Claimed<M>, kind: Kind) -> Self {
-        Self { claim: Some(claim), kind }
+        Self {
+            claim: Some(claim),
+            kind,
+        }
     }
 
     /// Work on a claim that is not yet counted; the lock must not be held.
@@ -60,11 +64,15 @@ impl<M: Manager> Work<M> {
     }
 
     pub(crate) fn claim(&self) -> &Claimed<M> {
-        self.claim.as_ref().expect("a work has its claim until it is finished")
+        self.claim
+            .as_ref()
+            .expect("a work has its claim until it is finished")
     }
 
     pub(crate) fn claim_mut(&mut self) -> &mut Claimed<M> {
-        self.claim.as_mut().expect("a work has its claim until it is finished")
+        self.claim
+            .as_mut()
+            .expect("a work has its claim until it is finished")
     }
 
     fn tally(&self, locked: &mut Locked<'_, M>, by: isize) {
@@ -75,7 +83,9 @@ impl<M: Manager> Work<M> {
             Kind::Closing => &mut state.closing,
             Kind::Checkout => return,
         };
-        *number = number.checked_add_signed(by).expect("what is finished was begun");
+        *number = number
+            .checked_add_signed(by)
+            .expect("what is finished was begun");
     }
 
     /// Ends the work; the claim goes on.
@@ -83,18 +93,25 @@ impl<M: Manager> Work<M> {
         if self.kind != Kind::Checkout {
             self.tally(&mut self.shared().lock(), -1);
         }
-        self.claim.take().expect("a work has its claim until it is finished")
+        self.claim
+            .take()
+            .expect("a work has its claim until it is finished")
     }
 
     /// Ends the work under a lock that is held already.
     pub(crate) fn finish_locked(mut self, locked: &mut Locked<'_, M>) -> Claimed<M> {
         self.tally(locked, -1);
-        self.claim.take().expect("a work has its claim until it is finished")
+        self.claim
+            .take()
+            .expect("a work has its claim until it is finished")
     }
 
     /// Ends the work and the slot's use: it is vacant now, and whoever needs the room gets it.
     pub(crate) fn vacate(mut self, was_open: bool) {
-        let claim = self.claim.take().expect("a work has its claim until it is finished");
+        let claim = self
+            .claim
+            .take()
+            .expect("a work has its claim until it is finished");
         let shared = claim.arc();
         let creators = vacate(&shared, claim, was_open, |locked| {
             self.tally(locked, -1);
@@ -106,7 +123,9 @@ impl<M: Manager> Work<M> {
 
 impl<M: Manager> Drop for Work<M> {
     fn drop(&mut self) {
-        let Some(mut claim) = self.claim.take() else { return };
+        let Some(mut claim) = self.claim.take() else {
+            return;
+        };
         // The task was dropped unfinished: the runtime is gone.
         let shared = claim.arc();
         let id = claim.meta().id.load(Ordering::Relaxed);
@@ -136,14 +155,16 @@ fn vacate<M: Manager, T>(
     if was_open {
         count(&shared.ext.counts.closed);
     }
+    let uses = meta.uses.swap(0, Ordering::Relaxed);
+    shared.ext.counts.lent.fetch_add(uses, Ordering::Relaxed);
     let mut locked = shared.lock();
     locked.vacate(claim);
     locked.state.total -= 1;
     settle_excess(&mut locked);
-    let is_drained = locked.state.closed && locked.state.total == 0;
+    let is_closed = locked.state.closed;
     let result = then(&mut locked);
     drop(locked);
-    if is_drained {
+    if is_closed {
         shared.ext.drained.notify_waiters();
         shared.ext.signal.notify_one();
     }
@@ -176,7 +197,10 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     let flags = meta.flags.load(Ordering::Relaxed);
     if flags & flag::MEASURED != 0 {
-        ext.timings.usage.record(between(meta.measured.load(Ordering::Relaxed), ext.clock.now()));
+        ext.timings.usage.record(between(
+            meta.measured.load(Ordering::Relaxed),
+            ext.clock.now(),
+        ));
     }
     if flags & flag::OVERDUE != 0
         && let Some(holder) = ext.holder(meta)
@@ -184,7 +208,8 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
         ext.emit(&Event::ReturnedLate { holder });
     }
     // It was used just now, so it is not stale.
-    meta.flags.fetch_and(flag::ALWAYS | flag::DOOMED, Ordering::Relaxed);
+    meta.flags
+        .fetch_and(flag::ALWAYS | flag::DOOMED, Ordering::Relaxed);
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
     meta.set_holder(None);
     if let Some(why) = doom(flags) {
@@ -213,21 +238,42 @@ fn give_back_slow<M: Manager>(claim: Claimed<M>) {
     placed.conclude();
 }
 
-/// Where a claim went.
+/// Where a claim went, and what is left to do without the lock.
 #[must_use]
-pub(crate) enum Placed<M: Manager> {
+pub(crate) struct Placed<M: Manager> {
+    place: Place<M>,
+    /// Those who were dropped from the queue before it.
+    shed: Vec<Waker>,
+}
+
+enum Place<M: Manager> {
     Idle,
     Handed(Option<Waker>),
     Retire(Claimed<M>, Why),
 }
 
 impl<M: Manager> Placed<M> {
-    /// What is left to do without the lock.
+    fn new(place: Place<M>) -> Self {
+        Self {
+            place,
+            shed: Vec::new(),
+        }
+    }
+
+    /// To be closed.
+    pub(crate) fn retire(claim: Claimed<M>, why: Why) -> Self {
+        Self::new(Place::Retire(claim, why))
+    }
+
+    /// Does what is left to do; the lock must not be held.
     pub(crate) fn conclude(self) {
-        match self {
-            Self::Idle | Self::Handed(None) => {}
-            Self::Handed(Some(waker)) => waker.wake(),
-            Self::Retire(claim, why) => retire(claim, why),
+        match self.place {
+            Place::Idle | Place::Handed(None) => {}
+            Place::Handed(Some(waker)) => waker.wake(),
+            Place::Retire(claim, why) => retire(claim, why),
+        }
+        for waker in self.shed {
+            waker.wake();
         }
     }
 }
@@ -236,26 +282,32 @@ impl<M: Manager> Placed<M> {
 pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -> Placed<M> {
     let ext = &locked.core().ext;
     if locked.state.closed {
-        return Placed::Retire(claim, Why::PoolClosed);
+        return Placed::retire(claim, Why::PoolClosed);
     }
     if locked.state.has_excess() {
-        return Placed::Retire(claim, Why::Excess);
+        return Placed::retire(claim, Why::Excess);
     }
     let was_used = claim.meta().uses.load(Ordering::Relaxed) > 0;
     if !ext.config.pooling && was_used {
-        return Placed::Retire(claim, Why::NotPooled);
+        return Placed::retire(claim, Why::NotPooled);
     }
     if locked.state.paused {
         locked.push_idle(claim);
-        return Placed::Idle;
+        return Placed::new(Place::Idle);
     }
-    match locked.serve_first(claim) {
-        Ok(waker) => Placed::Handed(waker),
+    let shed = if ext.config.codel.is_some() {
+        codel::shed(locked)
+    } else {
+        Vec::new()
+    };
+    let place = match locked.serve_first(claim) {
+        Ok(waker) => Place::Handed(waker),
         Err(claim) => {
             locked.push_idle(claim);
-            Placed::Idle
+            Place::Idle
         }
-    }
+    };
+    Placed { place, shed }
 }
 
 /// Closes the resource of a claim in the background.
@@ -278,9 +330,15 @@ async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
     let closed = guarded(&ext.tuning.close, |_| false, call).await;
     if let Err(failed) = &closed {
         count(&ext.counts.close_failures);
-        ext.emit(&Event::CloseFailed { id: context.id, error: &failed.error });
+        ext.emit(&Event::CloseFailed {
+            id: context.id,
+            error: &failed.error,
+        });
     }
-    ext.emit(&Event::Closed { id: context.id, why });
+    ext.emit(&Event::Closed {
+        id: context.id,
+        why,
+    });
     work.vacate(true);
 }
 
@@ -311,17 +369,21 @@ pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) ->
     let result = match (resource, task) {
         (Some(resource), Task::Check) => {
             meta.phase.store(phase::CHECKING, Ordering::Relaxed);
-            guarded(&ext.tuning.check, |_| false, || {
-                ext.manager.check(resource, ext.context(meta, why))
-            })
+            guarded(
+                &ext.tuning.check,
+                |_| false,
+                || ext.manager.check(resource, ext.context(meta, why)),
+            )
             .await
         }
         (Some(resource), Task::Reset) => {
             meta.phase.store(phase::RESETTING, Ordering::Relaxed);
             count(&ext.counts.resets);
-            guarded(&ext.tuning.reset, |_| false, || {
-                ext.manager.reset(resource, ext.context(meta, why))
-            })
+            guarded(
+                &ext.tuning.reset,
+                |_| false,
+                || ext.manager.reset(resource, ext.context(meta, why)),
+            )
             .await
         }
         (None, _) => Ok(()),
@@ -330,7 +392,8 @@ pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) ->
         Ok(()) => {
             let meta = work.claim().meta();
             meta.phase.store(phase::READY, Ordering::Relaxed);
-            meta.checked.store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
+            meta.checked
+                .store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
             if meta.flags.load(Ordering::Relaxed) & flag::STALE != 0 {
                 meta.flags.fetch_and(!flag::STALE, Ordering::Relaxed);
             }

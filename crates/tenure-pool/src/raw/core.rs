@@ -156,7 +156,10 @@ impl<R, S, X> Core<R, S, X> {
     /// Takes the lock.
     #[inline]
     pub(crate) fn lock(self: &Arc<Self>) -> CoreGuard<'_, R, S, X> {
-        CoreGuard { locked: self.lock.lock(), core: self }
+        CoreGuard {
+            locked: self.lock.lock(),
+            core: self,
+        }
     }
 }
 
@@ -342,7 +345,10 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
     /// Makes the slot of a claim vacant. It must be empty.
     pub(crate) fn vacate(&mut self, claim: Claim<R, S, X>) {
         self.check_home(&claim);
-        debug_assert!(claim.resource().is_none(), "a slot is emptied before it is vacated");
+        debug_assert!(
+            claim.resource().is_none(),
+            "a slot is emptied before it is vacated"
+        );
         self.locked.vacant.push(claim.slot().index);
         // SAFETY: the slot owned this count since `reserve` and gives it up now that it is vacant. It is
         // not the last one: `self.core` is a counted reference which somebody holds.
@@ -351,7 +357,10 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
 
     /// A claim of another pool would bring two owners to a slot.
     pub(super) fn check_home(&self, claim: &Claim<R, S, X>) {
-        assert!(claim.is_of(self.core), "a claim goes back where it came from");
+        assert!(
+            claim.is_of(self.core),
+            "a claim goes back where it came from"
+        );
     }
 
     /// Claims the slot of an index that was given to a waiter.

@@ -29,13 +29,15 @@
 //! Measured on 2026-11-22 against the others; the table is in `BENCHMARKS.md`, the losers are kept in
 //! `benches/pool/src/designs`.
 
+#![expect(
+    clippy::needless_pass_by_value,
+    reason = "a claim that is passed on is used up"
+)]
+
 mod claim;
 mod core;
 mod slots;
 mod waiters;
-
-#[cfg(all(test, loom))]
-mod model;
 
 pub(crate) use self::claim::Claim;
 pub(crate) use self::core::{Core, CoreGuard, Slow};

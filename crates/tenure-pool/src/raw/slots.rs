@@ -5,7 +5,7 @@ use std::fmt;
 use std::panic::Location;
 use std::ptr;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, AtomicU64 as StdU64, AtomicU32 as StdU32, Ordering};
+use std::sync::atomic::{AtomicPtr, AtomicU32 as StdU32, AtomicU64 as StdU64, Ordering};
 
 use crate::loom::AtomicU32;
 
@@ -101,7 +101,10 @@ impl<R> Slot<R> {
 
 impl<R> fmt::Debug for Slot<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot").field("index", &self.index).field("meta", &self.meta).finish_non_exhaustive()
+        f.debug_struct("Slot")
+            .field("index", &self.index)
+            .field("meta", &self.meta)
+            .finish_non_exhaustive()
     }
 }
 
@@ -118,7 +121,10 @@ unsafe impl<R: Send> Sync for Slots<R> {}
 
 impl<R> Slots<R> {
     pub(super) fn new() -> Self {
-        Self { first: chunk(0, FIRST), more: [const { OnceLock::new() }; CHUNKS] }
+        Self {
+            first: chunk(0, FIRST),
+            more: [const { OnceLock::new() }; CHUNKS],
+        }
     }
 
     /// The slot of an index that was handed out by [`Slots::ensure`] before.
@@ -134,7 +140,9 @@ impl<R> Slots<R> {
     #[cold]
     fn further(&self, index: usize) -> &Slot<R> {
         let (place, start) = place(index);
-        let chunk = self.more[place].get().expect("an index is used only after its chunk was made");
+        let chunk = self.more[place]
+            .get()
+            .expect("an index is used only after its chunk was made");
         &chunk[index - start]
     }
 

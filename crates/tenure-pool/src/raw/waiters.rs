@@ -107,7 +107,11 @@ impl Waiter {
         // SAFETY: the waiter is in no queue, so the node is its owner's; it was written when it was enqueued,
         // else there were no result.
         let owner = unsafe { (*self.node.get()).assume_init_ref().owner };
-        assert_eq!(owner, CoreGuard::identity(core), "a waiter looks where it is queued");
+        assert_eq!(
+            owner,
+            CoreGuard::identity(core),
+            "a waiter looks where it is queued"
+        );
         // SAFETY: the index came out of this waiter, which was served by this very core, and it is taken
         // once, for the result is `RESTING` now.
         Served::Slot(unsafe { CoreGuard::claim(core, result) })
@@ -154,7 +158,10 @@ unsafe impl Send for Queue {}
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self { lists: [List::default(); 3], len: 0 }
+        Self {
+            lists: [List::default(); 3],
+            len: 0,
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -177,7 +184,6 @@ impl Queue {
     ///
     /// # Safety
     /// The waiter is in this queue.
-    #[expect(clippy::mut_from_ref, reason = "the node is a cell that the exclusive queue guards")]
     unsafe fn node(&mut self, waiter: &NonNull<Waiter>) -> &mut Node {
         // SAFETY: a waiter in the queue is alive and pinned (it aborts rather than be dropped there), its
         // node was written by `enqueue`, and is accessed through the exclusive queue alone, one at a time.
@@ -188,7 +194,11 @@ impl Queue {
     /// The waiter is pinned, its node written, in no queue, and stays alive until it is removed.
     unsafe fn link(&mut self, waiter: NonNull<Waiter>, class: Class, front: bool) {
         let list = self.lists[class as usize];
-        let (previous, next) = if front { (None, list.first) } else { (list.last, None) };
+        let (previous, next) = if front {
+            (None, list.first)
+        } else {
+            (list.last, None)
+        };
         // SAFETY: by the contract the node is nobody's but ours.
         let node = unsafe { self.node(&waiter) };
         (node.previous, node.next) = (previous, next);
@@ -257,9 +267,19 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
     ///
     /// # Panics
     /// If the waiter waits already or has an untaken result, or if the fast path is open.
-    pub(crate) fn enqueue(&mut self, waiter: Pin<&Waiter>, waker: Waker, entry: Entry, front: bool) {
+    pub(crate) fn enqueue(
+        &mut self,
+        waiter: Pin<&Waiter>,
+        waker: Waker,
+        entry: Entry,
+        front: bool,
+    ) {
         assert!(self.is_slow(Slow::WAITERS), "waiters close the fast path");
-        assert_eq!(waiter.result.load(Ordering::Relaxed), RESTING, "a waiter waits once at a time");
+        assert_eq!(
+            waiter.result.load(Ordering::Relaxed),
+            RESTING,
+            "a waiter waits once at a time"
+        );
         let pointer = NonNull::from(waiter.get_ref());
         // SAFETY: the waiter rests, so its node belongs to the caller, who owns the waiter. It is pinned,
         // hence lives until its `Drop`, which does not return while it is queued.
@@ -333,6 +353,10 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
     fn check_queued(&self, waiter: Pin<&Waiter>) {
         // SAFETY: the owner of a waiter in a queue is written before it is queued and read only.
         let owner = unsafe { (*waiter.node.get()).assume_init_ref().owner };
-        assert_eq!(owner, CoreGuard::identity(self.core()), "a waiter is cancelled where it is queued");
+        assert_eq!(
+            owner,
+            CoreGuard::identity(self.core()),
+            "a waiter is cancelled where it is queued"
+        );
     }
 }

@@ -1,0 +1,313 @@
+//! Opening and closing: the pool as a context.
+//!
+//! # How a pool closes
+//! From the first moment nothing is lent any more, those who wait are failed, and idle resources are closed,
+//! all side by side. Leases that are out may take until the drain timeout; then the bodies of
+//! [`scope`](crate::Pool::scope) are cancelled and creates under way are dropped. Each resource that comes back
+//! is closed. What has not come back within another close timeout stays marked: it is closed when it does, and
+//! the report names who holds it.
+
+use std::error::Error;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tenure::{AsyncExit, Outcome};
+use tokio::time::{Instant, timeout_at};
+
+use crate::builder::load;
+use crate::clock::NEVER;
+use crate::create;
+use crate::error::{GetError, GetErrorKind};
+use crate::get::FAILED_CLOSED;
+use crate::manager::{Manager, Why};
+use crate::pool::Pool;
+use crate::raw::Slow;
+use crate::shared::{Shared, adopt_runtime};
+use crate::status::{Counters, Holder};
+use crate::upkeep::wake_all;
+use crate::work::retire;
+
+/// The limit of one close where the pool sets none: a pool has to end.
+const CLOSE_LIMIT: Duration = Duration::from_secs(5);
+
+/// What became of the resources of a closed pool.
+#[derive(Clone, Debug)]
+#[must_use = "the report tells what is still open"]
+#[non_exhaustive]
+pub struct CloseReport {
+    /// How many resources the pool ever opened.
+    pub opened: u64,
+    /// How many of them are gone.
+    pub closed: u64,
+    /// Of these: how many had a close that failed, panicked or ran out of time.
+    pub close_failures: u64,
+    /// Of these: how many were dropped for want of a runtime.
+    pub dropped: u64,
+    /// The leases that have not come back. They are closed when they do.
+    pub held: Vec<Holder>,
+}
+
+impl CloseReport {
+    /// Whether everything that was opened is closed.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        self.opened == self.closed && self.held.is_empty()
+    }
+}
+
+impl fmt::Display for CloseReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {} resources closed", self.closed, self.opened)?;
+        if self.close_failures > 0 {
+            write!(f, ", {} of them not in an orderly way", self.close_failures)?;
+        }
+        if self.dropped > 0 {
+            write!(f, ", {} merely dropped", self.dropped)?;
+        }
+        for holder in &self.held {
+            write!(f, "; {holder}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a pool could not be entered or left in order.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// The minimum could not be opened. What had been opened is closed again.
+    Open(GetError),
+    /// A get failed.
+    Get(GetError),
+    /// Not everything could be closed in time.
+    Close(CloseReport),
+}
+
+impl fmt::Display for PoolError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(_) => f.write_str("the minimum of the pool could not be opened"),
+            Self::Get(_) => f.write_str("the pool lent no resource"),
+            Self::Close(report) => write!(f, "the pool is not empty after its close: {report}"),
+        }
+    }
+}
+
+impl Error for PoolError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Open(error) | Self::Get(error) => Some(error),
+            Self::Close(_) => None,
+        }
+    }
+}
+
+impl From<GetError> for PoolError {
+    fn from(error: GetError) -> Self {
+        Self::Get(error)
+    }
+}
+
+/// Stops lending, fails those who wait, closes what is idle. The rest is closed as it comes back.
+pub(crate) fn begin_close<M: Manager>(shared: &Arc<Shared<M>>) {
+    let mut locked = shared.lock();
+    if locked.state.closed {
+        return;
+    }
+    locked.state.closed = true;
+    locked.set_slow(Slow::CLOSED);
+    adopt_runtime::<M>(&mut locked);
+    let wakers = locked.queue.fail_where(|_| Some(FAILED_CLOSED));
+    locked.settle();
+    let idle = locked.pop_all_idle();
+    drop(locked);
+    wake_all(wakers);
+    for claim in idle {
+        retire(claim, Why::PoolClosed);
+    }
+    shared.ext.drained.notify_waiters();
+    shared.ext.signal.notify_one();
+}
+
+impl<M: Manager> Pool<M> {
+    /// Opens the minimum: waits until [`min_idle`](crate::Builder::min_idle) resources are alive. Entering the
+    /// pool by [`with`](tenure::with) does the same; without either, the first gets open what they need.
+    ///
+    /// # Errors
+    /// If the minimum is not there within the get timeout, or creating fails for good. The pool stays as it
+    /// is; entering by `with` closes it in that case.
+    ///
+    /// # Cancel safety
+    /// What was begun goes on.
+    pub async fn open(&self) -> Result<(), GetError> {
+        let shared = &self.shared;
+        shared.ensure_upkeep();
+        let began = Instant::now();
+        let limit = load(&self.tuning().get);
+        let deadline = if limit == NEVER {
+            None
+        } else {
+            began.checked_add(Duration::from_nanos(limit))
+        };
+        loop {
+            let changed = shared.ext.changed.notified();
+            let (is_there, creators) = {
+                let mut locked = shared.lock();
+                let problem = if locked.state.closed {
+                    Some(GetErrorKind::Closed)
+                } else if !adopt_runtime::<M>(&mut locked) {
+                    Some(GetErrorKind::NoRuntime)
+                } else if locked.state.fails_for_good {
+                    Some(GetErrorKind::CreateFailing)
+                } else {
+                    None
+                };
+                if let Some(kind) = problem {
+                    drop(locked);
+                    return Err(shared.get_error(kind, began.elapsed()));
+                }
+                let alive = locked.state.total - locked.state.creating - locked.state.closing;
+                let is_there = alive >= shared.ext.config.min_idle.min(locked.state.max_size);
+                (is_there, create::demand(&mut locked))
+            };
+            create::start(shared, creators);
+            if is_there {
+                return Ok(());
+            }
+            let in_time = ends_by(deadline, changed).await;
+            if !in_time {
+                return Err(shared.get_error(GetErrorKind::Exhausted, began.elapsed()));
+            }
+        }
+    }
+
+    /// Closes the pool, within its [drain timeout](crate::Builder::drain_timeout) and twice the close timeout;
+    /// see [`close_within`](Self::close_within).
+    ///
+    /// # Cancel safety
+    /// As `close_within`.
+    pub async fn close(&self) -> CloseReport {
+        let limit = load(&self.tuning().drain);
+        self.close_inner((limit != NEVER).then_some(Duration::from_nanos(limit)))
+            .await
+    }
+
+    /// Closes the pool: lends nothing any more, waits for the leases that are out for at most `drain`, then
+    /// cancels the bodies of [`scope`](Self::scope), and closes every resource, all side by side. It ends at
+    /// the latest twice the close timeout after `drain`.
+    ///
+    /// A second call waits for the same end. There is no way back; a closed pool lends nothing.
+    ///
+    /// # Cancel safety
+    /// The closing goes on without the caller, except that nothing is cancelled then.
+    pub async fn close_within(&self, drain: Duration) -> CloseReport {
+        self.close_inner(Some(drain)).await
+    }
+
+    async fn close_inner(&self, drain: Option<Duration>) -> CloseReport {
+        let shared = &self.shared;
+        begin_close(shared);
+        if !wait_until_empty(shared, drain, false).await {
+            // An error says that another close has revoked already.
+            let _ = shared.ext.revoked.set(());
+            let limit = load(&self.tuning().close);
+            let limit = if limit == NEVER {
+                CLOSE_LIMIT
+            } else {
+                Duration::from_nanos(limit)
+            };
+            if !wait_until_empty(shared, Some(limit), false).await {
+                // Those that came back last are being closed, each within the limit.
+                wait_until_empty(shared, Some(limit), true).await;
+            }
+        }
+        self.close_report()
+    }
+
+    fn close_report(&self) -> CloseReport {
+        let Counters {
+            opened,
+            closed,
+            close_failures,
+            dropped,
+            ..
+        } = self.counters();
+        CloseReport {
+            opened,
+            closed,
+            close_failures,
+            dropped,
+            held: self.holders(),
+        }
+    }
+}
+
+/// Awaits the future until the deadline, if there is one; tells whether it ended.
+async fn ends_by(deadline: Option<Instant>, future: impl Future<Output = ()>) -> bool {
+    match deadline {
+        Some(deadline) => timeout_at(deadline, future).await.is_ok(),
+        None => {
+            future.await;
+            true
+        }
+    }
+}
+
+/// Waits until no slot is in use, or only lent ones are; tells whether that came about in time.
+async fn wait_until_empty<M: Manager>(
+    shared: &Arc<Shared<M>>,
+    limit: Option<Duration>,
+    lent_may_stay: bool,
+) -> bool {
+    let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
+    loop {
+        let drained = shared.ext.drained.notified();
+        let is_empty = {
+            let state = &shared.lock().state;
+            let busy = state.creating + state.busy + state.closing;
+            state.total == 0 || (lent_may_stay && busy == 0)
+        };
+        if is_empty {
+            return true;
+        }
+        if !ends_by(deadline, drained).await {
+            return false;
+        }
+    }
+}
+
+/// Entering a pool opens its minimum. If that fails, what was opened is closed again.
+impl<M: Manager> IntoFuture for Pool<M> {
+    type Output = Result<Self, PoolError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            match self.open().await {
+                Ok(()) => Ok(self),
+                Err(error) => {
+                    // What is left open then is told by events; the error is that of the opening.
+                    let _ = self.close().await;
+                    Err(PoolError::Open(error))
+                }
+            }
+        })
+    }
+}
+
+/// Leaving a pool closes it, other handles notwithstanding.
+impl<M: Manager> AsyncExit for Pool<M> {
+    type Error = PoolError;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), PoolError> {
+        let report = self.close().await;
+        if report.is_clean() {
+            Ok(())
+        } else {
+            Err(PoolError::Close(report))
+        }
+    }
+}
