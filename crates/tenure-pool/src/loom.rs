@@ -1,13 +1,13 @@
-//! The primitives of the core: those of `std`, or under `cfg(loom)` those of loom.
+//! The primitives of the core: those of `std`, or in tests under `cfg(loom)` those of loom.
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-#[cfg(loom)]
+#[cfg(all(test, loom))]
 use loom::sync as imp;
-#[cfg(not(loom))]
+#[cfg(not(all(test, loom)))]
 use std::sync as imp;
 
 pub(crate) type Guard<'a, T> = imp::MutexGuard<'a, T>;

@@ -39,6 +39,9 @@ mod core;
 mod slots;
 mod waiters;
 
+#[cfg(all(test, loom))]
+mod model;
+
 pub(crate) use self::claim::Claim;
 pub(crate) use self::core::{Core, CoreGuard, Slow};
 pub(crate) use self::slots::Meta;
