@@ -160,9 +160,10 @@ fn vacate<M: Manager, T>(
     let mut locked = shared.lock();
     locked.vacate(claim);
     locked.state.total -= 1;
-    settle_excess(&mut locked);
     let is_closed = locked.state.closed;
     let result = then(&mut locked);
+    // After the tally, for the excess is what is alive and not being closed.
+    settle_excess(&mut locked);
     drop(locked);
     if is_closed {
         shared.ext.drained.notify_waiters();

@@ -5,5 +5,6 @@ mod closing;
 mod creating;
 mod fairness;
 mod lifetimes;
+mod machine;
 mod returning;
 mod support;

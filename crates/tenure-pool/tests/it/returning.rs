@@ -313,7 +313,7 @@ async fn errors_of_the_pool_can_be_those_of_a_body() {
     let pool = Probe::new().pool().max_size(1).build().unwrap();
     let result = with(pool, async |pool| {
         let _held = pool.get().await?;
-        pool.get().timeout(Duration::ZERO).await?;
+        pool.get().timeout(Duration::ZERO).await?.complete();
         Ok::<_, PoolError>(())
     });
     assert!(matches!(result.await, Err(PoolError::Get(_))));
