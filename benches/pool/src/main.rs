@@ -1,66 +1,53 @@
-use std::time::Instant;
-use tenure_pool::*;
-struct Null;
-impl Manager for Null {
-    type Resource = u64;
-    type Error = std::io::Error;
-    async fn create(&self, c: CreateContext) -> Result<u64, Self::Error> { Ok(c.id) }
-    async fn reset(&self, _: &mut u64, _: Context) -> Result<(), Self::Error> { Ok(()) }
-    fn assess(&self, _: &mut u64, _: LeaseEnd<'_>) -> Next { Next::Keep }
-}
-struct Dp;
-impl deadpool::managed::Manager for Dp {
-    type Type = u64; type Error = ();
-    async fn create(&self) -> Result<u64, ()> { Ok(1) }
-    async fn recycle(&self, _: &mut u64, _: &deadpool::managed::Metrics) -> deadpool::managed::RecycleResult<()> { Ok(()) }
-}
-const N: u32 = 2_000_000;
-fn main() {
-    for workers in [0, 2] {
-    let rt = if workers == 0 { tokio::runtime::Builder::new_current_thread().enable_all().build() } else { tokio::runtime::Builder::new_multi_thread().worker_threads(workers).enable_all().build() }.unwrap();
-    println!("workers {workers}");
-    rt.block_on(async { tokio::spawn(async {
-        for always in [false, true] {
-        let mut b = Pool::builder(Null).max_size(8);
-        if always { b = b.check_after(std::time::Duration::ZERO); }
-        let pool = b.build().unwrap();
-        for _ in 0..3 {
-            let t = Instant::now();
-            for _ in 0..N { let mut l = pool.get().await.unwrap(); *l += 1; }
-            println!("tenure always={always} {:.1}", t.elapsed().as_nanos() as f64 / N as f64);
+//! tenure-pool beside its peers: all scenarios in one run, a table and a picture of what came out.
+//!
+//! `cargo run --release -p tenure-pool-bench` prints the table; `-- --write` also writes `BENCHMARKS.md` and
+//! `benchmarks.svg` into `crates/tenure-pool`; `-- --quick` measures a tenth of the time.
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::print_stdout,
+    reason = "figures for people, on a 64-bit machine"
+)]
+
+mod alloc;
+mod designs;
+mod peers;
+mod report;
+mod run;
+mod scenarios;
+mod svg;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use crate::run::Results;
+
+fn main() -> ExitCode {
+    let mut options = run::Options { quick: false };
+    let mut write = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            "--quick" => options.quick = true,
+            "--write" => write = true,
+            other => {
+                eprintln!("unknown argument {other}; known are --quick and --write");
+                return ExitCode::FAILURE;
+            }
         }
-        let f = pool.get(); println!("size {}", std::mem::size_of_val(&f));
-        }
-        let pool = deadpool::managed::Pool::<Dp>::builder(Dp).max_size(8).build().unwrap();
-        for _ in 0..2 {
-            let t = Instant::now();
-            for _ in 0..N { let mut l = pool.get().await.unwrap(); *l += 1; }
-            println!("deadpool {:.1}", t.elapsed().as_nanos() as f64 / N as f64);
-        }
-        let s = tokio::sync::Semaphore::new(8); let m = std::sync::Mutex::new(vec![0u64;8]);
-        for _ in 0..2 {
-            let t = Instant::now();
-            for _ in 0..N { let _p = s.acquire().await.unwrap(); let mut x = m.lock().unwrap().pop().unwrap(); x+=1; m.lock().unwrap().push(x); }
-            println!("floor {:.1}", t.elapsed().as_nanos() as f64 / N as f64);
-        }
-        for _ in 0..2 {
-            let t = Instant::now();
-            for _ in 0..N { let mut x = m.lock().unwrap().pop().unwrap(); x+=1; m.lock().unwrap().push(x); }
-            println!("mutexvec {:.1}", t.elapsed().as_nanos() as f64 / N as f64);
-        }
-        // contended
-        for round in 0..2 {
-        let pool = Pool::builder(Null).max_size(8).build().unwrap();
-        let t = Instant::now();
-        let hs: Vec<_> = (0..64).map(|_| { let pool = pool.clone(); tokio::spawn(async move { for _ in 0..10_000 { let mut l = pool.get().await.unwrap(); *l += 1; tokio::task::yield_now().await; } }) }).collect();
-        for h in hs { h.await.unwrap(); }
-        println!("tenure contended {:.0} kops {:?}", 640.0 / t.elapsed().as_secs_f64(), round);
-        let pool = deadpool::managed::Pool::<Dp>::builder(Dp).max_size(8).build().unwrap();
-        let t = Instant::now();
-        let hs: Vec<_> = (0..64).map(|_| { let pool = pool.clone(); tokio::spawn(async move { for _ in 0..10_000 { let mut l = pool.get().await.unwrap(); *l += 1; tokio::task::yield_now().await; } }) }).collect();
-        for h in hs { h.await.unwrap(); }
-        println!("deadpool contended {:.0} kops", 640.0 / t.elapsed().as_secs_f64());
-        }
-    }).await.unwrap(); });
     }
+    let results = Results::measure(options);
+    let text = report::markdown(&results);
+    println!("{text}");
+    if write {
+        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../crates/tenure-pool");
+        let written = std::fs::write(folder.join("BENCHMARKS.md"), text)
+            .and_then(|()| std::fs::write(folder.join("benchmarks.svg"), svg::picture(&results)));
+        if let Err(error) = written {
+            eprintln!("cannot write the report: {error}");
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
