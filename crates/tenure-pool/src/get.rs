@@ -13,7 +13,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 
 use crate::builder::load;
-use crate::clock::{NEVER, between, nanos};
+use crate::clock::{NEVER, TICK, between, nanos};
 use crate::create;
 use crate::error::{GetError, GetErrorKind};
 use crate::lease::Lease;
@@ -283,8 +283,7 @@ where
             Served::Waiting => Poll::Pending,
             Served::Slot(claim) => {
                 *this.stage = Stage::Start { again: true };
-                let waited = between(*this.since, shared.ext.clock.now());
-                shared.ext.timings.wait.record(waited);
+                note_wait(shared, *this.since);
                 Poll::Ready(Ok(claim))
             }
             Served::Failed(failure) => {
@@ -302,18 +301,12 @@ where
         let Stage::Start { again } = *this.stage else {
             return Poll::Pending;
         };
-        let now = shared.ext.clock.now();
         if *this.since == 0 {
-            *this.since = now.max(1);
             let limit = match *this.deadline {
                 OF_POOL => load(&shared.ext.tuning.get),
                 limit => limit,
             };
-            *this.deadline = if limit == NEVER {
-                NEVER
-            } else {
-                now.saturating_add(limit)
-            };
+            (*this.since, *this.deadline) = begin_wait(shared, limit);
         }
         let waker = cx.waker().clone();
         let entry = Entry {
@@ -322,11 +315,12 @@ where
             deadline: *this.deadline,
         };
         let mut locked = shared.lock();
-        let joined = match join(&mut locked, entry, again, now) {
+        let joined = match join(&mut locked, entry, again) {
             Ok(joined) => joined,
             Err(kind) => {
                 drop(locked);
-                return Poll::Ready(Err(shared.get_error(kind, between(*this.since, now))));
+                let waited = between(*this.since, shared.ext.clock.now());
+                return Poll::Ready(Err(shared.get_error(kind, waited)));
             }
         };
         if let Some(claim) = joined {
@@ -334,15 +328,15 @@ where
         }
         locked.enqueue(this.waiter.as_ref(), waker, entry, again);
         *this.stage = Stage::Waiting;
+        if !again {
+            locked.state.waits += 1;
+        }
         let is_first_deadline = entry.deadline < locked.state.next_expiry;
         if is_first_deadline {
             locked.state.next_expiry = entry.deadline;
         }
         let (runs, creators) = (locked.state.upkeep, create::demand(&mut locked));
         drop(locked);
-        if !again {
-            count(&shared.ext.counts.waited);
-        }
         if !runs {
             shared.ensure_upkeep();
         } else if is_first_deadline {
@@ -353,12 +347,58 @@ where
     }
 }
 
+/// One in so many waits is timed precisely, for the histogram.
+const MEASURED_EVERY: u64 = 16;
+/// From this limit on the coarse clock will do.
+const COARSE_FROM: u64 = 16 * nanos(TICK);
+/// The last bit of the beginning of a wait says that it is precise.
+const PRECISE: u64 = 1;
+
+/// The beginning of a wait with this limit, and its deadline.
+///
+/// Two reads of the clock are a quarter of what a contended get costs, so long waits begin at the coarse time.
+/// They end too late by up to two ticks then, and not too early: upkeep makes up for a clock that stood still.
+fn begin_wait<M: Manager>(shared: &Arc<Shared<M>>, limit: u64) -> (u64, u64) {
+    let ext = &shared.ext;
+    let is_coarse = limit >= COARSE_FROM
+        && ext.config.codel.is_none()
+        && !ext.asleep.load(Ordering::Relaxed)
+        // Not a read-modify-write: a number that is lost now and then is no loss.
+        && ext.waits.load(Ordering::Relaxed) % MEASURED_EVERY != 0;
+    ext.waits.store(
+        ext.waits.load(Ordering::Relaxed).wrapping_add(1),
+        Ordering::Relaxed,
+    );
+    let since = if is_coarse {
+        ext.clock.coarse() & !PRECISE
+    } else {
+        ext.clock.now() | PRECISE
+    };
+    let slack = if is_coarse { nanos(TICK) } else { 0 };
+    let deadline = if limit == NEVER {
+        NEVER
+    } else {
+        since.saturating_add(limit).saturating_add(slack)
+    };
+    (since.max(1), deadline)
+}
+
+/// Notes in the histogram how long a wait took, if it was timed precisely.
+fn note_wait<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
+    if since & PRECISE != 0 {
+        shared
+            .ext
+            .timings
+            .wait
+            .record(between(since, shared.ext.clock.now()));
+    }
+}
+
 /// Takes an idle resource, or sees to it that a waiter may be enqueued.
 fn join<M: Manager>(
     locked: &mut Locked<'_, M>,
     entry: Entry,
     again: bool,
-    now: u64,
 ) -> Result<Option<Claimed<M>>, GetErrorKind> {
     if locked.state.closed {
         return Err(GetErrorKind::Closed);
@@ -373,7 +413,9 @@ fn join<M: Manager>(
         {
             return Ok(Some(claim));
         }
-        if entry.deadline <= now {
+        if entry.deadline <= entry.since
+            || (again && entry.deadline <= locked.core().ext.clock.now())
+        {
             return Err(GetErrorKind::Exhausted);
         }
         if !again && locked.queue.len() >= locked.core().ext.config.max_waiting {

@@ -39,6 +39,8 @@ pub(crate) struct Ledger {
     pub(crate) next_expiry: u64,
     /// Since when every wait was longer than the target of the CoDel option; 0 if the last one was not.
     pub(crate) slow_since: u64,
+    /// How many gets have waited.
+    pub(crate) waits: u64,
     /// The runtime for the pool's tasks, if one was seen that has not been seen dead.
     pub(crate) runtime: Option<Handle>,
     /// Whether the upkeep task runs.
@@ -67,6 +69,7 @@ impl Ledger {
             last_id: 0,
             next_expiry: NEVER,
             slow_since: 0,
+            waits: 0,
             runtime: None,
             upkeep: false,
             random: Random::new(),

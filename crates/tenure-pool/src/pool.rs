@@ -295,7 +295,10 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         let mut counters = self.shared.ext.counts.snapshot();
-        let metas = self.shared.lock().metas();
+        let locked = self.shared.lock();
+        counters.waited = locked.state.waits;
+        let metas = locked.metas();
+        drop(locked);
         let here: u64 = metas.map(|meta| meta.uses.load(Ordering::Relaxed)).sum();
         counters.lent += here;
         counters

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -75,6 +75,8 @@ pub(crate) struct Ext<M> {
     pub(crate) revoked: SetOnce<()>,
     pub(crate) counts: Counts,
     pub(crate) timings: Timings,
+    /// How many gets began to wait: to choose those that are timed.
+    pub(crate) waits: AtomicU64,
 }
 
 impl<M> Ext<M> {
@@ -92,6 +94,7 @@ impl<M> Ext<M> {
             revoked: SetOnce::new(),
             counts: Counts::default(),
             timings: Timings::new(),
+            waits: AtomicU64::new(0),
         }
     }
 

@@ -122,14 +122,13 @@ macro_rules! counts {
         pub(crate) struct Counts { $(pub(crate) $name: AtomicU64),* }
         impl Counts {
             pub(crate) fn snapshot(&self) -> Counters {
-                Counters { $($name: self.$name.load(Ordering::Relaxed)),* }
+                Counters { waited: 0, $($name: self.$name.load(Ordering::Relaxed)),* }
             }
         }
     };
 }
 counts!(
     lent,
-    waited,
     cancelled,
     timed_out,
     shed,

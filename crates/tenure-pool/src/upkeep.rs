@@ -86,7 +86,9 @@ pub(crate) async fn run<M: Manager>(keeper: Keeper<M>) {
 /// Does what is due. Returns when to look again, or nothing if the pool is over.
 fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
     let ext = &shared.ext;
+    let before = ext.clock.coarse();
     let now = ext.clock.now();
+    make_up(shared, before, now);
     let expiry = expire(shared, now);
     let due = sweep(shared, now);
     let mut locked = shared.lock();
@@ -106,6 +108,18 @@ fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
         ext.clock
             .instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)),
     )
+}
+
+/// Gives those more time whose wait began while the coarse clock stood still, because the runtime was blocked.
+fn make_up<M: Manager>(shared: &Arc<Shared<M>>, before: u64, now: u64) {
+    let lag = now.saturating_sub(before);
+    if lag > 2 * nanos(TICK) {
+        shared.lock().queue.amend(|entry| {
+            if entry.since == before & !1 {
+                entry.deadline = entry.deadline.saturating_add(lag);
+            }
+        });
+    }
 }
 
 /// Fails the waits that are over; returns the next deadline.

@@ -237,6 +237,21 @@ impl Queue {
         waker
     }
 
+    /// Changes what waiters have said of themselves; their class stays.
+    pub(crate) fn amend(&mut self, amend: impl Fn(&mut Entry)) {
+        for class in 0..self.lists.len() {
+            let mut place = self.lists[class].first;
+            while let Some(waiter) = place {
+                // SAFETY: the waiter is in this queue.
+                let node = unsafe { self.node(&waiter) };
+                place = node.next;
+                let class = node.entry.class;
+                amend(&mut node.entry);
+                node.entry.class = class;
+            }
+        }
+    }
+
     /// Visits the waiters in the order of service and fails those for which `judge` names a reason.
     /// Returns the wakers, to be woken without the lock.
     pub(crate) fn fail_where(&mut self, mut judge: impl FnMut(&Entry) -> Option<u8>) -> Vec<Waker> {
