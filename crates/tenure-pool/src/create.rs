@@ -24,7 +24,8 @@ use crate::clock::{NEVER, between, nanos};
 use crate::event::Event;
 use crate::guarded::{Failed, guarded};
 use crate::manager::{CreateContext, Manager, Why};
-use crate::shared::{Claimed, Locked, Shared, flag, phase};
+use crate::raw::Exclusive;
+use crate::shared::{Cargo, Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
 use crate::upkeep::wake_all;
 use crate::work::{Kind, Placed, Work, place};
@@ -130,9 +131,8 @@ async fn create<M: Manager>(work: Work<M>) {
         count(&ext.counts.create_attempts);
         let began = ext.clock.now();
         let permanent = |error: &M::Error| ext.manager.is_permanent(error);
-        let attempt = guarded(&ext.tuning.create, permanent, || {
-            ext.manager.create(context)
-        });
+        let call = pin!(async { ext.manager.create(context).await });
+        let attempt = guarded(&ext.tuning.create, permanent, call);
         let Some(created) = unless_revoked(&ext.revoked, attempt).await else {
             return work.vacate(false);
         };
@@ -212,7 +212,10 @@ pub(crate) fn furnish<M: Manager>(
     } else {
         0
     };
-    work.claim_mut().fill(resource);
+    work.claim_mut().fill(Cargo {
+        resource,
+        scratch: Exclusive::new(None),
+    });
     let meta = work.claim().meta();
     meta.flags.store(always, Ordering::Relaxed);
     meta.stamp.store(now, Ordering::Relaxed);

@@ -3,6 +3,7 @@
 use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
+use std::mem;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,9 +20,9 @@ use crate::error::{GetError, GetErrorKind};
 use crate::lease::Lease;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
-use crate::raw::{Class, Entry, Served, Slow, Waiter};
+use crate::raw::{Class, Entry, Served, Slow, Waiter, renew};
 use crate::scope;
-use crate::shared::{Claimed, Locked, Shared, adopt_runtime, flag};
+use crate::shared::{Checkout, Claimed, Locked, Shared, adopt_runtime, flag};
 use crate::status::count;
 use crate::work::{Kind, Task, Work, doom, give_back, retire, tend};
 
@@ -58,8 +59,6 @@ pub enum Priority {
     /// After all others.
     Low,
 }
-
-type Checkout<M> = Pin<Box<dyn Future<Output = Option<Work<M>>> + Send>>;
 
 enum Stage<M: Manager> {
     /// Has not asked, or asks again in front of all others.
@@ -101,7 +100,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             let shared = &(*this.pool).borrow().shared;
-            match std::mem::replace(this.stage, Stage::Done) {
+            match mem::replace(this.stage, Stage::Done) {
                 Stage::Start { .. } | Stage::Done => {}
                 Stage::Waiting => cancel(shared, this.waiter.as_ref()),
                 // The check goes on without us, and the resource is for the next one.
@@ -217,9 +216,13 @@ where
                 Stage::Checking(checkout) => {
                     let checked = ready!(checkout.as_mut().poll(cx));
                     // A failed check costs the resource, not the place in the queue.
-                    *self.as_mut().project().stage = Stage::Start { again: true };
+                    let stage = self.as_mut().project().stage;
+                    let ended = mem::replace(stage, Stage::Start { again: true });
                     let Some(work) = checked else { continue };
-                    let claim = work.finish();
+                    let mut claim = work.finish();
+                    if let (Stage::Checking(scratch), Some(cargo)) = (ended, claim.resource_mut()) {
+                        *cargo.scratch.get_mut() = Some(scratch);
+                    }
                     self.as_mut().project().stage.end();
                     return Poll::Ready(Ok(Lease::lend(claim, self.location)));
                 }
@@ -259,8 +262,10 @@ where
             shared.ext.clock.now();
             shared.rouse();
         }
-        let work = Work::new(claim, Kind::Checkout);
-        *this.stage = Stage::Checking(Box::pin(tend(work, Task::Check, Why::Checkout)));
+        let mut work = Work::new(claim, Kind::Checkout);
+        let cargo = work.claim_mut().resource_mut();
+        let scratch = cargo.and_then(|cargo| cargo.scratch.get_mut().take());
+        *this.stage = Stage::Checking(renew(scratch, tend(work, Task::Check, Why::Checkout)));
         None
     }
 
@@ -364,7 +369,7 @@ fn begin_wait<M: Manager>(shared: &Arc<Shared<M>>, limit: u64) -> (u64, u64) {
         && ext.config.codel.is_none()
         && !ext.asleep.load(Ordering::Relaxed)
         // Not a read-modify-write: a number that is lost now and then is no loss.
-        && ext.waits.load(Ordering::Relaxed) % MEASURED_EVERY != 0;
+        && !ext.waits.load(Ordering::Relaxed).is_multiple_of(MEASURED_EVERY);
     ext.waits.store(
         ext.waits.load(Ordering::Relaxed).wrapping_add(1),
         Ordering::Relaxed,

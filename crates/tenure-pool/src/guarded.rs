@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::panic::{self, AssertUnwindSafe};
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -54,29 +54,28 @@ impl Failed {
     }
 }
 
-/// Awaits a call of a manager. The first poll comes before a timer is made, so that a call that returns at
-/// once costs no clock read. A future that panicked is not polled again.
+/// Awaits a call of a manager: an async block around it, so that a panic of the call itself is one of a poll.
+///
+/// The first poll comes before a timer is made, so that a call that returns at once costs no clock read. A future
+/// that panicked is not polled again. The future is pinned by the caller because that makes a small frame.
 pub(crate) async fn guarded<T, E, F>(
     limit_nanos: &AtomicU64,
     is_permanent: impl Fn(&E) -> bool,
-    call: impl FnOnce() -> F,
+    mut call: Pin<&mut F>,
 ) -> Result<T, Box<Failed>>
 where
     E: Into<BoxError>,
     F: Future<Output = Result<T, E>>,
 {
-    // Inside the block, also a panic of `call` itself is a panic of a poll.
-    let mut future = pin!(async { call().await });
     // On the heap, for it is large and most calls do not get to it.
     let mut timer = None;
     let ended = poll_fn(|cx| {
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx)));
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
         match polled {
-            Ok(Poll::Ready(result)) => return Poll::Ready(Ok(result)),
-            Ok(Poll::Pending) => {}
-            Err(payload) => return Poll::Ready(Err(Mishap::Panicked(message(&*payload)))),
+            Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
+            Ok(Poll::Pending) => poll_timer(&mut timer, load(limit_nanos), cx),
+            Err(payload) => Poll::Ready(Err(Mishap::Panicked(message(&*payload)))),
         }
-        poll_timer(&mut timer, load(limit_nanos), cx)
     });
     match ended.await {
         Ok(Ok(value)) => Ok(value),

@@ -76,7 +76,7 @@ impl<M: Manager> Lease<M> {
     )]
     pub fn detach(self) -> M::Resource {
         let mut claim = self.into_claim();
-        let resource = claim.take().expect("a lease has its resource");
+        let resource = claim.take().expect("a lease has its resource").resource;
         crate::status::count(&claim.core().ext.counts.detached);
         Work::new(claim, work::Kind::Checkout).vacate(true);
         resource
@@ -102,7 +102,11 @@ impl<M: Manager> Deref for Lease<M> {
 
     #[inline]
     fn deref(&self) -> &M::Resource {
-        self.claim().resource().expect("a lease has its resource")
+        &self
+            .claim()
+            .resource()
+            .expect("a lease has its resource")
+            .resource
     }
 }
 
@@ -113,7 +117,10 @@ impl<M: Manager> DerefMut for Lease<M> {
             .claim
             .as_mut()
             .expect("a lease has its claim until it ends");
-        claim.resource_mut().expect("a lease has its resource")
+        &mut claim
+            .resource_mut()
+            .expect("a lease has its resource")
+            .resource
     }
 }
 
@@ -176,9 +183,9 @@ fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
 #[inline]
 fn assess<M: Manager>(claim: &mut Claimed<M>, end: LeaseEnd<'_>) -> Next {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
-        let (core, _, resource) = claim.parts();
-        resource.map_or(Next::Close, |resource| {
-            core.ext.manager.assess(resource, end)
+        let (core, _, cargo) = claim.parts();
+        cargo.map_or(Next::Close, |cargo| {
+            core.ext.manager.assess(&mut cargo.resource, end)
         })
     }));
     asked.unwrap_or_else(|_| {

@@ -14,9 +14,10 @@ use crate::error::{GetError, GetErrorKind};
 use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::manager::{Context, Manager, Why};
-use crate::raw::{Claim, Core, CoreGuard, Meta};
+use crate::raw::{Boxed, Claim, Core, CoreGuard, Exclusive, Meta};
 use crate::status::{Counts, Holder, Status, Timings, count};
 use crate::upkeep;
+use crate::work::Work;
 
 /// The flags of a slot that lead off the fast path.
 pub(crate) mod flag {
@@ -47,12 +48,21 @@ pub(crate) mod phase {
     pub(crate) const CLOSING: u32 = 5;
 }
 
+/// What lies in a slot.
+pub(crate) struct Cargo<M: Manager> {
+    pub(crate) resource: M::Resource,
+    /// The future of its last check on checkout, for its memory: a checked get allocates nothing but once.
+    pub(crate) scratch: Exclusive<Option<Checkout<M>>>,
+}
+
+/// A check on checkout.
+pub(crate) type Checkout<M> = Boxed<Option<Work<M>>>;
 /// What all handles of a pool share.
-pub(crate) type Shared<M> = Core<<M as Manager>::Resource, Ledger, Ext<M>>;
+pub(crate) type Shared<M> = Core<Cargo<M>, Ledger, Ext<M>>;
 /// The claim on a slot of a pool.
-pub(crate) type Claimed<M> = Claim<<M as Manager>::Resource, Ledger, Ext<M>>;
+pub(crate) type Claimed<M> = Claim<Cargo<M>, Ledger, Ext<M>>;
 /// The lock of a pool, held.
-pub(crate) type Locked<'a, M> = CoreGuard<'a, <M as Manager>::Resource, Ledger, Ext<M>>;
+pub(crate) type Locked<'a, M> = CoreGuard<'a, Cargo<M>, Ledger, Ext<M>>;
 
 /// The part of a pool that needs no lock.
 #[derive(Debug)]

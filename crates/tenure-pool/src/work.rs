@@ -6,6 +6,7 @@
 //!    lost, and what could not be closed is counted and told.
 //! 2. Each resource that was opened is counted as closed exactly once, where its slot is vacated.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
@@ -313,7 +314,7 @@ pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -
 
 /// Closes the resource of a claim in the background.
 pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
-    let resource = claim.take();
+    let resource = claim.take().map(|cargo| cargo.resource);
     claim.meta().phase.store(phase::CLOSING, Ordering::Relaxed);
     claim.meta().set_holder(None);
     let work = Work::begin(claim, Kind::Closing);
@@ -325,9 +326,10 @@ pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
 }
 
 async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
-    let ext = &work.claim().core().ext;
+    let shared = work.shared();
+    let ext = &shared.ext;
     let context = ext.context(work.claim().meta(), why);
-    let call = || ext.manager.close(resource, context);
+    let call = pin!(async { ext.manager.close(resource, context).await });
     let closed = guarded(&ext.tuning.close, |_| false, call).await;
     if let Err(failed) = &closed {
         count(&ext.counts.close_failures);
@@ -364,30 +366,22 @@ pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
 
 /// Checks or resets a resource. `None` if that failed; it is being closed then.
 pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) -> Option<Work<M>> {
-    let (core, meta, resource) = work.claim_mut().parts();
+    let (core, meta, cargo) = work.claim_mut().parts();
     let ext = &core.ext;
     let began = ext.clock.coarse();
-    let result = match (resource, task) {
-        (Some(resource), Task::Check) => {
-            meta.phase.store(phase::CHECKING, Ordering::Relaxed);
-            guarded(
-                &ext.tuning.check,
-                |_| false,
-                || ext.manager.check(resource, ext.context(meta, why)),
-            )
-            .await
-        }
-        (Some(resource), Task::Reset) => {
-            meta.phase.store(phase::RESETTING, Ordering::Relaxed);
-            count(&ext.counts.resets);
-            guarded(
-                &ext.tuning.reset,
-                |_| false,
-                || ext.manager.reset(resource, ext.context(meta, why)),
-            )
-            .await
-        }
-        (None, _) => Ok(()),
+    let Some(cargo) = cargo else {
+        return Some(work);
+    };
+    let resource = &mut cargo.resource;
+    let result = if task == Task::Check {
+        meta.phase.store(phase::CHECKING, Ordering::Relaxed);
+        let check = pin!(async { ext.manager.check(resource, ext.context(meta, why)).await });
+        guarded(&ext.tuning.check, |_| false, check).await
+    } else {
+        meta.phase.store(phase::RESETTING, Ordering::Relaxed);
+        count(&ext.counts.resets);
+        let reset = pin!(async { ext.manager.reset(resource, ext.context(meta, why)).await });
+        guarded(&ext.tuning.reset, |_| false, reset).await
     };
     match result {
         Ok(()) => {

@@ -36,6 +36,7 @@
 
 mod claim;
 mod core;
+mod reuse;
 mod slots;
 mod waiters;
 
@@ -44,5 +45,6 @@ mod model;
 
 pub(crate) use self::claim::Claim;
 pub(crate) use self::core::{Core, CoreGuard, Slow};
+pub(crate) use self::reuse::{Boxed, Exclusive, renew};
 pub(crate) use self::slots::Meta;
 pub(crate) use self::waiters::{Class, Entry, Served, Waiter};
