@@ -174,11 +174,7 @@ impl<M: Manager> Builder<M> {
             codel: None,
             events: Events::default(),
         };
-        Self {
-            manager,
-            config,
-            tuning: Tuning::new(),
-        }
+        Self { manager, config, tuning: Tuning::new() }
     }
 
     /// The name of the pool in events and reports. Default: `pool`.
@@ -259,9 +255,7 @@ impl<M: Manager> Builder<M> {
     /// # Errors
     /// If the sizes contradict each other.
     pub fn build(self) -> Result<Pool<M>, BuildError> {
-        let Config {
-            max_size, min_idle, ..
-        } = self.config;
+        let Config { max_size, min_idle, .. } = self.config;
         if !(1..=MAX_SIZE_LIMIT).contains(&max_size) {
             return Err(BuildError::MaxSize(max_size));
         }

@@ -22,10 +22,12 @@ pub(crate) struct Clock {
 
 impl Clock {
     pub(crate) fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            coarse: AtomicU64::new(0),
-        }
+        Self { start: Instant::now(), coarse: AtomicU64::new(0) }
+    }
+
+    /// A clock that counts from the same moment.
+    pub(crate) fn sibling(&self) -> Self {
+        Self { start: self.start, coarse: AtomicU64::new(self.now()) }
     }
 
     /// The moment to within a tick, later never than now.
@@ -45,11 +47,7 @@ impl Clock {
     /// The instant of a moment, or a year from now if it never comes.
     pub(crate) fn instant(&self, moment: u64) -> Instant {
         const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-        let at = if moment == NEVER {
-            None
-        } else {
-            self.start.checked_add(Duration::from_nanos(moment))
-        };
+        let at = if moment == NEVER { None } else { self.start.checked_add(Duration::from_nanos(moment)) };
         at.unwrap_or_else(|| Instant::now() + YEAR)
     }
 }
@@ -57,11 +55,7 @@ impl Clock {
 /// A duration in nanoseconds; 584 years at most.
 pub(crate) const fn nanos(duration: Duration) -> u64 {
     let nanos = duration.as_nanos();
-    if nanos > u64::MAX as u128 {
-        u64::MAX
-    } else {
-        nanos as u64
-    }
+    if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 }
 }
 
 /// The time from one moment to a later one.

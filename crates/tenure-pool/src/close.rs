@@ -9,12 +9,14 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::{Future, IntoFuture};
-use std::pin::Pin;
+use std::future::{Future, IntoFuture, ready};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
-use tenure::{AsyncExit, Outcome};
+use tenure::{AsyncExit, Outcome, hold};
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
 use crate::builder::load;
@@ -147,11 +149,7 @@ impl<M: Manager> Pool<M> {
         shared.ensure_upkeep();
         let began = Instant::now();
         let limit = load(&self.tuning().get);
-        let deadline = if limit == NEVER {
-            None
-        } else {
-            began.checked_add(Duration::from_nanos(limit))
-        };
+        let deadline = if limit == NEVER { None } else { began.checked_add(Duration::from_nanos(limit)) };
         loop {
             let changed = shared.ext.changed.notified();
             let (is_there, creators) = {
@@ -191,8 +189,7 @@ impl<M: Manager> Pool<M> {
     /// As `close_within`.
     pub async fn close(&self) -> CloseReport {
         let limit = load(&self.tuning().drain);
-        self.close_inner((limit != NEVER).then_some(Duration::from_nanos(limit)))
-            .await
+        close_inner(&self.shared, (limit != NEVER).then_some(Duration::from_nanos(limit))).await
     }
 
     /// Closes the pool: lends nothing any more, waits for the leases that are out for at most `drain`, then
@@ -204,45 +201,24 @@ impl<M: Manager> Pool<M> {
     /// # Cancel safety
     /// The closing goes on without the caller, except that nothing is cancelled then.
     pub async fn close_within(&self, drain: Duration) -> CloseReport {
-        self.close_inner(Some(drain)).await
+        close_inner(&self.shared, Some(drain)).await
     }
+}
 
-    async fn close_inner(&self, drain: Option<Duration>) -> CloseReport {
-        let shared = &self.shared;
-        begin_close(shared);
-        if !wait_until_empty(shared, drain, false).await {
-            // An error says that another close has revoked already.
-            let _ = shared.ext.revoked.set(());
-            let limit = load(&self.tuning().close);
-            let limit = if limit == NEVER {
-                CLOSE_LIMIT
-            } else {
-                Duration::from_nanos(limit)
-            };
-            if !wait_until_empty(shared, Some(limit), false).await {
-                // Those that came back last are being closed, each within the limit.
-                wait_until_empty(shared, Some(limit), true).await;
-            }
-        }
-        self.close_report()
-    }
-
-    fn close_report(&self) -> CloseReport {
-        let Counters {
-            opened,
-            closed,
-            close_failures,
-            dropped,
-            ..
-        } = self.counters();
-        CloseReport {
-            opened,
-            closed,
-            close_failures,
-            dropped,
-            held: self.holders(),
+async fn close_inner<M: Manager>(shared: &Arc<Shared<M>>, drain: Option<Duration>) -> CloseReport {
+    begin_close(shared);
+    if !wait_until_empty(shared, drain, false).await {
+        // An error says that another close has revoked already.
+        let _ = shared.ext.revoked.set(());
+        let limit = load(&shared.ext.tuning.close);
+        let limit = if limit == NEVER { CLOSE_LIMIT } else { Duration::from_nanos(limit) };
+        if !wait_until_empty(shared, Some(limit), false).await {
+            // Those that came back last are being closed, each within the limit.
+            wait_until_empty(shared, Some(limit), true).await;
         }
     }
+    let Counters { opened, closed, close_failures, dropped, .. } = shared.counters();
+    CloseReport { opened, closed, close_failures, dropped, held: shared.holders() }
 }
 
 /// Awaits the future until the deadline, if there is one; tells whether it ended.
@@ -279,23 +255,50 @@ async fn wait_until_empty<M: Manager>(
     }
 }
 
-/// Entering a pool opens its minimum. If that fails, what was opened is closed again.
+/// Entering a pool opens its minimum. If that fails or is cancelled, what was opened is closed again.
 impl<M: Manager> IntoFuture for Pool<M> {
     type Output = Result<Self, PoolError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            match self.open().await {
-                Ok(()) => Ok(self),
+            // Held, so that a cancelled opening closes as a tenure does, and `drain` knows of it.
+            let held = hold(ready(Ok::<_, PoolError>(self))).await?;
+            match held.open().await {
+                Ok(()) => Ok(held.disarm()),
                 Err(error) => {
                     // What is left open then is told by events; the error is that of the opening.
-                    let _ = self.close().await;
+                    let _ = held.disarm().close().await;
                     Err(PoolError::Open(error))
                 }
             }
         })
     }
+}
+
+/// A pool without handles, to be waited for.
+struct Orphan<M: Manager>(Arc<Shared<M>>);
+
+impl<M: Manager> AsyncExit for Orphan<M> {
+    type Error = PoolError;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), PoolError> {
+        let limit = load(&self.0.ext.tuning.drain);
+        let limit = (limit != NEVER).then_some(Duration::from_nanos(limit));
+        let report = close_inner(&self.0, limit).await;
+        if report.is_clean() { Ok(()) } else { Err(PoolError::Close(report)) }
+    }
+}
+
+/// Closes a pool whose last handle is gone, as a tenure that is handed over, so that `drain` waits for it.
+pub(crate) fn close_orphan<M: Manager>(shared: &Arc<Shared<M>>) {
+    begin_close(shared);
+    if shared.lock().state.total == 0 || Handle::try_current().is_err() {
+        return;
+    }
+    let mut held = pin!(hold(ready(Ok::<_, PoolError>(Orphan(Arc::clone(shared))))));
+    // It is ready at once; what it yields is dropped, and thereby handed over.
+    drop(held.as_mut().poll(&mut Context::from_waker(Waker::noop())));
 }
 
 /// Leaving a pool closes it, other handles notwithstanding.
@@ -304,10 +307,6 @@ impl<M: Manager> AsyncExit for Pool<M> {
 
     async fn exit(self, _: Outcome<'_>) -> Result<(), PoolError> {
         let report = self.close().await;
-        if report.is_clean() {
-            Ok(())
-        } else {
-            Err(PoolError::Close(report))
-        }
+        if report.is_clean() { Ok(()) } else { Err(PoolError::Close(report)) }
     }
 }

@@ -27,9 +27,7 @@ pub(crate) fn shed<M: Manager>(locked: &mut Locked<'_, M>) -> Vec<Waker> {
         return Vec::new();
     }
     let latest = now.saturating_sub(target.saturating_mul(2));
-    let wakers = locked
-        .queue
-        .fail_where(|entry| (entry.since < latest).then_some(FAILED_SHED));
+    let wakers = locked.queue.fail_where(|entry| (entry.since < latest).then_some(FAILED_SHED));
     locked.settle();
     wakers
 }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use tokio::sync::SetOnce;
 use tokio::time::sleep_until;
 
+use crate::budget;
 use crate::builder::load;
 use crate::clock::{NEVER, between, nanos};
 use crate::event::Event;
@@ -35,11 +36,7 @@ fn wanted<M: Manager>(locked: &Locked<'_, M>) -> usize {
     if locked.state.closed {
         return 0;
     }
-    let waiting = if locked.state.paused {
-        0
-    } else {
-        locked.queue.len()
-    };
+    let waiting = if locked.state.paused { 0 } else { locked.queue.len() };
     let min_idle = locked.core().ext.config.min_idle;
     if min_idle == 0 {
         return waiting;
@@ -67,6 +64,9 @@ pub(crate) fn demand<M: Manager>(locked: &mut Locked<'_, M>) -> Vec<Claimed<M>> 
 
 /// Claims a slot for one create or for a resource from outside.
 pub(crate) fn reserve<M: Manager>(locked: &mut Locked<'_, M>) -> Option<Claimed<M>> {
+    if !budget::take_unit(locked) {
+        return None;
+    }
     let claim = locked.reserve()?;
     claim.meta().phase.store(phase::CREATING, Ordering::Relaxed);
     locked.state.total += 1;
@@ -76,10 +76,13 @@ pub(crate) fn reserve<M: Manager>(locked: &mut Locked<'_, M>) -> Option<Claimed<
 
 /// Starts a create in each of the slots.
 pub(crate) fn start<M: Manager>(shared: &Arc<Shared<M>>, claims: Vec<Claimed<M>>) {
-    let works: Vec<_> = claims
-        .into_iter()
-        .map(|claim| Work::new(claim, Kind::Creating))
-        .collect();
+    if let Some(membership) = shared.ext.membership.get() {
+        membership.budget.make_room();
+    }
+    if claims.is_empty() {
+        return;
+    }
+    let works: Vec<_> = claims.into_iter().map(|claim| Work::new(claim, Kind::Creating)).collect();
     for work in works {
         shared.spawn(create(work));
     }
@@ -89,10 +92,7 @@ pub(crate) fn start<M: Manager>(shared: &Arc<Shared<M>>, claims: Vec<Claimed<M>>
 enum Step {
     Stop,
     Pause(u64),
-    Attempt {
-        context: CreateContext,
-        generation: u64,
-    },
+    Attempt { context: CreateContext, generation: u64 },
 }
 
 fn next_step<M: Manager>(shared: &Arc<Shared<M>>) -> Step {
@@ -106,10 +106,7 @@ fn next_step<M: Manager>(shared: &Arc<Shared<M>>) -> Step {
         return Step::Pause(locked.state.retry_at);
     }
     let context = CreateContext::new(locked.state.next_id(), locked.state.failures);
-    Step::Attempt {
-        context,
-        generation: locked.state.generation,
-    }
+    Step::Attempt { context, generation: locked.state.generation }
 }
 
 async fn create<M: Manager>(work: Work<M>) {
@@ -123,10 +120,7 @@ async fn create<M: Manager>(work: Work<M>) {
                 unless_revoked(&ext.revoked, pause).await;
                 continue;
             }
-            Step::Attempt {
-                context,
-                generation,
-            } => (context, generation),
+            Step::Attempt { context, generation } => (context, generation),
         };
         count(&ext.counts.create_attempts);
         let began = ext.clock.now();
@@ -158,20 +152,11 @@ async fn unless_revoked<F: Future>(revoked: &SetOnce<()>, future: F) -> Option<F
 }
 
 /// Puts a new resource into its slot and gives it to whoever needs it.
-fn succeed<M: Manager>(
-    mut work: Work<M>,
-    resource: M::Resource,
-    id: u64,
-    generation: u64,
-    began: u64,
-) {
+fn succeed<M: Manager>(mut work: Work<M>, resource: M::Resource, id: u64, generation: u64, began: u64) {
     let shared = work.shared();
     let now = shared.ext.clock.now();
     shared.ext.timings.create.record(between(began, now));
-    shared.ext.emit(&Event::Created {
-        id,
-        took: between(began, now),
-    });
+    shared.ext.emit(&Event::Created { id, took: between(began, now) });
     furnish(&mut work, resource, id, generation, now);
     let mut locked = shared.lock();
     locked.state.failures = 0;
@@ -207,15 +192,8 @@ pub(crate) fn furnish<M: Manager>(
         let lifetime = Duration::from_nanos(lifetime);
         now.saturating_add(nanos(shared.lock().state.random.shorten(lifetime, 0.1)))
     };
-    let always = if load(&shared.ext.tuning.check_after) == 0 {
-        flag::ALWAYS
-    } else {
-        0
-    };
-    work.claim_mut().fill(Cargo {
-        resource,
-        scratch: Exclusive::new(None),
-    });
+    let always = if load(&shared.ext.tuning.check_after) == 0 { flag::ALWAYS } else { 0 };
+    work.claim_mut().fill(Cargo { resource, scratch: Exclusive::new(None) });
     let meta = work.claim().meta();
     meta.flags.store(always, Ordering::Relaxed);
     meta.stamp.store(now, Ordering::Relaxed);
@@ -242,8 +220,7 @@ fn fail<M: Manager>(shared: &Arc<Shared<M>>, failed: Failed, failures_before: u3
     if state.failures == failures_before {
         state.failures = state.failures.saturating_add(1);
         let (first, most) = ext.config.backoff;
-        let doubled =
-            first.saturating_mul(1_u32.checked_shl(state.failures - 1).unwrap_or(u32::MAX));
+        let doubled = first.saturating_mul(1_u32.checked_shl(state.failures - 1).unwrap_or(u32::MAX));
         let pause = state.random.vary(doubled.min(most), 0.2);
         state.retry_at = now.saturating_add(nanos(pause));
     }
@@ -262,10 +239,6 @@ fn fail<M: Manager>(shared: &Arc<Shared<M>>, failed: Failed, failures_before: u3
     drop(locked);
     wake_all(wakers);
     ext.changed.notify_waiters();
-    ext.emit(&Event::CreateFailed {
-        error: &error,
-        failures,
-        retry_after,
-    });
+    ext.emit(&Event::CreateFailed { error: &error, failures, retry_after });
     goes_on
 }

@@ -47,18 +47,8 @@ pub enum GetErrorKind {
 
 impl GetError {
     #[cold]
-    pub(crate) fn new(
-        kind: GetErrorKind,
-        status: Status,
-        waited: Duration,
-        cause: Option<Cause>,
-    ) -> Self {
-        Self(Box::new(Inner {
-            kind,
-            status,
-            waited,
-            cause,
-        }))
+    pub(crate) fn new(kind: GetErrorKind, status: Status, waited: Duration, cause: Option<Cause>) -> Self {
+        Self(Box::new(Inner { kind, status, waited, cause }))
     }
 
     /// What went wrong.
@@ -88,12 +78,7 @@ impl GetError {
 
 impl fmt::Display for GetError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner {
-            kind,
-            status,
-            waited,
-            ..
-        } = &*self.0;
+        let Inner { kind, status, waited, .. } = &*self.0;
         let said = match kind {
             GetErrorKind::Exhausted => "no resource became free in time",
             GetErrorKind::CreateFailing => "no resource could be created",
@@ -120,10 +105,7 @@ impl fmt::Debug for GetError {
 
 impl Error for GetError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0
-            .cause
-            .as_ref()
-            .map(|cause| &***cause as &(dyn Error + 'static))
+        self.0.cause.as_ref().map(|cause| &***cause as &(dyn Error + 'static))
     }
 }
 
@@ -170,9 +152,7 @@ pub enum AddErrorKind {
 
 impl<R> fmt::Debug for AddError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AddError")
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
+        f.debug_struct("AddError").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 

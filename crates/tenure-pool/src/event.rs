@@ -96,15 +96,8 @@ impl fmt::Display for Event<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Created { id, took } => write!(f, "resource {id} created in {took:.1?}"),
-            Self::CreateFailed {
-                error,
-                failures,
-                retry_after,
-            } => {
-                write!(
-                    f,
-                    "create failed ({failures} in a row, next in {retry_after:.1?}): {error}"
-                )
+            Self::CreateFailed { error, failures, retry_after } => {
+                write!(f, "create failed ({failures} in a row, next in {retry_after:.1?}): {error}")
             }
             Self::CheckFailed { id, error } => write!(f, "check of resource {id} failed: {error}"),
             Self::ResetFailed { id, error } => write!(f, "reset of resource {id} failed: {error}"),

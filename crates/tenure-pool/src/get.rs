@@ -145,9 +145,7 @@ where
     /// Waits for at most this long, or without a limit, instead of the pool's
     /// [`get_timeout`](crate::Builder::get_timeout). Zero does not wait at all.
     pub fn timeout(mut self, limit: impl Into<Option<Duration>>) -> Self {
-        self.deadline = limit
-            .into()
-            .map_or(NEVER, |limit| nanos(limit).min(OF_POOL - 1));
+        self.deadline = limit.into().map_or(NEVER, |limit| nanos(limit).min(OF_POOL - 1));
         self
     }
 
@@ -205,10 +203,7 @@ where
         self.poll_slow(cx)
     }
 
-    fn poll_slow(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Lease<M>, GetError>> {
+    fn poll_slow(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Lease<M>, GetError>> {
         loop {
             let claim = match &mut self.as_mut().project().stage {
                 Stage::Start { .. } => ready!(self.as_mut().ask(cx)),
@@ -251,9 +246,7 @@ where
             retire(claim, why);
             return None;
         }
-        if flags & (flag::STALE | flag::ALWAYS) == 0
-            || claim.meta().uses.load(Ordering::Relaxed) == 0
-        {
+        if flags & (flag::STALE | flag::ALWAYS) == 0 || claim.meta().uses.load(Ordering::Relaxed) == 0 {
             return Some(claim);
         }
         if flags & flag::STALE != 0 {
@@ -270,10 +263,7 @@ where
     }
 
     /// Looks at the wait.
-    fn poll_waiting(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Claimed<M>, GetError>> {
+    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
         let waiter = this.waiter.as_ref();
@@ -314,11 +304,7 @@ where
             (*this.since, *this.deadline) = begin_wait(shared, limit);
         }
         let waker = cx.waker().clone();
-        let entry = Entry {
-            class: *this.priority,
-            since: *this.since,
-            deadline: *this.deadline,
-        };
+        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline };
         let mut locked = shared.lock();
         let joined = match join(&mut locked, entry, again) {
             Ok(joined) => joined,
@@ -370,32 +356,17 @@ fn begin_wait<M: Manager>(shared: &Arc<Shared<M>>, limit: u64) -> (u64, u64) {
         && !ext.asleep.load(Ordering::Relaxed)
         // Not a read-modify-write: a number that is lost now and then is no loss.
         && !ext.waits.load(Ordering::Relaxed).is_multiple_of(MEASURED_EVERY);
-    ext.waits.store(
-        ext.waits.load(Ordering::Relaxed).wrapping_add(1),
-        Ordering::Relaxed,
-    );
-    let since = if is_coarse {
-        ext.clock.coarse() & !PRECISE
-    } else {
-        ext.clock.now() | PRECISE
-    };
+    ext.waits.store(ext.waits.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    let since = if is_coarse { ext.clock.coarse() & !PRECISE } else { ext.clock.now() | PRECISE };
     let slack = if is_coarse { nanos(TICK) } else { 0 };
-    let deadline = if limit == NEVER {
-        NEVER
-    } else {
-        since.saturating_add(limit).saturating_add(slack)
-    };
+    let deadline = if limit == NEVER { NEVER } else { since.saturating_add(limit).saturating_add(slack) };
     (since.max(1), deadline)
 }
 
 /// Notes in the histogram how long a wait took, if it was timed precisely.
 fn note_wait<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
     if since & PRECISE != 0 {
-        shared
-            .ext
-            .timings
-            .wait
-            .record(between(since, shared.ext.clock.now()));
+        shared.ext.timings.wait.record(between(since, shared.ext.clock.now()));
     }
 }
 
@@ -418,9 +389,7 @@ fn join<M: Manager>(
         {
             return Ok(Some(claim));
         }
-        if entry.deadline <= entry.since
-            || (again && entry.deadline <= locked.core().ext.clock.now())
-        {
+        if entry.deadline <= entry.since || (again && entry.deadline <= locked.core().ext.clock.now()) {
             return Err(GetErrorKind::Exhausted);
         }
         if !again && locked.queue.len() >= locked.core().ext.config.max_waiting {
@@ -454,8 +423,6 @@ where
     M: Manager,
 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Get")
-            .field("location", &self.location)
-            .finish_non_exhaustive()
+        f.debug_struct("Get").field("location", &self.location).finish_non_exhaustive()
     }
 }

@@ -47,10 +47,7 @@ pub(crate) struct Failed {
 impl Failed {
     #[cold]
     fn mishap(mishap: Mishap) -> Box<Self> {
-        Box::new(Self {
-            error: Box::new(mishap),
-            is_permanent: false,
-        })
+        Box::new(Self { error: Box::new(mishap), is_permanent: false })
     }
 }
 
@@ -81,10 +78,7 @@ where
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => {
             let is_permanent = is_permanent(&error);
-            Err(Box::new(Failed {
-                error: error.into(),
-                is_permanent,
-            }))
+            Err(Box::new(Failed { error: error.into(), is_permanent }))
         }
         Err(mishap) => Err(Failed::mishap(mishap)),
     }
@@ -103,10 +97,7 @@ fn poll_timer<T>(
         *timer = Some((limit, Box::pin(sleep(limit))));
     }
     match timer {
-        Some((limit, sleep)) => sleep
-            .as_mut()
-            .poll(cx)
-            .map(|()| Err(Mishap::TimedOut(*limit))),
+        Some((limit, sleep)) => sleep.as_mut().poll(cx).map(|()| Err(Mishap::TimedOut(*limit))),
         None => Poll::Pending,
     }
 }

@@ -15,10 +15,7 @@ pub(crate) struct Histogram {
 
 impl Histogram {
     pub(crate) const fn new() -> Self {
-        Self {
-            buckets: [const { AtomicU64::new(0) }; BUCKETS],
-            sum: AtomicU64::new(0),
-        }
+        Self { buckets: [const { AtomicU64::new(0) }; BUCKETS], sum: AtomicU64::new(0) }
     }
 
     pub(crate) fn record(&self, duration: Duration) {
@@ -29,11 +26,7 @@ impl Histogram {
 
     pub(crate) fn snapshot(&self) -> Durations {
         Durations {
-            counts: self
-                .buckets
-                .iter()
-                .map(|bucket| bucket.load(Ordering::Relaxed))
-                .collect(),
+            counts: self.buckets.iter().map(|bucket| bucket.load(Ordering::Relaxed)).collect(),
             sum: Duration::from_nanos(self.sum.load(Ordering::Relaxed)),
         }
     }
@@ -101,12 +94,7 @@ impl Durations {
 
     /// The buckets that are not empty: the largest duration of each, and how many it has. For exporters.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
-        let counted = self
-            .counts
-            .iter()
-            .copied()
-            .enumerate()
-            .filter(|&(_, count)| count > 0);
+        let counted = self.counts.iter().copied().enumerate().filter(|&(_, count)| count > 0);
         counted.map(|(bucket, count)| (Duration::from_nanos(upper(bucket)), count))
     }
 }

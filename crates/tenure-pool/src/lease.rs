@@ -70,10 +70,7 @@ impl<M: Manager> Lease<M> {
 
     /// Takes the resource out of the pool for good. The pool may open another one in its place; this one is
     /// the caller's to close.
-    #[expect(
-        clippy::missing_panics_doc,
-        reason = "a lease has its resource until it ends"
-    )]
+    #[expect(clippy::missing_panics_doc, reason = "a lease has its resource until it ends")]
     pub fn detach(self) -> M::Resource {
         let mut claim = self.into_claim();
         let resource = claim.take().expect("a lease has its resource").resource;
@@ -84,16 +81,12 @@ impl<M: Manager> Lease<M> {
 
     #[inline]
     fn claim(&self) -> &Claimed<M> {
-        self.claim
-            .as_ref()
-            .expect("a lease has its claim until it ends")
+        self.claim.as_ref().expect("a lease has its claim until it ends")
     }
 
     #[inline]
     fn into_claim(mut self) -> Claimed<M> {
-        self.claim
-            .take()
-            .expect("a lease has its claim until it ends")
+        self.claim.take().expect("a lease has its claim until it ends")
     }
 }
 
@@ -102,25 +95,15 @@ impl<M: Manager> Deref for Lease<M> {
 
     #[inline]
     fn deref(&self) -> &M::Resource {
-        &self
-            .claim()
-            .resource()
-            .expect("a lease has its resource")
-            .resource
+        &self.claim().resource().expect("a lease has its resource").resource
     }
 }
 
 impl<M: Manager> DerefMut for Lease<M> {
     #[inline]
     fn deref_mut(&mut self) -> &mut M::Resource {
-        let claim = self
-            .claim
-            .as_mut()
-            .expect("a lease has its claim until it ends");
-        &mut claim
-            .resource_mut()
-            .expect("a lease has its resource")
-            .resource
+        let claim = self.claim.as_mut().expect("a lease has its claim until it ends");
+        &mut claim.resource_mut().expect("a lease has its resource").resource
     }
 }
 
@@ -130,11 +113,7 @@ impl<M: Manager> Drop for Lease<M> {
         let Some(claim) = self.claim.take() else {
             return;
         };
-        let end = if thread::panicking() {
-            LeaseEnd::Panicked("")
-        } else {
-            LeaseEnd::Dropped
-        };
+        let end = if thread::panicking() { LeaseEnd::Panicked("") } else { LeaseEnd::Dropped };
         settle(claim, end);
     }
 }
@@ -142,9 +121,7 @@ impl<M: Manager> Drop for Lease<M> {
 /// Without a bound on the resource, so that results with a lease can be unwrapped.
 impl<M: Manager> fmt::Debug for Lease<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("id", &Self::id(self))
-            .finish_non_exhaustive()
+        f.debug_struct("Lease").field("id", &Self::id(self)).finish_non_exhaustive()
     }
 }
 
@@ -184,9 +161,7 @@ fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
 fn assess<M: Manager>(claim: &mut Claimed<M>, end: LeaseEnd<'_>) -> Next {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
         let (core, _, cargo) = claim.parts();
-        cargo.map_or(Next::Close, |cargo| {
-            core.ext.manager.assess(&mut cargo.resource, end)
-        })
+        cargo.map_or(Next::Close, |cargo| core.ext.manager.assess(&mut cargo.resource, end))
     }));
     asked.unwrap_or_else(|_| {
         let id = claim.meta().id.load(Ordering::Relaxed);

@@ -1,6 +1,7 @@
 //! A pool.
 #![deny(unsafe_code)]
 
+mod budget;
 mod builder;
 mod clock;
 mod close;
@@ -11,6 +12,7 @@ mod event;
 mod get;
 mod guarded;
 mod histogram;
+mod keyed;
 mod lease;
 mod ledger;
 mod loom;
@@ -30,6 +32,7 @@ pub use crate::error::{AddError, AddErrorKind, BuildError, GetError, GetErrorKin
 pub use crate::event::Event;
 pub use crate::get::{Get, Priority};
 pub use crate::histogram::Durations;
+pub use crate::keyed::{KeyedBuilder, KeyedPool};
 pub use crate::lease::Lease;
 pub use crate::manager::{BoxError, Context, CreateContext, LeaseEnd, Manager, Next, Why};
 pub use crate::pool::Pool;

@@ -183,6 +183,8 @@ pub enum Why {
     Invalidated,
     /// The pool was made smaller.
     Excess,
+    /// It made room for another key of a keyed pool.
+    Evicted,
     /// The pool keeps no idle resources.
     NotPooled,
     /// The pool closes.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::builder::{Builder, Order, Tuning, load, store};
 use crate::clock::nanos;
-use crate::close::begin_close;
+use crate::close::close_orphan;
 use crate::create;
 use crate::error::{AddError, AddErrorKind};
 use crate::get::Get;
@@ -65,11 +65,7 @@ impl<M: Manager> Pool<M> {
     }
 
     pub(crate) fn from_builder(builder: Builder<M>) -> Self {
-        let Builder {
-            manager,
-            config,
-            tuning,
-        } = builder;
+        let Builder { manager, config, tuning } = builder;
         let is_ordered = config.order == Order::Fifo || !config.pooling;
         let ledger = Ledger::new(config.max_size);
         let shared = Arc::new(Core::new(ledger, Ext::new(manager, config, tuning)));
@@ -158,10 +154,7 @@ impl<M: Manager> Pool<M> {
             return Err(AddError { resource, kind });
         }
         let Some(claim) = create::reserve(&mut locked) else {
-            return Err(AddError {
-                resource,
-                kind: AddErrorKind::Full,
-            });
+            return Err(AddError { resource, kind: AddErrorKind::Full });
         };
         let (id, generation) = (locked.state.next_id(), locked.state.generation);
         drop(locked);
@@ -258,10 +251,8 @@ impl<M: Manager> Pool<M> {
         let now = self.shared.ext.clock.now();
         let mut locked = self.shared.lock();
         locked.state.generation += 1;
-        let metas: Vec<_> = locked
-            .metas()
-            .filter(|meta| meta.phase.load(Ordering::Relaxed) != phase::VACANT)
-            .collect();
+        let metas: Vec<_> =
+            locked.metas().filter(|meta| meta.phase.load(Ordering::Relaxed) != phase::VACANT).collect();
         let step = nanos(interval) / (metas.len() as u64).max(1);
         for (place, meta) in metas.into_iter().enumerate() {
             let due = now.saturating_add(step.saturating_mul(place as u64));
@@ -294,14 +285,7 @@ impl<M: Manager> Pool<M> {
     /// What has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
-        let mut counters = self.shared.ext.counts.snapshot();
-        let locked = self.shared.lock();
-        counters.waited = locked.state.waits;
-        let metas = locked.metas();
-        drop(locked);
-        let here: u64 = metas.map(|meta| meta.uses.load(Ordering::Relaxed)).sum();
-        counters.lent += here;
-        counters
+        self.shared.counters()
     }
 
     /// How long things took so far.
@@ -313,11 +297,7 @@ impl<M: Manager> Pool<M> {
     /// The leases that are out: which resource, taken where, for how long.
     #[must_use]
     pub fn holders(&self) -> Vec<Holder> {
-        self.shared.ext.clock.now();
-        let metas = self.shared.lock().metas();
-        metas
-            .filter_map(|meta| self.shared.ext.holder(meta))
-            .collect()
+        self.shared.holders()
     }
 }
 
@@ -325,9 +305,7 @@ impl<M: Manager> Clone for Pool<M> {
     fn clone(&self) -> Self {
         // Relaxed: a new handle is made from one that counts already.
         self.shared.ext.handles.fetch_add(1, Ordering::Relaxed);
-        Self {
-            shared: Arc::clone(&self.shared),
-        }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
@@ -335,7 +313,7 @@ impl<M: Manager> Drop for Pool<M> {
     fn drop(&mut self) {
         // Release and acquire: what was done through other handles is seen by the one that closes.
         if self.shared.ext.handles.fetch_sub(1, Ordering::AcqRel) == 1 {
-            begin_close(&self.shared);
+            close_orphan(&self.shared);
         }
     }
 }

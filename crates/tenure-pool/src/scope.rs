@@ -13,7 +13,7 @@ use std::future::{Future, poll_fn};
 use std::pin::pin;
 use std::sync::Arc;
 
-use tenure::{Options, Stopped};
+use tenure::{BodyFn, Options, Stopped};
 
 use crate::error::GetError;
 use crate::lease::Lease;
@@ -70,9 +70,10 @@ impl<M: Manager> Pool<M> {
     /// # Cancel safety
     /// As `with`: the resource goes back as cancelled, and is reset before anybody else has it.
     #[track_caller]
-    pub fn scope<T, E, F>(&self, body: F) -> impl Future<Output = Result<T, E>>
+    pub fn scope<T, E, F>(&self, body: F) -> impl Future<Output = Result<T, E>> + Send
     where
-        F: AsyncFnOnce(&mut Lease<M>) -> Result<T, E>,
+        F: for<'r> BodyFn<&'r mut Lease<M>, Result<T, E>, Fut: Send> + Send,
+        T: Send,
         E: From<GetError> + From<Stopped> + Debug + Send + Sync + 'static,
     {
         let address = Arc::as_ptr(&self.shared).addr();

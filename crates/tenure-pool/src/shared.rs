@@ -1,13 +1,14 @@
 //! What all handles of a pool share, and the names of its parts.
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
 
+use crate::budget::Membership;
 use crate::builder::{Config, Tuning};
 use crate::clock::{Clock, between};
 use crate::error::{GetError, GetErrorKind};
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::ledger::Ledger;
 use crate::manager::{Context, Manager, Why};
 use crate::raw::{Boxed, Claim, Core, CoreGuard, Exclusive, Meta};
-use crate::status::{Counts, Holder, Status, Timings, count};
+use crate::status::{Counters, Counts, Holder, Status, Timings, count};
 use crate::upkeep;
 use crate::work::Work;
 
@@ -85,6 +86,8 @@ pub(crate) struct Ext<M> {
     pub(crate) revoked: SetOnce<()>,
     pub(crate) counts: Counts,
     pub(crate) timings: Timings,
+    /// The cap over several pools that this one is under.
+    pub(crate) membership: OnceLock<Membership>,
     /// How many gets began to wait: to choose those that are timed.
     pub(crate) waits: AtomicU64,
 }
@@ -105,6 +108,7 @@ impl<M> Ext<M> {
             counts: Counts::default(),
             timings: Timings::new(),
             waits: AtomicU64::new(0),
+            membership: OnceLock::new(),
         }
     }
 
@@ -175,8 +179,7 @@ impl<M: Manager> Shared<M> {
 
     /// Has upkeep tick again, if it sleeps.
     pub(crate) fn rouse(&self) {
-        if self.ext.asleep.load(Ordering::Relaxed) && self.ext.asleep.swap(false, Ordering::Relaxed)
-        {
+        if self.ext.asleep.load(Ordering::Relaxed) && self.ext.asleep.swap(false, Ordering::Relaxed) {
             self.ext.signal.notify_one();
         }
     }
@@ -184,6 +187,24 @@ impl<M: Manager> Shared<M> {
     /// The state of the pool.
     pub(crate) fn status(self: &Arc<Self>) -> Status {
         status_of(&self.lock())
+    }
+
+    /// What has happened so far.
+    pub(crate) fn counters(self: &Arc<Self>) -> Counters {
+        let mut counters = self.ext.counts.snapshot();
+        let locked = self.lock();
+        counters.waited = locked.state.waits;
+        let metas = locked.metas();
+        drop(locked);
+        counters.lent += metas.map(|meta| meta.uses.load(Ordering::Relaxed)).sum::<u64>();
+        counters
+    }
+
+    /// The leases that are out.
+    pub(crate) fn holders(self: &Arc<Self>) -> Vec<Holder> {
+        self.ext.clock.now();
+        let metas = self.lock().metas();
+        metas.filter_map(|meta| self.ext.holder(meta)).collect()
     }
 
     /// An error of a get, counted and told.
@@ -205,11 +226,7 @@ impl<M: Manager> Shared<M> {
             _ => {}
         }
         self.ext.emit(&Event::GetFailed { kind });
-        let cause = if kind == GetErrorKind::CreateFailing {
-            cause
-        } else {
-            None
-        };
+        let cause = if kind == GetErrorKind::CreateFailing { cause } else { None };
         GetError::new(kind, status, waited, cause)
     }
 }

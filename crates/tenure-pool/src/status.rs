@@ -69,11 +69,7 @@ pub struct Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "resource {} held for {:.1?} by {}",
-            self.id, self.held, self.location
-        )
+        write!(f, "resource {} held for {:.1?} by {}", self.id, self.held, self.location)
     }
 }
 
@@ -160,19 +156,11 @@ pub(crate) struct Timings {
 
 impl Timings {
     pub(crate) const fn new() -> Self {
-        Self {
-            wait: Histogram::new(),
-            usage: Histogram::new(),
-            create: Histogram::new(),
-        }
+        Self { wait: Histogram::new(), usage: Histogram::new(), create: Histogram::new() }
     }
 
     pub(crate) fn snapshot(&self) -> Histograms {
-        Histograms {
-            wait: self.wait.snapshot(),
-            usage: self.usage.snapshot(),
-            create: self.create.snapshot(),
-        }
+        Histograms { wait: self.wait.snapshot(), usage: self.usage.snapshot(), create: self.create.snapshot() }
     }
 }
 

@@ -36,10 +36,7 @@ pub(crate) struct Keeper<M: Manager> {
 
 impl<M: Manager> Keeper<M> {
     pub(crate) fn new(shared: &Arc<Shared<M>>) -> Self {
-        Self {
-            pool: Arc::downgrade(shared),
-            signal: Arc::clone(&shared.ext.signal),
-        }
+        Self { pool: Arc::downgrade(shared), signal: Arc::clone(&shared.ext.signal) }
     }
 }
 
@@ -99,15 +96,8 @@ fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
     drop(locked);
     create::start(shared, creators);
     ext.asleep.store(!due.is_awake, Ordering::Relaxed);
-    let tick = if due.is_awake {
-        now + nanos(TICK)
-    } else {
-        NEVER
-    };
-    Some(
-        ext.clock
-            .instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)),
-    )
+    let tick = if due.is_awake { now + nanos(TICK) } else { NEVER };
+    Some(ext.clock.instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)))
 }
 
 /// Gives those more time whose wait began while the coarse clock stood still, because the runtime was blocked.
@@ -223,10 +213,7 @@ fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
         idle_limit: load(&ext.tuning.idle),
         keepalive: load(&ext.tuning.keepalive),
         check_after: load(&ext.tuning.check_after),
-        due: Due {
-            is_awake: false,
-            next: NEVER,
-        },
+        due: Due { is_awake: false, next: NEVER },
         idle: 0,
         chores: 0,
     };
@@ -267,11 +254,7 @@ fn shrink<M: Manager>(shared: &Arc<Shared<M>>, sweep: &Sweep) {
         return;
     }
     let mut locked = shared.lock();
-    let idle = if locked.queue.is_empty() {
-        sweep.idle
-    } else {
-        0
-    };
+    let idle = if locked.queue.is_empty() { sweep.idle } else { 0 };
     locked.state.fewest_idle = locked.state.fewest_idle.min(idle);
     if locked.state.shrink_at == NEVER {
         locked.state.shrink_at = sweep.now.saturating_add(sweep.idle_limit);

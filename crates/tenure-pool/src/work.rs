@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+use crate::budget;
 use crate::clock::between;
 use crate::codel;
 use crate::create;
@@ -46,10 +47,7 @@ pub(crate) struct Work<M: Manager> {
 impl<M: Manager> Work<M> {
     /// Work on a claim that is counted in the ledger as `kind` already.
     pub(crate) fn new(claim: Claimed<M>, kind: Kind) -> Self {
-        Self {
-            claim: Some(claim),
-            kind,
-        }
+        Self { claim: Some(claim), kind }
     }
 
     /// Work on a claim that is not yet counted; the lock must not be held.
@@ -65,15 +63,11 @@ impl<M: Manager> Work<M> {
     }
 
     pub(crate) fn claim(&self) -> &Claimed<M> {
-        self.claim
-            .as_ref()
-            .expect("a work has its claim until it is finished")
+        self.claim.as_ref().expect("a work has its claim until it is finished")
     }
 
     pub(crate) fn claim_mut(&mut self) -> &mut Claimed<M> {
-        self.claim
-            .as_mut()
-            .expect("a work has its claim until it is finished")
+        self.claim.as_mut().expect("a work has its claim until it is finished")
     }
 
     fn tally(&self, locked: &mut Locked<'_, M>, by: isize) {
@@ -84,9 +78,7 @@ impl<M: Manager> Work<M> {
             Kind::Closing => &mut state.closing,
             Kind::Checkout => return,
         };
-        *number = number
-            .checked_add_signed(by)
-            .expect("what is finished was begun");
+        *number = number.checked_add_signed(by).expect("what is finished was begun");
     }
 
     /// Ends the work; the claim goes on.
@@ -94,25 +86,18 @@ impl<M: Manager> Work<M> {
         if self.kind != Kind::Checkout {
             self.tally(&mut self.shared().lock(), -1);
         }
-        self.claim
-            .take()
-            .expect("a work has its claim until it is finished")
+        self.claim.take().expect("a work has its claim until it is finished")
     }
 
     /// Ends the work under a lock that is held already.
     pub(crate) fn finish_locked(mut self, locked: &mut Locked<'_, M>) -> Claimed<M> {
         self.tally(locked, -1);
-        self.claim
-            .take()
-            .expect("a work has its claim until it is finished")
+        self.claim.take().expect("a work has its claim until it is finished")
     }
 
     /// Ends the work and the slot's use: it is vacant now, and whoever needs the room gets it.
     pub(crate) fn vacate(mut self, was_open: bool) {
-        let claim = self
-            .claim
-            .take()
-            .expect("a work has its claim until it is finished");
+        let claim = self.claim.take().expect("a work has its claim until it is finished");
         let shared = claim.arc();
         let creators = vacate(&shared, claim, was_open, |locked| {
             self.tally(locked, -1);
@@ -170,6 +155,9 @@ fn vacate<M: Manager, T>(
         shared.ext.drained.notify_waiters();
         shared.ext.signal.notify_one();
     }
+    if let Some(membership) = shared.ext.membership.get() {
+        membership.budget.give();
+    }
     result
 }
 
@@ -199,10 +187,7 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     let flags = meta.flags.load(Ordering::Relaxed);
     if flags & flag::MEASURED != 0 {
-        ext.timings.usage.record(between(
-            meta.measured.load(Ordering::Relaxed),
-            ext.clock.now(),
-        ));
+        ext.timings.usage.record(between(meta.measured.load(Ordering::Relaxed), ext.clock.now()));
     }
     if flags & flag::OVERDUE != 0
         && let Some(holder) = ext.holder(meta)
@@ -210,8 +195,7 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
         ext.emit(&Event::ReturnedLate { holder });
     }
     // It was used just now, so it is not stale.
-    meta.flags
-        .fetch_and(flag::ALWAYS | flag::DOOMED, Ordering::Relaxed);
+    meta.flags.fetch_and(flag::ALWAYS | flag::DOOMED, Ordering::Relaxed);
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
     meta.set_holder(None);
     if let Some(why) = doom(flags) {
@@ -256,10 +240,7 @@ enum Place<M: Manager> {
 
 impl<M: Manager> Placed<M> {
     fn new(place: Place<M>) -> Self {
-        Self {
-            place,
-            shed: Vec::new(),
-        }
+        Self { place, shed: Vec::new() }
     }
 
     /// To be closed.
@@ -293,15 +274,14 @@ pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -
     if !ext.config.pooling && was_used {
         return Placed::retire(claim, Why::NotPooled);
     }
+    if budget::is_wanted_elsewhere(locked) {
+        return Placed::retire(claim, Why::Evicted);
+    }
     if locked.state.paused {
         locked.push_idle(claim);
         return Placed::new(Place::Idle);
     }
-    let shed = if ext.config.codel.is_some() {
-        codel::shed(locked)
-    } else {
-        Vec::new()
-    };
+    let shed = if ext.config.codel.is_some() { codel::shed(locked) } else { Vec::new() };
     let place = match locked.serve_first(claim) {
         Ok(waker) => Place::Handed(waker),
         Err(claim) => {
@@ -333,15 +313,9 @@ async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
     let closed = guarded(&ext.tuning.close, |_| false, call).await;
     if let Err(failed) = &closed {
         count(&ext.counts.close_failures);
-        ext.emit(&Event::CloseFailed {
-            id: context.id,
-            error: &failed.error,
-        });
+        ext.emit(&Event::CloseFailed { id: context.id, error: &failed.error });
     }
-    ext.emit(&Event::Closed {
-        id: context.id,
-        why,
-    });
+    ext.emit(&Event::Closed { id: context.id, why });
     work.vacate(true);
 }
 
@@ -387,8 +361,7 @@ pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) ->
         Ok(()) => {
             let meta = work.claim().meta();
             meta.phase.store(phase::READY, Ordering::Relaxed);
-            meta.checked
-                .store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
+            meta.checked.store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
             if meta.flags.load(Ordering::Relaxed) & flag::STALE != 0 {
                 meta.flags.fetch_and(!flag::STALE, Ordering::Relaxed);
             }
@@ -429,9 +402,8 @@ fn suspect_others<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
     {
         let mut locked = shared.lock();
         let all = locked.pop_all_idle();
-        let (known, unknown) = all
-            .into_iter()
-            .partition(|claim| claim.meta().checked.load(Ordering::Relaxed) > since);
+        let (known, unknown) =
+            all.into_iter().partition(|claim| claim.meta().checked.load(Ordering::Relaxed) > since);
         locked.restore(known);
         suspects = unknown;
     }

@@ -34,11 +34,7 @@ impl<R, S, X> Claim<R, S, X> {
     /// that no other claim on it exists.
     #[inline]
     pub(super) unsafe fn new(core: &Core<R, S, X>, slot: &Slot<R>) -> Self {
-        Self {
-            slot: NonNull::from(slot),
-            core: NonNull::from(core),
-            owns: PhantomData,
-        }
+        Self { slot: NonNull::from(slot), core: NonNull::from(core), owns: PhantomData }
     }
 
     #[inline]
@@ -95,11 +91,7 @@ impl<R, S, X> Claim<R, S, X> {
         // the cell of a resource only through a claim, and this one is borrowed; the meta data lie beside it.
         unsafe {
             let slot = self.slot.as_ref();
-            (
-                self.core.as_ref(),
-                &slot.meta,
-                (*slot.resource.get()).as_mut(),
-            )
+            (self.core.as_ref(), &slot.meta, (*slot.resource.get()).as_mut())
         }
     }
 
@@ -120,11 +112,7 @@ impl<R, S, X> Claim<R, S, X> {
     #[inline]
     pub(crate) fn try_put_back(self) -> Result<(), Self> {
         // SAFETY: this is the claim on the slot of this core, and it ends with success.
-        if unsafe { Core::try_push(self.core.as_ptr(), self.slot.as_ptr()) } {
-            Ok(())
-        } else {
-            Err(self)
-        }
+        if unsafe { Core::try_push(self.core.as_ptr(), self.slot.as_ptr()) } { Ok(()) } else { Err(self) }
     }
 
     /// Whether the slot is one of this core.

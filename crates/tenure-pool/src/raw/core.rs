@@ -41,6 +41,8 @@ impl Slow {
     pub(crate) const EXCESS: Self = Self(8);
     /// Idle resources are a queue and not a stack, or none are kept.
     pub(crate) const ORDERED: Self = Self(16);
+    /// Whoever puts a slot back has to look whether another pool needs the room.
+    pub(crate) const SHARED: Self = Self(32);
 }
 
 /// The head of the stack on a cache line of its own: it is the one thing all threads write.
@@ -80,12 +82,7 @@ impl<R, S, X> Core<R, S, X> {
             len: 0,
             ordered: VecDeque::new(),
         };
-        Self {
-            head: Head(AtomicU64::new(u64::from(NONE))),
-            slots: Slots::new(),
-            lock: Lock::new(locked),
-            ext,
-        }
+        Self { head: Head(AtomicU64::new(u64::from(NONE))), slots: Slots::new(), lock: Lock::new(locked), ext }
     }
 
     /// Takes the idle slot that was put back last, without the lock. `None` if there is none, or if the
@@ -156,10 +153,7 @@ impl<R, S, X> Core<R, S, X> {
     /// Takes the lock.
     #[inline]
     pub(crate) fn lock(self: &Arc<Self>) -> CoreGuard<'_, R, S, X> {
-        CoreGuard {
-            locked: self.lock.lock(),
-            core: self,
-        }
+        CoreGuard { locked: self.lock.lock(), core: self }
     }
 }
 
@@ -229,12 +223,8 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
         }
         let mut head = self.core.head.0.load(Ordering::Acquire);
         while index_of(head) == NONE {
-            match self.core.head.0.compare_exchange_weak(
-                head,
-                head | SLOW,
-                Ordering::AcqRel,
-                Ordering::Acquire,
-            ) {
+            match self.core.head.0.compare_exchange_weak(head, head | SLOW, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => {
                     self.locked.slow |= Slow::WAITERS.0;
                     return true;
@@ -345,10 +335,7 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
     /// Makes the slot of a claim vacant. It must be empty.
     pub(crate) fn vacate(&mut self, claim: Claim<R, S, X>) {
         self.check_home(&claim);
-        debug_assert!(
-            claim.resource().is_none(),
-            "a slot is emptied before it is vacated"
-        );
+        debug_assert!(claim.resource().is_none(), "a slot is emptied before it is vacated");
         self.locked.vacant.push(claim.slot().index);
         // SAFETY: the slot owned this count since `reserve` and gives it up now that it is vacant. It is
         // not the last one: `self.core` is a counted reference which somebody holds.
@@ -357,10 +344,7 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
 
     /// A claim of another pool would bring two owners to a slot.
     pub(super) fn check_home(&self, claim: &Claim<R, S, X>) {
-        assert!(
-            claim.is_of(self.core),
-            "a claim goes back where it came from"
-        );
+        assert!(claim.is_of(self.core), "a claim goes back where it came from");
     }
 
     /// Claims the slot of an index that was given to a waiter.

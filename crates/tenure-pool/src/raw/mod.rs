@@ -29,10 +29,7 @@
 //! Measured on 2026-11-22 against the others; the table is in `BENCHMARKS.md`, the losers are kept in
 //! `benches/pool/src/designs`.
 
-#![expect(
-    clippy::needless_pass_by_value,
-    reason = "a claim that is passed on is used up"
-)]
+#![expect(clippy::needless_pass_by_value, reason = "a claim that is passed on is used up")]
 
 mod claim;
 mod core;

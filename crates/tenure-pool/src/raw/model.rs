@@ -16,11 +16,7 @@ use loom::thread;
 
 use super::{Claim, Class, Core, Entry, Served, Slow, Waiter};
 
-const ENTRY: Entry = Entry {
-    class: Class::Normal,
-    since: 0,
-    deadline: 0,
-};
+const ENTRY: Entry = Entry { class: Class::Normal, since: 0, deadline: 0 };
 
 type Resource = UnsafeCell<u32>;
 type TestCore = Core<Resource, bool, ()>;
@@ -42,10 +38,7 @@ fn core(resources: usize) -> Arc<TestCore> {
 /// A use: a race if anybody else has it.
 fn touch(claim: &TestClaim) {
     // SAFETY: the very claim that is tested: loom reports a second access at the same time.
-    claim
-        .resource()
-        .unwrap()
-        .with_mut(|number| unsafe { *number += 1 });
+    claim.resource().unwrap().with_mut(|number| unsafe { *number += 1 });
 }
 
 fn release(claim: TestClaim) {
@@ -279,10 +272,7 @@ fn model_a_close_meets_a_return_and_a_get() {
         returning.join().unwrap();
         getting.join().unwrap();
         assert!(core.lock().queue.is_empty());
-        assert!(
-            core.lock().pop_idle().is_none(),
-            "nothing is idle in a closed core"
-        );
+        assert!(core.lock().pop_idle().is_none(), "nothing is idle in a closed core");
         assert_eq!(Arc::strong_count(&core), 1, "every slot is vacant");
     });
 }

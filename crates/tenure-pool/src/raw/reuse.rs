@@ -55,9 +55,7 @@ mod tests {
     use super::*;
 
     fn poll<T>(future: &mut Boxed<T>) -> Poll<T> {
-        future
-            .as_mut()
-            .poll(&mut Context::from_waker(Waker::noop()))
+        future.as_mut().poll(&mut Context::from_waker(Waker::noop()))
     }
 
     #[test]

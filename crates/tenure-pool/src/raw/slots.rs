@@ -101,10 +101,7 @@ impl<R> Slot<R> {
 
 impl<R> fmt::Debug for Slot<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("index", &self.index)
-            .field("meta", &self.meta)
-            .finish_non_exhaustive()
+        f.debug_struct("Slot").field("index", &self.index).field("meta", &self.meta).finish_non_exhaustive()
     }
 }
 
@@ -121,10 +118,7 @@ unsafe impl<R: Send> Sync for Slots<R> {}
 
 impl<R> Slots<R> {
     pub(super) fn new() -> Self {
-        Self {
-            first: chunk(0, FIRST),
-            more: [const { OnceLock::new() }; CHUNKS],
-        }
+        Self { first: chunk(0, FIRST), more: [const { OnceLock::new() }; CHUNKS] }
     }
 
     /// The slot of an index that was handed out by [`Slots::ensure`] before.
@@ -140,9 +134,7 @@ impl<R> Slots<R> {
     #[cold]
     fn further(&self, index: usize) -> &Slot<R> {
         let (place, start) = place(index);
-        let chunk = self.more[place]
-            .get()
-            .expect("an index is used only after its chunk was made");
+        let chunk = self.more[place].get().expect("an index is used only after its chunk was made");
         &chunk[index - start]
     }
 

@@ -83,10 +83,7 @@ impl Waiter {
     }
 
     /// What came of the wait. A slot or a failure is told once; then the waiter may wait again.
-    pub(crate) fn look<R, S, X>(
-        self: Pin<&Self>,
-        core: &Arc<Core<R, S, X>>,
-    ) -> Served<Claim<R, S, X>> {
+    pub(crate) fn look<R, S, X>(self: Pin<&Self>, core: &Arc<Core<R, S, X>>) -> Served<Claim<R, S, X>> {
         // Acquire: pairs with the release in `finish`; the server is done with the node.
         match self.result.load(Ordering::Acquire) {
             WAITING | RESTING => Served::Waiting,
@@ -94,11 +91,7 @@ impl Waiter {
         }
     }
 
-    fn take<R, S, X>(
-        self: Pin<&Self>,
-        core: &Arc<Core<R, S, X>>,
-        result: u32,
-    ) -> Served<Claim<R, S, X>> {
+    fn take<R, S, X>(self: Pin<&Self>, core: &Arc<Core<R, S, X>>, result: u32) -> Served<Claim<R, S, X>> {
         // Only the owner of the waiter gets here (it alone takes results), so a plain store will do.
         self.result.store(RESTING, Ordering::Relaxed);
         if result >= FAILED {
@@ -107,11 +100,7 @@ impl Waiter {
         // SAFETY: the waiter is in no queue, so the node is its owner's; it was written when it was enqueued,
         // else there were no result.
         let owner = unsafe { (*self.node.get()).assume_init_ref().owner };
-        assert_eq!(
-            owner,
-            CoreGuard::identity(core),
-            "a waiter looks where it is queued"
-        );
+        assert_eq!(owner, CoreGuard::identity(core), "a waiter looks where it is queued");
         // SAFETY: the index came out of this waiter, which was served by this very core, and it is taken
         // once, for the result is `RESTING` now.
         Served::Slot(unsafe { CoreGuard::claim(core, result) })
@@ -158,10 +147,7 @@ unsafe impl Send for Queue {}
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Self {
-            lists: [List::default(); 3],
-            len: 0,
-        }
+        Self { lists: [List::default(); 3], len: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -194,11 +180,7 @@ impl Queue {
     /// The waiter is pinned, its node written, in no queue, and stays alive until it is removed.
     unsafe fn link(&mut self, waiter: NonNull<Waiter>, class: Class, front: bool) {
         let list = self.lists[class as usize];
-        let (previous, next) = if front {
-            (None, list.first)
-        } else {
-            (list.last, None)
-        };
+        let (previous, next) = if front { (None, list.first) } else { (list.last, None) };
         // SAFETY: by the contract the node is nobody's but ours.
         let node = unsafe { self.node(&waiter) };
         (node.previous, node.next) = (previous, next);
@@ -282,19 +264,9 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
     ///
     /// # Panics
     /// If the waiter waits already or has an untaken result, or if the fast path is open.
-    pub(crate) fn enqueue(
-        &mut self,
-        waiter: Pin<&Waiter>,
-        waker: Waker,
-        entry: Entry,
-        front: bool,
-    ) {
+    pub(crate) fn enqueue(&mut self, waiter: Pin<&Waiter>, waker: Waker, entry: Entry, front: bool) {
         assert!(self.is_slow(Slow::WAITERS), "waiters close the fast path");
-        assert_eq!(
-            waiter.result.load(Ordering::Relaxed),
-            RESTING,
-            "a waiter waits once at a time"
-        );
+        assert_eq!(waiter.result.load(Ordering::Relaxed), RESTING, "a waiter waits once at a time");
         let pointer = NonNull::from(waiter.get_ref());
         // SAFETY: the waiter rests, so its node belongs to the caller, who owns the waiter. It is pinned,
         // hence lives until its `Drop`, which does not return while it is queued.
@@ -314,10 +286,7 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
 
     /// Hands a slot to the first waiter, whose waker is returned to be woken without the lock; gives the
     /// claim back if nobody waits.
-    pub(crate) fn serve_first(
-        &mut self,
-        claim: Claim<R, S, X>,
-    ) -> Result<Option<Waker>, Claim<R, S, X>> {
+    pub(crate) fn serve_first(&mut self, claim: Claim<R, S, X>) -> Result<Option<Waker>, Claim<R, S, X>> {
         let Some(waiter) = self.queue.lists.iter().find_map(|list| list.first) else {
             return Err(claim);
         };
@@ -368,10 +337,6 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
     fn check_queued(&self, waiter: Pin<&Waiter>) {
         // SAFETY: the owner of a waiter in a queue is written before it is queued and read only.
         let owner = unsafe { (*waiter.node.get()).assume_init_ref().owner };
-        assert_eq!(
-            owner,
-            CoreGuard::identity(self.core()),
-            "a waiter is cancelled where it is queued"
-        );
+        assert_eq!(owner, CoreGuard::identity(self.core()), "a waiter is cancelled where it is queued");
     }
 }

@@ -59,10 +59,7 @@ async fn one_resource_serves_one_after_another() {
     }
     assert_eq!(probe.creates(), 1);
     let counters = pool.counters();
-    assert_eq!(
-        (counters.lent, counters.opened, counters.resets),
-        (100, 1, 0)
-    );
+    assert_eq!((counters.lent, counters.opened, counters.resets), (100, 1, 0));
     assert!(pool.close().await.is_clean());
     probe.assert_all_closed(4);
 }
@@ -96,10 +93,7 @@ async fn law_never_more_than_max_alive() {
 
 #[tokio::test]
 async fn sizes_that_contradict_each_other_are_refused() {
-    assert_eq!(
-        Probe::new().pool().max_size(0).build().unwrap_err(),
-        BuildError::MaxSize(0)
-    );
+    assert_eq!(Probe::new().pool().max_size(0).build().unwrap_err(), BuildError::MaxSize(0));
     let build = Probe::new().pool().max_size(2).min_idle(3).build();
     assert_eq!(build.unwrap_err(), BuildError::MinIdle(3));
 }
@@ -152,12 +146,7 @@ async fn lifo_lends_the_last_returned_and_fifo_the_first() {
 #[tokio::test(start_paused = true)]
 async fn more_than_the_first_chunk_of_slots() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(200)
-        .parallel_creates(200)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(200).parallel_creates(200).build().unwrap();
     assert_full_capacity(&pool, 200).await;
     assert_full_capacity(&pool, 200).await;
     assert_eq!(probe.creates(), 200);

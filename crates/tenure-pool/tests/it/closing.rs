@@ -88,11 +88,7 @@ async fn law_close_ends_within_its_deadline_and_names_who_holds_on() {
     pool.get().await.unwrap().complete();
     let began = Instant::now();
     let report = pool.close_within(Duration::from_secs(2)).await;
-    assert!(
-        began.elapsed() <= Duration::from_secs(2 + 5 + 5),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= Duration::from_secs(2 + 5 + 5), "{:?}", began.elapsed());
     assert!(!report.is_clean());
     assert_eq!(report.held.len(), 1);
     assert!(report.held[0].location.file().ends_with("closing.rs"));
@@ -108,12 +104,7 @@ async fn law_close_ends_within_its_deadline_and_names_who_holds_on() {
 #[tokio::test(start_paused = true)]
 async fn a_scope_is_cancelled_when_the_drain_is_over() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(1)
-        .drain_timeout(Duration::from_secs(3))
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(1).drain_timeout(Duration::from_secs(3)).build().unwrap();
     let scope = tokio::spawn({
         let pool = pool.clone();
         async move {
@@ -128,11 +119,7 @@ async fn a_scope_is_cancelled_when_the_drain_is_over() {
     let began = Instant::now();
     let report = pool.close().await;
     assert!(report.is_clean(), "{report}");
-    assert!(
-        began.elapsed() < Duration::from_millis(3_500),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(3_500), "{:?}", began.elapsed());
     assert_eq!(scope.await.unwrap(), Err(Oops::Stopped(Stopped::Cancelled)));
     probe.assert_all_closed(1);
 }
@@ -146,15 +133,8 @@ async fn law_closes_that_fail_panic_or_hang_end_and_are_counted() {
         pool.open().await.unwrap();
         let began = Instant::now();
         let report = pool.close().await;
-        assert!(
-            began.elapsed() <= Duration::from_secs(5),
-            "{:?}",
-            began.elapsed()
-        );
-        assert_eq!(
-            (report.opened, report.closed, report.close_failures),
-            (4, 4, 4)
-        );
+        assert!(began.elapsed() <= Duration::from_secs(5), "{:?}", began.elapsed());
+        assert_eq!((report.opened, report.closed, report.close_failures), (4, 4, 4));
         assert_eq!(probe.dropped(), 4);
         probe.assert_all_closed(4);
     }
@@ -164,22 +144,13 @@ async fn law_closes_that_fail_panic_or_hang_end_and_are_counted() {
 async fn a_create_that_hangs_does_not_hold_up_a_close() {
     let probe = Probe::new();
     probe.always(Op::Create, 0, Act::Hang);
-    let pool = probe
-        .pool()
-        .max_size(4)
-        .create_timeout(None)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(4).create_timeout(None).build().unwrap();
     let get = tokio::spawn(pool.get_owned());
     settle().await;
     let began = Instant::now();
     let report = pool.close_within(Duration::from_secs(1)).await;
     assert!(report.is_clean());
-    assert!(
-        began.elapsed() < Duration::from_millis(1_500),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
     assert!(get.await.unwrap().is_err());
     probe.assert_all_closed(4);
 }
@@ -230,17 +201,10 @@ async fn two_closes_wait_for_the_same_end() {
 #[tokio::test(start_paused = true)]
 async fn an_exit_that_leaves_something_open_is_an_error() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .drain_timeout(Duration::from_millis(10))
-        .build()
-        .unwrap();
+    let pool = probe.pool().drain_timeout(Duration::from_millis(10)).build().unwrap();
     let lease = pool.get().await.unwrap();
     let error = pool.exit(Outcome::Completed).await.unwrap_err();
-    assert!(
-        matches!(&error, PoolError::Close(report) if report.held.len() == 1),
-        "{error}"
-    );
+    assert!(matches!(&error, PoolError::Close(report) if report.held.len() == 1), "{error}");
     drop(lease);
     settle().await;
     probe.assert_all_closed(10);

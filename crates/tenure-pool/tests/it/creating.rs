@@ -35,11 +35,7 @@ async fn a_spike_is_served_by_what_comes_back() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    assert!(
-        began.elapsed() <= Duration::from_millis(35),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= Duration::from_millis(35), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(probe.creates() - 5 <= 5, "{} new ones", probe.creates() - 5);
 }
@@ -51,11 +47,7 @@ async fn a_herd_is_served_without_a_stampede() {
     let began = Instant::now();
     let outage = Duration::from_millis(500);
     probe.script(Op::Create, move |_| {
-        let act = if began.elapsed() < outage {
-            Act::Fail
-        } else {
-            Act::Succeed
-        };
+        let act = if began.elapsed() < outage { Act::Fail } else { Act::Succeed };
         Step(Duration::ZERO, act)
     });
     let mut tasks = JoinSet::new();
@@ -70,11 +62,7 @@ async fn a_herd_is_served_without_a_stampede() {
     while let Some(task) = tasks.join_next().await {
         task.unwrap();
     }
-    assert!(
-        began.elapsed() <= Duration::from_millis(800),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() <= Duration::from_millis(800), "{:?}", began.elapsed());
     assert!(probe.creates() <= 20, "{} attempts", probe.creates());
     assert_full_capacity(&pool, 8).await;
 }
@@ -111,12 +99,7 @@ async fn a_create_is_not_begun_when_a_return_has_served_the_demand() {
 async fn creates_are_limited_in_parallel() {
     let probe = Probe::new();
     probe.always(Op::Create, 100, Act::Succeed);
-    let pool = probe
-        .pool()
-        .max_size(10)
-        .parallel_creates(3)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(10).parallel_creates(3).build().unwrap();
     let mut gets: Vec<_> = (0..10).map(|_| tokio_test_poll(pool.get())).collect();
     for get in &mut gets {
         assert!(get.poll().is_none());
@@ -134,10 +117,7 @@ async fn the_time_limit_names_the_cause_if_creating_fails() {
     let pool = probe.pool().build().unwrap();
     let error = pool.get().await.unwrap_err();
     assert_eq!(error.kind(), GetErrorKind::CreateFailing);
-    assert_eq!(
-        error.source().unwrap().to_string(),
-        "scripted failure of create"
-    );
+    assert_eq!(error.source().unwrap().to_string(), "scripted failure of create");
     assert!(error.cause().unwrap().is::<crate::support::Trouble>());
     let attempts = probe.creates();
     assert!((10..=16).contains(&attempts), "{attempts} attempts in 30 s");
@@ -157,11 +137,7 @@ async fn a_permanent_error_fails_the_waiters_at_once() {
         let error = task.unwrap().unwrap_err();
         assert_eq!(error.kind(), GetErrorKind::CreateFailing);
     }
-    assert!(
-        began.elapsed() < Duration::from_millis(100),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(100), "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
@@ -180,15 +156,8 @@ async fn a_permanent_error_spares_waiters_who_can_be_served() {
 async fn law_panics_and_hangs_in_create_lose_no_permit() {
     for act in [Act::Panic, Act::Hang] {
         let probe = Probe::new();
-        let pool = probe
-            .pool()
-            .max_size(2)
-            .create_timeout(Duration::from_secs(1))
-            .build()
-            .unwrap();
-        probe.script(Op::Create, move |call| {
-            Step(Duration::ZERO, if call <= 3 { act } else { Act::Succeed })
-        });
+        let pool = probe.pool().max_size(2).create_timeout(Duration::from_secs(1)).build().unwrap();
+        probe.script(Op::Create, move |call| Step(Duration::ZERO, if call <= 3 { act } else { Act::Succeed }));
         assert_full_capacity(&pool, 2).await;
         assert_eq!(pool.counters().create_failures, 3);
         assert!(pool.close().await.is_clean());
@@ -203,11 +172,7 @@ impl Manager for Rude {
     type Resource = ();
     type Error = std::io::Error;
 
-    #[expect(clippy::manual_async_fn, reason = "it is to panic in the call itself")]
-    fn create(
-        &self,
-        context: CreateContext,
-    ) -> impl Future<Output = Result<(), std::io::Error>> + Send {
+    fn create(&self, context: CreateContext) -> impl Future<Output = Result<(), std::io::Error>> + Send {
         assert!(context.failures > 0, "scripted panic of the call");
         async { Ok(()) }
     }
@@ -231,11 +196,7 @@ async fn entering_opens_the_minimum_side_by_side() {
     let pool = probe.pool().max_size(8).min_idle(4).build().unwrap();
     let began = Instant::now();
     pool.open().await.unwrap();
-    assert!(
-        began.elapsed() < Duration::from_millis(150),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(150), "{:?}", began.elapsed());
     assert_eq!(pool.status().idle, 4);
 }
 
@@ -257,29 +218,14 @@ async fn the_minimum_of_idle_ones_is_made_up_for() {
 async fn an_enter_that_fails_closes_what_it_opened() {
     let probe = Probe::new();
     probe.script(Op::Create, |call| {
-        Step(
-            Duration::ZERO,
-            if call == 1 {
-                Act::Succeed
-            } else {
-                Act::FailForGood
-            },
-        )
+        Step(Duration::ZERO, if call == 1 { Act::Succeed } else { Act::FailForGood })
     });
-    let pool = probe
-        .pool()
-        .min_idle(3)
-        .parallel_creates(1)
-        .build()
-        .unwrap();
+    let pool = probe.pool().min_idle(3).parallel_creates(1).build().unwrap();
     let entered = tenure::with(pool, async |_| -> Result<(), tenure_pool::PoolError> {
         panic!("the body of a pool that could not be opened ran")
     });
     let error = entered.await.unwrap_err();
-    assert!(
-        matches!(error, tenure_pool::PoolError::Open(_)),
-        "{error:?}"
-    );
+    assert!(matches!(error, tenure_pool::PoolError::Open(_)), "{error:?}");
     assert_eq!(probe.opened(), 1);
     probe.assert_all_closed(10);
 }

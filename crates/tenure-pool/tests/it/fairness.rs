@@ -167,10 +167,7 @@ async fn different_time_limits_end_in_their_own_time() {
     while let Some(millis) = tasks.join_next().await {
         let millis = millis.unwrap();
         let late = began.elapsed() - Duration::from_millis(millis);
-        assert!(
-            late < Duration::from_millis(10),
-            "{millis} ms ended {late:?} late"
-        );
+        assert!(late < Duration::from_millis(10), "{millis} ms ended {late:?} late");
         ended.push(millis);
     }
     assert_eq!(ended, [5, 50, 300, 700, 1_500]);
@@ -215,10 +212,7 @@ async fn a_standing_queue_is_cut() {
             Err(kind) => assert_eq!(kind, GetErrorKind::Shed),
         }
     }
-    assert!(
-        (15..=30).contains(&served),
-        "{served} were served before the queue was cut"
-    );
+    assert!((15..=30).contains(&served), "{served} were served before the queue was cut");
     assert_eq!(pool.counters().shed, 200 - served);
     assert_full_capacity(&pool, 1).await;
 }

@@ -49,12 +49,7 @@ async fn a_resource_is_checked_only_if_it_was_idle_for_long() {
 #[tokio::test(start_paused = true)]
 async fn zero_checks_every_one_and_can_be_changed() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(1)
-        .check_after(Duration::ZERO)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(1).check_after(Duration::ZERO).build().unwrap();
     opened(&pool, 1).await;
     assert_eq!(probe.checks(), 0, "what was just made is not checked");
     for number in 1..=5 {
@@ -70,12 +65,7 @@ async fn zero_checks_every_one_and_can_be_changed() {
 #[tokio::test(start_paused = true)]
 async fn a_waiter_is_handed_a_checked_one_too() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(1)
-        .check_after(Duration::ZERO)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(1).check_after(Duration::ZERO).build().unwrap();
     opened(&pool, 1).await;
     let lease = pool.get().await.unwrap();
     let waiting = tokio::spawn(pool.get_owned());
@@ -95,11 +85,7 @@ async fn an_outage_costs_one_failed_check_and_not_one_after_another() {
     let began = tokio::time::Instant::now();
     let lease = pool.get().await.unwrap();
     assert_eq!(lease.id, 9);
-    assert!(
-        began.elapsed() < Duration::from_millis(50),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
     lease.complete();
     sleep(Duration::from_millis(100)).await;
     assert_eq!((probe.checks(), pool.counters().closed), (8, 8));
@@ -112,12 +98,8 @@ async fn one_bad_resource_does_not_cost_the_good_ones() {
     let pool = probe.pool().max_size(4).build().unwrap();
     opened(&pool, 4).await;
     sleep(Duration::from_secs(2)).await;
-    probe.script(Op::Check, |id| {
-        Step(
-            Duration::from_millis(5),
-            if id == 1 { Act::Fail } else { Act::Succeed },
-        )
-    });
+    probe
+        .script(Op::Check, |id| Step(Duration::from_millis(5), if id == 1 { Act::Fail } else { Act::Succeed }));
     assert_ne!(pool.get().await.unwrap().id, 1);
     sleep(Duration::from_millis(100)).await;
     assert_eq!(pool.counters().closed, 1);
@@ -128,12 +110,7 @@ async fn one_bad_resource_does_not_cost_the_good_ones() {
 async fn law_a_check_that_fails_panics_or_hangs_costs_the_resource_and_no_permit() {
     for act in [Act::Fail, Act::Panic, Act::Hang] {
         let probe = Probe::new();
-        let pool = probe
-            .pool()
-            .max_size(2)
-            .check_after(Duration::ZERO)
-            .build()
-            .unwrap();
+        let pool = probe.pool().max_size(2).check_after(Duration::ZERO).build().unwrap();
         opened(&pool, 2).await;
         probe.always(Op::Check, 0, act);
         for _ in 0..3 {
@@ -150,35 +127,21 @@ async fn law_a_check_that_fails_panics_or_hangs_costs_the_resource_and_no_permit
 #[tokio::test(start_paused = true)]
 async fn a_check_goes_on_when_its_get_is_cancelled() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(1)
-        .check_after(Duration::ZERO)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(1).check_after(Duration::ZERO).build().unwrap();
     opened(&pool, 1).await;
     probe.always(Op::Check, 100, Act::Succeed);
     let limit = Duration::from_millis(10);
     assert!(tokio::time::timeout(limit, pool.get()).await.is_err());
     assert_eq!(pool.status().checking, 1);
     sleep(Duration::from_millis(200)).await;
-    assert_eq!(
-        (pool.status().idle, probe.checks(), probe.creates()),
-        (1, 1, 1)
-    );
+    assert_eq!((pool.status().idle, probe.checks(), probe.creates()), (1, 1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_resource_lives_for_no_longer_than_it_may() {
     let probe = Probe::new();
     let lifetime = Duration::from_secs(100);
-    let pool = probe
-        .pool()
-        .max_size(4)
-        .max_lifetime(lifetime)
-        .idle_timeout(None)
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(4).max_lifetime(lifetime).idle_timeout(None).build().unwrap();
     opened(&pool, 3).await;
     let lent = pool.get().await.unwrap();
     sleep(Duration::from_secs(89)).await;
@@ -195,30 +158,18 @@ async fn a_resource_lives_for_no_longer_than_it_may() {
 async fn lifetimes_end_at_different_times() {
     let probe = Probe::new();
     let lifetime = Duration::from_secs(1_000);
-    let builder = probe
-        .pool()
-        .max_size(50)
-        .max_lifetime(lifetime)
-        .idle_timeout(None);
+    let builder = probe.pool().max_size(50).max_lifetime(lifetime).idle_timeout(None);
     let pool = builder.build().unwrap();
     opened(&pool, 50).await;
     sleep(Duration::from_secs(950)).await;
     let closed = probe.closes();
-    assert!(
-        (10..=40).contains(&closed),
-        "{closed} of 50 at half of the jitter"
-    );
+    assert!((10..=40).contains(&closed), "{closed} of 50 at half of the jitter");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_resource_is_replaced_at_the_end_of_its_life() {
     let probe = Probe::new();
-    let pool = probe
-        .pool()
-        .max_size(1)
-        .max_lifetime(Duration::from_secs(10))
-        .build()
-        .unwrap();
+    let pool = probe.pool().max_size(1).max_lifetime(Duration::from_secs(10)).build().unwrap();
     for _ in 0..200 {
         let lease = pool.get().await.unwrap();
         sleep(Duration::from_millis(100)).await;
@@ -230,11 +181,7 @@ async fn a_busy_resource_is_replaced_at_the_end_of_its_life() {
 #[tokio::test(start_paused = true)]
 async fn idle_ones_go_but_the_minimum_stays() {
     let probe = Probe::new();
-    let builder = probe
-        .pool()
-        .max_size(6)
-        .min_idle(2)
-        .idle_timeout(Duration::from_secs(60));
+    let builder = probe.pool().max_size(6).min_idle(2).idle_timeout(Duration::from_secs(60));
     let pool = builder.build().unwrap();
     opened(&pool, 6).await;
     sleep(Duration::from_secs(59)).await;
@@ -249,10 +196,7 @@ async fn idle_ones_go_but_the_minimum_stays() {
 async fn in_fifo_order_what_is_never_needed_goes_one_by_one() {
     let probe = Probe::new();
     let builder = probe.pool().max_size(4).order(Order::Fifo);
-    let pool = builder
-        .idle_timeout(Duration::from_secs(10))
-        .build()
-        .unwrap();
+    let pool = builder.idle_timeout(Duration::from_secs(10)).build().unwrap();
     opened(&pool, 4).await;
     for _ in 0..500 {
         let lease = pool.get().await.unwrap();
@@ -308,10 +252,7 @@ async fn invalidating_can_be_spread() {
     pool.invalidate_all_within(Duration::from_secs(10));
     sleep(Duration::from_millis(5_100)).await;
     let closed = probe.closes();
-    assert!(
-        (5..=7).contains(&closed),
-        "{closed} of 10 after half of the time"
-    );
+    assert!((5..=7).contains(&closed), "{closed} of 10 after half of the time");
     sleep(Duration::from_millis(5_200)).await;
     assert_eq!(probe.closes(), 10);
 }
@@ -321,14 +262,11 @@ async fn a_lease_held_for_too_long_is_reported_with_its_place() {
     let events = Arc::new(Mutex::new(Vec::new()));
     let sink = Arc::clone(&events);
     let probe = Probe::new();
-    let builder = probe
-        .pool()
-        .leak_threshold(Duration::from_secs(10))
-        .on_event(move |event| {
-            if matches!(event, Event::Overdue { .. } | Event::ReturnedLate { .. }) {
-                sink.lock().unwrap().push(event.to_string());
-            }
-        });
+    let builder = probe.pool().leak_threshold(Duration::from_secs(10)).on_event(move |event| {
+        if matches!(event, Event::Overdue { .. } | Event::ReturnedLate { .. }) {
+            sink.lock().unwrap().push(event.to_string());
+        }
+    });
     let pool = builder.build().unwrap();
     let lease = pool.get().await.unwrap();
     sleep(Duration::from_secs(9)).await;
@@ -338,17 +276,9 @@ async fn a_lease_held_for_too_long_is_reported_with_its_place() {
     pool.get().await.unwrap().complete();
     let events = events.lock().unwrap();
     assert_eq!(events.len(), 2, "{events:?}");
-    assert!(
-        events[0].starts_with("lease overdue: resource 1 held for 10."),
-        "{}",
-        events[0]
-    );
+    assert!(events[0].starts_with("lease overdue: resource 1 held for 10."), "{}", events[0]);
     assert!(events[0].contains("lifetimes.rs"), "{}", events[0]);
-    assert!(
-        events[1].starts_with("overdue lease returned: resource 1 held for 2"),
-        "{}",
-        events[1]
-    );
+    assert!(events[1].starts_with("overdue lease returned: resource 1 held for 2"), "{}", events[1]);
     assert_eq!(pool.counters().overdue, 1);
 }
 
@@ -378,10 +308,7 @@ async fn waits_uses_and_creates_are_measured() {
     let histograms = pool.histograms();
     let near = |duration: Duration, millis: u64| {
         let exact = Duration::from_millis(millis);
-        assert!(
-            duration >= exact && duration <= exact * 2,
-            "{duration:?} for {millis} ms"
-        );
+        assert!(duration >= exact && duration <= exact * 2, "{duration:?} for {millis} ms");
     };
     near(histograms.create.quantile(0.5), 20);
     near(histograms.wait.quantile(0.5), 20);
@@ -396,9 +323,5 @@ async fn time_limits_can_be_changed_at_run_time() {
     pool.set_get_timeout(Duration::from_millis(50));
     let began = tokio::time::Instant::now();
     assert!(pool.get().await.is_err());
-    assert!(
-        began.elapsed() < Duration::from_millis(60),
-        "{:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() < Duration::from_millis(60), "{:?}", began.elapsed());
 }

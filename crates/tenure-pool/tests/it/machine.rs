@@ -41,12 +41,8 @@ fn act() -> impl Strategy<Value = Act> {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let target = prop_oneof![
-        Just(Target::Create),
-        Just(Target::Check),
-        Just(Target::Reset),
-        Just(Target::Close)
-    ];
+    let target =
+        prop_oneof![Just(Target::Create), Just(Target::Check), Just(Target::Reset), Just(Target::Close)];
     prop_oneof![
         12 => Just(Op::Get),
         2 => Just(Op::TryGet),
@@ -176,10 +172,7 @@ impl Machine {
     fn try_get(&mut self) {
         let lease = self.pool.try_get();
         if let Some(mut lease) = lease {
-            assert!(
-                self.waiting.is_empty() && !self.paused,
-                "try_get passed the queue or the pause"
-            );
+            assert!(self.waiting.is_empty() && !self.paused, "try_get passed the queue or the pause");
             lease.begin();
             self.held.push(lease);
         }
@@ -235,10 +228,7 @@ impl Machine {
             self.apply(Op::Advance(500)).await;
         }
         if !self.waiting.is_empty() {
-            assert!(
-                self.held.len() >= self.max_size,
-                "somebody waits while there is room"
-            );
+            assert!(self.held.len() >= self.max_size, "somebody waits while there is room");
         }
         if self.held.len() < self.max_size {
             assert!(self.waiting.is_empty());
@@ -264,11 +254,8 @@ impl Machine {
 }
 
 fn run(ops: Vec<Op>, order: Order, check_after: Option<Duration>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .start_paused(true)
-        .build()
-        .unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(async {
         let mut machine = Machine::new(order, check_after);
         for op in ops {

@@ -1,10 +1,13 @@
 //! The laws of the pool, and its features, through the public interface.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 mod basics;
 mod closing;
 mod creating;
 mod fairness;
+mod keyed;
 mod lifetimes;
 mod machine;
+mod proof;
 mod returning;
 mod support;

@@ -201,15 +201,9 @@ async fn law_a_lease_dropped_off_the_runtime_goes_back() {
 fn law_a_lease_dropped_after_its_runtime_leaks_nothing() {
     let probe = Probe::new();
     let pool = probe.pool().max_size(2).build().unwrap();
-    let runtime = || {
-        tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap()
-    };
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let first = runtime();
-    let (lease, other) =
-        first.block_on(async { (pool.get().await.unwrap(), pool.get().await.unwrap()) });
+    let (lease, other) = first.block_on(async { (pool.get().await.unwrap(), pool.get().await.unwrap()) });
     drop(first);
     drop(lease);
     assert_eq!(probe.dropped(), 1);
@@ -228,13 +222,8 @@ fn law_a_lease_dropped_after_its_runtime_leaks_nothing() {
 fn law_a_runtime_that_dies_with_everything_out_loses_nothing_silently() {
     let probe = Probe::new();
     let pool = probe.pool().max_size(3).build().unwrap();
-    probe
-        .always(Op::Reset, 0, Act::Hang)
-        .always(Op::Close, 0, Act::Hang);
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    probe.always(Op::Reset, 0, Act::Hang).always(Op::Close, 0, Act::Hang);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         // One lent, one in a reset that hangs, one in a close that hangs, one get that waits.
         let lent = pool.get().await.unwrap();

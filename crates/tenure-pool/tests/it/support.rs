@@ -31,14 +31,8 @@ impl Step {
         }
         match self.1 {
             Act::Succeed => Ok(()),
-            Act::Fail => Err(Trouble {
-                what: what.to_owned(),
-                permanent: false,
-            }),
-            Act::FailForGood => Err(Trouble {
-                what: what.to_owned(),
-                permanent: true,
-            }),
+            Act::Fail => Err(Trouble { what: what.to_owned(), permanent: false }),
+            Act::FailForGood => Err(Trouble { what: what.to_owned(), permanent: true }),
             Act::Panic => panic!("scripted panic in {what}"),
             Act::Hang => std::future::pending().await,
         }
@@ -161,6 +155,7 @@ impl Drop for Thing {
 #[derive(Clone)]
 pub(crate) struct Probe(Arc<World>);
 
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum Op {
     Create,
     Check,
@@ -190,11 +185,7 @@ impl Probe {
     }
 
     /// Scripts an operation by the number of its call (create) or of the resource (the others).
-    pub(crate) fn script(
-        &self,
-        op: Op,
-        script: impl Fn(u64) -> Step + Send + Sync + 'static,
-    ) -> &Self {
+    pub(crate) fn script(&self, op: Op, script: impl Fn(u64) -> Step + Send + Sync + 'static) -> &Self {
         let place = match op {
             Op::Create => &self.0.create,
             Op::Check => &self.0.check,
@@ -209,10 +200,7 @@ impl Probe {
         self.script(op, move |_| Step(Duration::from_millis(millis), act))
     }
 
-    pub(crate) fn assess_by(
-        &self,
-        assess: impl Fn(LeaseEnd<'_>) -> Next + Send + Sync + 'static,
-    ) -> &Self {
+    pub(crate) fn assess_by(&self, assess: impl Fn(LeaseEnd<'_>) -> Next + Send + Sync + 'static) -> &Self {
         *self.0.assess.lock().unwrap() = Arc::new(assess);
         self
     }
@@ -256,13 +244,7 @@ impl Probe {
 
     /// Why resources were closed, in order.
     pub(crate) fn whys(&self) -> Vec<Why> {
-        self.0
-            .whys
-            .lock()
-            .unwrap()
-            .iter()
-            .map(|&(_, why)| why)
-            .collect()
+        self.0.whys.lock().unwrap().iter().map(|&(_, why)| why).collect()
     }
 
     /// No law was broken so far.
@@ -271,10 +253,7 @@ impl Probe {
         let broken = self.0.broken.lock().unwrap();
         assert!(broken.is_empty(), "{broken:#?}");
         let most = self.most_alive();
-        assert!(
-            most <= max_size,
-            "{most} were alive at once, of {max_size} allowed"
-        );
+        assert!(most <= max_size, "{most} were alive at once, of {max_size} allowed");
     }
 
     /// No law was broken, and everything that was opened has ended, by a close or (`dropped`) forcefully.
@@ -285,11 +264,7 @@ impl Probe {
         assert!(left.is_empty(), "still open: {left:?}");
         assert_eq!(self.alive(), 0, "something is still alive");
         let closed = self.0.closed.load(Ordering::SeqCst);
-        assert_eq!(
-            self.opened(),
-            closed + self.dropped(),
-            "opened = closed + dropped"
-        );
+        assert_eq!(self.opened(), closed + self.dropped(), "opened = closed + dropped");
     }
 
     fn call(&self, op: usize, script: &Mutex<Script>, id: Option<u64>) -> Step {
@@ -307,28 +282,17 @@ impl Manager for Probe {
         self.call(0, &self.0.create, None).run("create").await?;
         self.0.opened.fetch_add(1, Ordering::SeqCst);
         if !self.0.ids.lock().unwrap().insert(context.id) {
-            self.0
-                .breach(format!("resource {} was created twice", context.id));
+            self.0.breach(format!("resource {} was created twice", context.id));
         }
-        Ok(Thing {
-            id: context.id,
-            alive,
-            is_closed: false,
-            dirty: false,
-            held: AtomicBool::new(false),
-        })
+        Ok(Thing { id: context.id, alive, is_closed: false, dirty: false, held: AtomicBool::new(false) })
     }
 
     async fn check(&self, thing: &mut Thing, _: Context) -> Result<(), Trouble> {
-        self.call(1, &self.0.check, Some(thing.id))
-            .run("check")
-            .await
+        self.call(1, &self.0.check, Some(thing.id)).run("check").await
     }
 
     async fn reset(&self, thing: &mut Thing, _: Context) -> Result<(), Trouble> {
-        self.call(2, &self.0.reset, Some(thing.id))
-            .run("reset")
-            .await?;
+        self.call(2, &self.0.reset, Some(thing.id)).run("reset").await?;
         thing.end();
         Ok(())
     }
@@ -355,10 +319,7 @@ impl Manager for Probe {
 
 /// Takes as many as may be alive, all at once, and gives them back: no permit was lost.
 #[track_caller]
-pub(crate) fn assert_full_capacity(
-    pool: &Pool<Probe>,
-    capacity: usize,
-) -> impl Future<Output = ()> + use<'_> {
+pub(crate) fn assert_full_capacity(pool: &Pool<Probe>, capacity: usize) -> impl Future<Output = ()> + use<'_> {
     let caller = std::panic::Location::caller();
     async move {
         let mut leases = Vec::new();
@@ -368,10 +329,7 @@ pub(crate) fn assert_full_capacity(
                 Err(error) => panic!("{caller}: lease {number} of {capacity}: {error:?}"),
             }
         }
-        assert!(
-            pool.try_get().is_none(),
-            "{caller}: more than {capacity} can be taken"
-        );
+        assert!(pool.try_get().is_none(), "{caller}: more than {capacity} can be taken");
         for mut lease in leases {
             lease.touch();
             lease.complete();
