@@ -140,8 +140,8 @@ limits! {
     ///
     /// One that is lent when its time is up is closed when it comes back.
     max_lifetime, set_max_lifetime => lifetime;
-    /// How long a resource may be idle, as long as more than [`min_idle`](Self::min_idle) are. Default:
-    /// 10 min.
+    /// How long a resource may be idle, less a jitter of up to 10 %, as long as more than
+    /// [`min_idle`](Self::min_idle) are. Default: 10 min.
     idle_timeout, set_idle_timeout => idle;
     /// After how long an idle resource is checked in the background, again and again. Default: never.
     keepalive, set_keepalive => keepalive;

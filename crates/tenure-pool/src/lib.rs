@@ -1,4 +1,102 @@
-//! A pool.
+//! A pool of resources that is fair, fast, and closes everything it opened.
+//!
+//! ```
+//! use tenure::with;
+//! use tenure_pool::{Context, CreateContext, Manager, Pool, PoolError};
+//! # struct Connection { pending: bool }
+//! # impl Connection {
+//! #     async fn open(_: &str) -> std::io::Result<Self> { Ok(Self { pending: false }) }
+//! #     async fn rollback(&mut self) -> std::io::Result<()> { self.pending = false; Ok(()) }
+//! #     async fn ping(&mut self) -> std::io::Result<()> { Ok(()) }
+//! #     async fn query(&mut self) -> std::io::Result<u32> { Ok(42) }
+//! #     async fn shut_down(self) -> std::io::Result<()> { Ok(()) }
+//! # }
+//!
+//! struct Database { address: String }
+//!
+//! impl Manager for Database {
+//!     type Resource = Connection;
+//!     type Error = std::io::Error;
+//!
+//!     async fn create(&self, _: CreateContext) -> std::io::Result<Connection> {
+//!         Connection::open(&self.address).await
+//!     }
+//!     async fn reset(&self, connection: &mut Connection, _: Context) -> std::io::Result<()> {
+//!         connection.rollback().await
+//!     }
+//!     async fn check(&self, connection: &mut Connection, _: Context) -> std::io::Result<()> {
+//!         connection.ping().await
+//!     }
+//!     async fn close(&self, connection: Connection, _: Context) -> std::io::Result<()> {
+//!         connection.shut_down().await
+//!     }
+//! }
+//!
+//! # #[derive(Debug)] struct Oops;
+//! # impl From<PoolError> for Oops { fn from(_: PoolError) -> Self { Self } }
+//! # impl From<tenure_pool::GetError> for Oops { fn from(_: tenure_pool::GetError) -> Self { Self } }
+//! # impl From<std::io::Error> for Oops { fn from(_: std::io::Error) -> Self { Self } }
+//! # impl From<tenure_pool::BuildError> for Oops { fn from(_: tenure_pool::BuildError) -> Self { Self } }
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Oops> {
+//! let database = Database { address: "localhost:5432".to_owned() };
+//! let pool = Pool::builder(database).max_size(8).min_idle(2).build()?;
+//! let answer = with(pool, async |pool| {
+//!     with(pool.get(), async |connection| Ok::<_, Oops>(connection.query().await?)).await
+//! })
+//! .await?;
+//! assert_eq!(answer, 42);
+//! # Ok(()) }
+//! ```
+//!
+//! Entering the pool opened two connections, side by side. Leaving it waited for what was lent, and closed every
+//! connection, with `shut_down`, side by side.
+//!
+//! # What it guarantees
+//! Each of these is a law with a test of that name.
+//!
+//! - Never more than `max_size` alive, those being created and closed included.
+//! - A resource is with one holder at a time.
+//! - Everything that was opened is closed, once. What cannot be closed, because the runtime is gone, is dropped, counted,
+//!   and told.
+//! - No permit is lost: after any storm of cancels, panics, time limits and resizes, all can be taken.
+//! - First come, first served. No newcomer passes those who wait.
+//! - **No dirty resource reaches a user.** What was not used to its end, because its holder failed, panicked, was
+//!   cancelled, or merely dropped it, is reset first, or closed; the [manager](Manager::assess) decides.
+//! - [`close`](Pool::close) ends within its deadline, and names who still holds on.
+//!
+//! # What happens when
+//!
+//! | something happens | what the pool does |
+//! |---|---|
+//! | a get is cancelled while it waits | it leaves the queue; what it was handed goes to the next |
+//! | … while something is created for it | the create goes on, and is for the next |
+//! | … while a resource is checked for it | the check goes on |
+//! | a body fails, panics, is cancelled | the resource is reset in the background before anybody has it |
+//! | a create fails | all wait together: one attempt at a time, after a pause that doubles; the last error is in the error of the time limit |
+//! | a create fails [for good](Manager::is_permanent) | those who wait fail at once, if nothing alive could serve them |
+//! | a check fails | the resource is closed; the others are checked at once, side by side |
+//! | too many wait | the next one is turned away at once ([`Saturated`](GetErrorKind::Saturated)) |
+//! | the pool closes | those who wait fail; bodies of [`scope`](Pool::scope) are cancelled when the drain is over |
+//! | a manager panics or hangs | it counts as a failure; no permit is lost |
+//! | the runtime dies | what was out is dropped and counted; another runtime may take over |
+//!
+//! # Which way to hold a resource
+//! - [`with`](tenure::with)`(pool.get(), async |resource| …)` is the rule: the pool is told the outcome.
+//! - [`scope`](Pool::scope) is the same, and the pool can take the resource back when it closes, and tells a body that
+//!   waits for itself so.
+//! - A bare [`Lease`]: call [`complete`](Lease::complete) when the use is over. One that is just dropped may have been
+//!   cancelled, and is reset, unless [`Manager::assess`] says that a drop does no harm.
+//!
+//! # What it costs
+//! A get and return are one compare-and-swap each, without a lock, a timer, a clock read or an allocation. A get that
+//! waits is 136 bytes. The figures, beside those of other pools, are in `BENCHMARKS.md`; the reasons in `DESIGN.md`.
+//!
+//! # What it cannot promise
+//! That a resource is closed in an orderly way after its runtime has gone; that code which leaks a lease
+//! (`mem::forget`) gives it back; anything after `panic = "abort"` or the end of the process.
+//!
+//! # Features
+//! `tracing` (default): events are also sent to `tracing`, trouble as warnings, the rest at debug level.
 #![deny(unsafe_code)]
 
 mod budget;

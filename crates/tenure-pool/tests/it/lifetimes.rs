@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tenure_pool::{Event, Order, Pool, Why};
+use tenure_pool::{Context, CreateContext, Event, Manager, Order, Pool, Why};
 use tokio::time::sleep;
 
 use crate::support::{Act, Op, Probe, Step, assert_full_capacity, settle};
@@ -184,9 +184,9 @@ async fn idle_ones_go_but_the_minimum_stays() {
     let builder = probe.pool().max_size(6).min_idle(2).idle_timeout(Duration::from_secs(60));
     let pool = builder.build().unwrap();
     opened(&pool, 6).await;
-    sleep(Duration::from_secs(59)).await;
+    sleep(Duration::from_secs(53)).await;
     assert_eq!(probe.closes(), 0);
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(8)).await;
     assert_eq!((probe.closes(), pool.status().idle), (4, 2));
     sleep(Duration::from_secs(1_000)).await;
     assert_eq!((probe.closes(), probe.creates()), (4, 6), "no churn");
@@ -324,4 +324,102 @@ async fn time_limits_can_be_changed_at_run_time() {
     let began = tokio::time::Instant::now();
     assert!(pool.get().await.is_err());
     assert!(began.elapsed() < Duration::from_millis(60), "{:?}", began.elapsed());
+}
+
+/// What a manager was told, in order.
+type Told = Arc<Mutex<Vec<(&'static str, Context)>>>;
+
+/// A manager that connects with a password, and notes what it is told.
+struct Connector {
+    password: Mutex<&'static str>,
+    told: Told,
+}
+
+impl Manager for Connector {
+    type Resource = &'static str;
+    type Error = std::io::Error;
+
+    async fn create(&self, _: CreateContext) -> Result<&'static str, std::io::Error> {
+        Ok(*self.password.lock().unwrap())
+    }
+
+    async fn check(&self, _: &mut &'static str, context: Context) -> Result<(), std::io::Error> {
+        self.told.lock().unwrap().push(("check", context));
+        Ok(())
+    }
+
+    async fn reset(&self, _: &mut &'static str, context: Context) -> Result<(), std::io::Error> {
+        self.told.lock().unwrap().push(("reset", context));
+        Ok(())
+    }
+
+    async fn close(&self, _: &'static str, context: Context) -> Result<(), std::io::Error> {
+        self.told.lock().unwrap().push(("close", context));
+        Ok(())
+    }
+}
+
+fn connector() -> (Pool<Connector>, Told) {
+    let told = Told::default();
+    let manager = Connector { password: Mutex::new("old"), told: Arc::clone(&told) };
+    (Pool::builder(manager).max_size(1).build().unwrap(), told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_manager_is_told_age_idle_time_uses_and_why() {
+    let (pool, told) = connector();
+    pool.get().await.unwrap().complete();
+    sleep(Duration::from_secs(10)).await;
+    let lease = pool.get().await.unwrap();
+    sleep(Duration::from_secs(5)).await;
+    drop(lease);
+    settle().await;
+    assert!(pool.close().await.is_clean());
+    let told = told.lock().unwrap();
+    let whys: Vec<_> = told.iter().map(|(what, context)| (*what, context.why)).collect();
+    let expected = [("check", Why::Checkout), ("reset", Why::Dropped), ("close", Why::PoolClosed)];
+    assert_eq!(whys, expected);
+    let [check, reset, close] = [told[0].1, told[1].1, told[2].1];
+    assert_eq!((check.uses, reset.uses, close.uses), (1, 2, 2));
+    assert_eq!((check.id, close.id), (1, 1));
+    let near = |time: Duration, seconds: u64| {
+        let exact = Duration::from_secs(seconds);
+        assert!(time.abs_diff(exact) <= Duration::from_millis(130), "{time:?} is not {exact:?}");
+    };
+    near(check.idle, 10);
+    near(check.age, 10);
+    near(reset.age, 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_are_changed_in_the_manager_and_the_old_resources_replaced() {
+    let (pool, _) = connector();
+    let lease = pool.get().await.unwrap();
+    assert_eq!(*lease, "old");
+    lease.complete();
+    *pool.manager().password.lock().unwrap() = "new";
+    pool.invalidate_all();
+    assert_eq!(*pool.get().await.unwrap(), "new");
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_tell_of_creates_failures_and_closes() {
+    let events = Arc::new(Mutex::new(Vec::new()));
+    let sink = Arc::clone(&events);
+    let probe = Probe::new();
+    probe.script(Op::Create, |call| Step(Duration::ZERO, if call == 1 { Act::Fail } else { Act::Succeed }));
+    let builder = probe.pool().on_event(move |event| {
+        sink.lock().unwrap().push((event.is_trouble(), event.to_string()));
+        panic!("scripted panic of the sink");
+    });
+    let pool = builder.build().unwrap();
+    pool.get().await.unwrap().complete();
+    assert!(pool.close().await.is_clean());
+    let events = events.lock().unwrap();
+    let told: Vec<_> = events.iter().map(|(trouble, text)| (*trouble, &text[..13])).collect();
+    assert_eq!(
+        told,
+        [(true, "create failed"), (false, "resource 2 cr"), (false, "resource 2 cl")],
+        "{events:?}"
+    );
 }
