@@ -7,8 +7,8 @@
 //! # Invariants
 //! 1. A frame lies on the stack exactly as long as its [`Entered`] guard lives; guards nest, so pushes and pops pair.
 //! 2. No user code runs while the stack is borrowed.
-//! 3. What is to be spawned waits until the stack is empty: all that one poll, or one drop, hands over is in its scope
-//!    before any of it begins.
+//! 3. What is to be spawned waits until the frame it was handed over in is popped: all that one poll, or one drop, of a
+//!    body hands over is in its scope before any of it begins.
 //! 4. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
 
 use std::cell::RefCell;
@@ -75,7 +75,9 @@ impl Node {
 
 struct Frames {
     stack: Vec<Node>,
-    after: Vec<Box<dyn FnOnce()>>,
+    /// What waits for a frame to be popped, with that frame's depth. The depths never fall: what waits for a deeper frame
+    /// is done when that is popped.
+    after: Vec<(usize, Box<dyn FnOnce()>)>,
 }
 
 thread_local! {
@@ -102,7 +104,8 @@ impl Drop for Entered<'_> {
                 node.id = frame.id;
                 node.children = frame.children;
             }
-            frames.stack.is_empty() && !frames.after.is_empty()
+            let depth = frames.stack.len();
+            frames.after.last().is_some_and(|(waits_for, _)| *waits_for > depth)
         });
         if popped == Ok(true) {
             do_after();
@@ -112,17 +115,23 @@ impl Drop for Entered<'_> {
 
 #[cold]
 fn do_after() {
-    let after = FRAMES.try_with(|frames| std::mem::take(&mut frames.borrow_mut().after));
-    after.into_iter().flatten().for_each(|work| work());
+    let due = FRAMES.try_with(|frames| {
+        let mut frames = frames.borrow_mut();
+        let depth = frames.stack.len();
+        let first = frames.after.partition_point(|(waits_for, _)| *waits_for <= depth);
+        frames.after.split_off(first)
+    });
+    due.into_iter().flatten().for_each(|(_, work)| work());
 }
 
-/// Does `work` when no frame is on the stack any more: now, or at the end of the outermost poll or drop.
-pub(crate) fn after_frames(work: impl FnOnce() + 'static) {
+/// Does `work` when the innermost frame is popped; now, if there is none.
+pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
     let mut work = Some(work);
     let _ = FRAMES.try_with(|frames| {
         let mut frames = frames.borrow_mut();
-        if let Some(work) = work.take_if(|_| !frames.stack.is_empty()) {
-            frames.after.push(Box::new(work));
+        let depth = frames.stack.len();
+        if let Some(work) = work.take_if(|_| depth > 0) {
+            frames.after.push((depth, Box::new(work)));
         }
     });
     if let Some(work) = work {

@@ -122,7 +122,7 @@ impl Tenure {
         let job = Job::new(future, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.
-            Some(runtime) => frame::after_frames(move || drop(runtime.spawn(job))),
+            Some(runtime) => frame::after_frame(move || drop(runtime.spawn(job))),
             None => drop(job),
         }
     }
