@@ -1,6 +1,8 @@
 //! What is measured: one function for each question.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Waker};
 use std::time::{Duration, Instant};
@@ -13,8 +15,7 @@ use crate::peers::{Peer, Server};
 
 /// The runtime: 0 workers is the current thread.
 fn runtime(workers: usize) -> Runtime {
-    let mut builder =
-        if workers == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
+    let mut builder = if workers == 0 { Builder::new_current_thread() } else { Builder::new_multi_thread() };
     if workers > 0 {
         builder.worker_threads(workers);
     }
@@ -147,23 +148,35 @@ fn crowd_once<P: Peer>(time: Duration, measured: bool) -> (u64, f64, Vec<u64>) {
 }
 
 /// From the release to the last served, with this many waiters on 4 resources: nanoseconds for each.
-pub(crate) fn queue<P: Peer>(waiters: u32) -> f64 {
-    runtime(0).block_on(async move {
+pub(crate) fn queue<P: Peer>(workers: usize, waiters: u32) -> f64 {
+    runtime(workers).block_on(async move {
         let pool = P::new(4, Server::instant(), false);
         let mut held = Vec::new();
         for _ in 0..4 {
             held.push(pool.get().await.expect("the server is up"));
         }
+        let parked = Arc::new(AtomicU32::new(0));
         let tasks: Vec<_> = (0..waiters)
             .map(|_| {
-                let pool = pool.clone();
+                let (pool, parked) = (pool.clone(), Arc::clone(&parked));
                 tokio::spawn(async move {
-                    let mut lease = pool.get().await.expect("the server is up");
+                    let mut get = pin!(pool.get());
+                    let mut asked = false;
+                    let mut lease = poll_fn(|cx| {
+                        let polled = get.as_mut().poll(cx);
+                        if !asked {
+                            asked = true;
+                            parked.fetch_add(1, Ordering::Relaxed);
+                        }
+                        polled
+                    })
+                    .await
+                    .expect("the server is up");
                     P::touch(&mut lease);
                 })
             })
             .collect();
-        for _ in 0..100 {
+        while parked.load(Ordering::Relaxed) < waiters {
             tokio::task::yield_now().await;
         }
         let began = Instant::now();
@@ -321,4 +334,3 @@ fn per(time: Duration, count: u32) -> f64 {
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
-

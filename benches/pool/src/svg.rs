@@ -34,11 +34,7 @@ const PANELS: &[Panel<'static>] = &[
         value: |f| f.crowd.p999.as_secs_f64() * 1e6,
         unit: "µs",
     },
-    Panel {
-        title: "10,000 waiters on 4 resources, each (ns, less is better)",
-        value: |f| f.queue,
-        unit: "ns",
-    },
+    Panel { title: "10,000 waiters on 4 resources, each (ns, less is better)", value: |f| f.queue, unit: "ns" },
     Panel {
         title: "memory of a waiter: future and heap (bytes, less is better)",
         value: |f| f.memory.future as f64 + f.memory.heap,

@@ -91,6 +91,7 @@ impl Drop for Lease {
 impl Peer for Bitmap {
     const NAME: &'static str = "design: bitmap";
     const CREATES: bool = false;
+    const CANCELS: bool = false;
     type Lease = Lease;
     type Error = Infallible;
 

@@ -50,6 +50,7 @@ impl Drop for Lease {
 impl Peer for Locked {
     const NAME: &'static str = "design: stack behind a mutex";
     const CREATES: bool = false;
+    const CANCELS: bool = false;
     type Lease = Lease;
     type Error = Infallible;
 

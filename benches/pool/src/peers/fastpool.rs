@@ -1,4 +1,7 @@
-#![expect(deprecated, reason = "it calls itself no longer maintained; it is measured because it is still in use")]
+#![expect(
+    deprecated,
+    reason = "it calls itself no longer maintained; it is measured because it is still in use"
+)]
 
 use std::sync::Arc;
 

@@ -86,6 +86,8 @@ pub(crate) trait Peer: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     /// Whether it creates what it lends, and so can take part in the scenarios about creating.
     const CREATES: bool = true;
+    /// Whether a get may be cancelled.
+    const CANCELS: bool = true;
     type Lease: Send;
     type Error: Debug + Send;
 

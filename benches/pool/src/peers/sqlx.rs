@@ -75,10 +75,7 @@ impl Arguments for Nothing {
 
 impl TransactionManager for Never {
     type Database = Null;
-    fn begin(
-        _: &mut NullConnection,
-        _: Option<SqlStr>,
-    ) -> impl Future<Output = Result<(), Error>> + Send + '_ {
+    fn begin(_: &mut NullConnection, _: Option<SqlStr>) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         ready(Ok(()))
     }
     fn commit(_: &mut NullConnection) -> impl Future<Output = Result<(), Error>> + Send + '_ {
@@ -189,9 +186,7 @@ impl Connection for NullConnection {
     fn ping(&mut self) -> impl Future<Output = Result<(), Error>> + Send + '_ {
         ready(Ok(()))
     }
-    fn begin(
-        &mut self,
-    ) -> impl Future<Output = Result<Transaction<'_, Null>, Error>> + Send + '_ {
+    fn begin(&mut self) -> impl Future<Output = Result<Transaction<'_, Null>, Error>> + Send + '_ {
         Transaction::begin(self, None)
     }
     fn shrink_buffers(&mut self) {}

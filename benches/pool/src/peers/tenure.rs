@@ -1,9 +1,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tenure_pool::{
-    Context, CreateContext, GetError, Lease, LeaseEnd, Manager, Next, Order, Pool,
-};
+use tenure_pool::{Context, CreateContext, GetError, Lease, LeaseEnd, Manager, Next, Order, Pool};
 
 use super::{Down, Peer, Server};
 
