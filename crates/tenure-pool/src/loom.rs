@@ -1,13 +1,15 @@
-//! The primitives of the core: those of `std`, or in tests under `cfg(loom)` those of loom.
+//! The primitives of the core: those of `std`, or in tests under `cfg(tenure_loom)` those of loom.
+//!
+//! The name of the configuration is our own because under `cfg(loom)` tokio leaves out what the hub needs.
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, tenure_loom))]
 pub(crate) use loom::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, tenure_loom)))]
 pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, tenure_loom))]
 use loom::sync as imp;
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, tenure_loom)))]
 use std::sync as imp;
 
 pub(crate) type Guard<'a, T> = imp::MutexGuard<'a, T>;

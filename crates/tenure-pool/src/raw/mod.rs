@@ -37,7 +37,7 @@ mod reuse;
 mod slots;
 mod waiters;
 
-#[cfg(all(test, loom))]
+#[cfg(all(test, tenure_loom))]
 mod model;
 
 pub(crate) use self::claim::Claim;

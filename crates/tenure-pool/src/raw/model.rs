@@ -1,6 +1,6 @@
 //! Every interleaving of get, return, hand-over, cancel and close, explored by loom.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test -p tenure-pool --lib --release -- model`
+//! `RUSTFLAGS="--cfg tenure_loom" cargo test -p tenure-pool --lib --release -- model`
 //!
 //! The resource is a loom cell: two holders at once, or a use that the next holder does not see, is reported as
 //! a race. At the end each model takes every slot apart and counts.

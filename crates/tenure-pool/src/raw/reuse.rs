@@ -45,7 +45,7 @@ impl<T> Exclusive<T> {
     }
 }
 
-#[cfg(all(test, not(loom)))]
+#[cfg(all(test, not(tenure_loom)))]
 mod tests {
     use std::future::{pending, ready};
     use std::rc::Rc;

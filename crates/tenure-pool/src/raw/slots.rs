@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicPtr, AtomicU32 as StdU32, AtomicU64 as StdU64, Ord
 use crate::loom::AtomicU32;
 
 /// Slots in the first chunk; the others double what there is.
-#[cfg(not(all(test, loom)))]
+#[cfg(not(all(test, tenure_loom)))]
 const FIRST: usize = 32;
-#[cfg(all(test, loom))]
+#[cfg(all(test, tenure_loom))]
 const FIRST: usize = 4;
 const CHUNKS: usize = 15;
 /// The most slots there can be, and the index that means "none".
