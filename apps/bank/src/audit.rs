@@ -33,5 +33,5 @@ impl AsyncExit for Audit {
 }
 
 async fn read(connections: &Connections) -> Result<Books, Problem> {
-    with(connections.checkout(), async |connection| Ok(account::books(connection).await?)).await
+    with(connections.get(), async |connection| Ok(account::books(connection).await?)).await
 }

@@ -6,7 +6,7 @@
 //! bank counts all that, and exits with 0 only if it is so.
 //!
 //! Where to read on: [`transfer`] is what an application looks like on tenure, [`run`] how its parts nest,
-//! [`connections`] what a resource is made of.
+//! [`connections`] what a pool is told of its resource.
 #![forbid(unsafe_code)]
 
 mod account;

@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use tenure::ExitErrors;
+use tenure_pool::{GetError, PoolError};
 
 /// Why the bank could not do its work.
 #[derive(Debug)]
@@ -18,6 +19,12 @@ pub(crate) enum Problem {
     Runtime(io::Error),
     /// A connection or a transaction failed.
     Tenure(tenure_sqlx::Error),
+    /// The pool lent no connection.
+    NoConnection(GetError),
+    /// The pool could not be opened or closed in order.
+    Pool(PoolError),
+    /// A connection came back with a transaction open on it.
+    LeftOpen,
     /// A statement failed.
     Statement(sqlx::Error),
     /// Several clients panicked.
@@ -50,6 +57,13 @@ impl fmt::Display for Problem {
             Self::Folder(error) => write!(f, "cannot use a temporary folder: {error}"),
             Self::Runtime(error) => write!(f, "cannot start the runtime: {error}"),
             Self::Tenure(error) => chain(error, f),
+            Self::NoConnection(error) => match error.cause() {
+                // Why none could be opened; the pool's own text around it is of no help to whoever started the bank.
+                Some(cause) => write!(f, "{cause}"),
+                None => chain(error, f),
+            },
+            Self::Pool(error) => chain(error, f),
+            Self::LeftOpen => f.write_str("a transaction was left open"),
             Self::Statement(error) => chain(error, f),
             Self::Clients(panics) => write!(f, "the clients: {panics}"),
         }
@@ -83,6 +97,21 @@ impl Error for Problem {}
 impl From<tenure_sqlx::Error> for Problem {
     fn from(error: tenure_sqlx::Error) -> Self {
         Self::Tenure(error)
+    }
+}
+
+impl From<GetError> for Problem {
+    fn from(error: GetError) -> Self {
+        Self::NoConnection(error)
+    }
+}
+
+impl From<PoolError> for Problem {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Get(error) | PoolError::Open(error) => Self::NoConnection(error),
+            other => Self::Pool(other),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
 
 use tenure::{task_group, with};
 use tokio::runtime::Builder;
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use crate::audit::audit;
 use crate::cli::Settings;
 use crate::client::{Work, client};
-use crate::connections::Connections;
+use crate::connections::{Connections, connections};
 use crate::database::Database;
 use crate::problem::Problem;
 use crate::progress::Progress;
@@ -36,18 +36,25 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
     let incidents = Arc::clone(&tally);
     tenure::set_report_sink(move |incident| incidents.take_incident(incident));
 
+    // A handle to read the counters by, at the end. It does not keep the pool open.
+    let pool = OnceLock::new();
     // It stays `None` if a signal comes first.
     let mut ended = None;
     let code = tenure::run(async {
         // Boxed, since it has room for all the bodies in it.
-        let result = Box::pin(bank(settings, &tally)).await;
+        let result = Box::pin(bank(settings, &tally, &pool)).await;
         if ended.insert(result).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })
     .await;
 
     // All exits have run by now, after Ctrl-C as well.
-    let report =
-        Report { seed: settings.seed(), tally: &tally, counters: tenure::counters(), open: tenure::open() };
+    let report = Report {
+        seed: settings.seed(),
+        tally: &tally,
+        pool: pool.get().map(Connections::counters).unwrap_or_default(),
+        counters: tenure::counters(),
+        open: tenure::open(),
+    };
     if tally.books_before().is_some() {
         // Nobody can be told that standard output is closed.
         let _ = write!(io::stdout(), "{report}");
@@ -71,10 +78,11 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
 ///
 /// What is entered last is exited first: the clients end, then the money is counted, the progress bar is cleared,
 /// the connections are closed, and the temporary folder is removed.
-async fn bank(settings: &Settings, tally: &Arc<Tally>) -> Result<(), Problem> {
+async fn bank(settings: &Settings, tally: &Arc<Tally>, pool: &OnceLock<Connections>) -> Result<(), Problem> {
     with(Database::claim(settings.database.as_deref()), async |database| {
         database.prepare().await?;
-        with(Connections::open(database.options(), tally), async |connections| {
+        let pool = pool.get_or_init(|| connections(database.options(), tally)).clone();
+        with(pool, async |connections| {
             with(Progress::show(settings.transfers), async |progress| {
                 with(audit(connections, tally), async |_audit| {
                     let work = Arc::new(Work {

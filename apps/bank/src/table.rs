@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use tenure::{Counters, OpenTenures};
+use tenure_pool::Counters as PoolCounters;
 
 use crate::account::{Books, Cents};
 use crate::tally::{Ended, Tally};
@@ -13,6 +14,8 @@ use crate::tally::{Ended, Tally};
 pub(crate) struct Report<'a> {
     pub(crate) seed: u64,
     pub(crate) tally: &'a Tally,
+    /// What the pool has counted, after it was closed.
+    pub(crate) pool: PoolCounters,
     /// What the runtime has counted, after all that was handed over has ended.
     pub(crate) counters: Counters,
     /// What is open then.
@@ -24,27 +27,32 @@ const LABEL_WIDTH: usize = 26;
 const VALUE_WIDTH: usize = 16;
 
 impl Report<'_> {
+    /// How many enters are to have an exit. To open its minimum, a pool is held for a moment and let go again: that
+    /// enter has none, and the one that follows has.
+    fn enters(&self) -> u64 {
+        self.counters.entered - self.counters.disarmed
+    }
+
     /// The guarantees that do not hold, a sentence each. None, if all is well.
     pub(crate) fn violations(&self) -> Vec<String> {
         let mut violations = self.books_violations();
-        let Self { tally, counters, open, .. } = self;
+        let Self { tally, pool, counters, open, .. } = self;
         let mut check = |holds: bool, sentence: String| {
             if !holds {
                 violations.push(sentence);
             }
         };
         check(
-            counters.entered == counters.exited && counters.lost == 0,
-            format!(
-                "{} enters had {} exits, and {} were lost",
-                counters.entered, counters.exited, counters.lost
-            ),
+            self.enters() == counters.exited && counters.lost == 0,
+            format!("{} enters had {} exits, and {} were lost", self.enters(), counters.exited, counters.lost),
         );
         check(open.is_empty(), format!("something is still held:\n{open}"));
         check(
-            tally.opened() == tally.closed(),
-            format!("{} connections were opened and {} closed", tally.opened(), tally.closed()),
+            pool.opened == pool.closed,
+            format!("{} connections were opened and {} closed", pool.opened, pool.closed),
         );
+        let disorderly = pool.close_failures + pool.dropped;
+        check(disorderly == 0, format!("{disorderly} connections were not closed in order"));
         check(tally.left_open() == 0, format!("{} transactions were left open", tally.left_open()));
         if let Some((count, first)) = tally.incidents() {
             violations.push(format!(
@@ -85,7 +93,7 @@ fn written(before: Books, after: Books) -> u64 {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tally, counters, .. } = self;
+        let Self { tally, pool, counters, .. } = self;
         let mut row = |label: &str, value: &dyn fmt::Display| {
             let value = value.to_string();
             writeln!(f, "{label:<LABEL_WIDTH$}{value:>VALUE_WIDTH$}")
@@ -106,10 +114,10 @@ impl fmt::Display for Report<'_> {
         row("transfers/s", &Count(per_second(transfers, tally.took())))?;
         row("latency p50", &Milliseconds(tally.latency(0.50)))?;
         row("latency p99", &Milliseconds(tally.latency(0.99)))?;
-        row("connections opened", &Count(tally.opened()))?;
-        row("connections closed", &Count(tally.closed()))?;
+        row("connections opened", &Count(pool.opened))?;
+        row("connections closed", &Count(pool.closed))?;
         row("open transactions left", &Count(tally.left_open()))?;
-        row("enters", &Count(counters.entered))?;
+        row("enters", &Count(self.enters()))?;
         row("exits run", &Count(counters.exited))?;
         row("  in the background", &Count(counters.handed_over))?;
         row("exits lost", &Count(counters.lost))?;
@@ -170,22 +178,26 @@ mod tests {
 
     use tenure::{Counters, OpenTenures};
 
-    use super::{Count, Money, Report, per_second};
+    use super::{Count, Money, PoolCounters, Report, per_second};
     use crate::account::Books;
     use crate::tally::{Ended, Tally};
 
     const BEFORE: Books = Books { sum: 100_000, entries: 10, unexplained: 0 };
 
+    fn report(tally: &Tally) -> Report<'_> {
+        let (pool, counters, open) = (PoolCounters::default(), Counters::default(), OpenTenures::default());
+        Report { seed: 1, tally, pool, counters, open }
+    }
+
     /// The violations after a run with one commit and one cancelled transfer.
-    fn violations(after: Books, tamper: impl FnOnce(&Tally, &mut Counters)) -> String {
+    fn violations(after: Books, tamper: impl FnOnce(&mut Report<'_>)) -> String {
         let tally = Tally::new();
         tally.begin(BEFORE);
         tally.transfer_ended(Ended::Committed, Duration::from_millis(1));
         tally.transfer_ended(Ended::Cancelled, Duration::from_millis(1));
         tally.end(after);
-        let mut counters = Counters::default();
-        tamper(&tally, &mut counters);
-        let report = Report { seed: 1, tally: &tally, counters, open: OpenTenures::default() };
+        let mut report = report(&tally);
+        tamper(&mut report);
         report.violations().join("; ")
     }
 
@@ -193,14 +205,14 @@ mod tests {
     fn a_run_in_order_has_no_violations() {
         // A transfer that is cancelled during its commit is in the ledger.
         for entries in [11, 12] {
-            assert_eq!(violations(Books { entries, ..BEFORE }, |_, _| {}), "");
+            assert_eq!(violations(Books { entries, ..BEFORE }, |_| {}), "");
         }
     }
 
     #[test]
     fn each_broken_guarantee_is_a_violation() {
         let after = Books { entries: 11, ..BEFORE };
-        let untouched = |_: &Tally, _: &mut Counters| {};
+        let untouched = |_: &mut Report<'_>| {};
         let sum = after.sum - 1;
         assert_eq!(violations(Books { sum, ..after }, untouched), "there was 1,000.00 before and 999.99 after");
         assert_eq!(
@@ -213,15 +225,26 @@ mod tests {
             assert_eq!(violations(Books { entries, ..after }, untouched), sentence);
         }
         assert_eq!(
-            violations(after, |_, counters| (counters.entered, counters.exited, counters.lost) = (3, 2, 1)),
+            violations(after, |report| {
+                let Counters { entered, exited, lost, disarmed, .. } = &mut report.counters;
+                (*entered, *exited, *lost, *disarmed) = (4, 2, 1, 1);
+            }),
             "3 enters had 2 exits, and 1 were lost"
         );
         assert_eq!(
-            violations(after, |tally, _| tally.connection_opened()),
+            violations(after, |report| report.pool.opened = 1),
             "1 connections were opened and 0 closed"
         );
+        for (close_failures, dropped) in [(1, 0), (0, 1)] {
+            assert_eq!(
+                violations(after, |report| {
+                    (report.pool.close_failures, report.pool.dropped) = (close_failures, dropped);
+                }),
+                "1 connections were not closed in order"
+            );
+        }
         assert_eq!(
-            violations(after, |tally, _| tally.transaction_left_open()),
+            violations(after, |report| report.tally.transaction_left_open()),
             "1 transactions were left open"
         );
     }
@@ -230,9 +253,7 @@ mod tests {
     fn a_run_whose_end_was_not_audited_is_a_violation() {
         let tally = Tally::new();
         tally.begin(BEFORE);
-        let report =
-            Report { seed: 1, tally: &tally, counters: Counters::default(), open: OpenTenures::default() };
-        assert_eq!(report.violations(), ["the money was not counted again"]);
+        assert_eq!(report(&tally).violations(), ["the money was not counted again"]);
     }
 
     #[test]

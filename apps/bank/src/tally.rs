@@ -26,8 +26,6 @@ pub(crate) enum Ended {
 #[derive(Debug)]
 pub(crate) struct Tally {
     ended: [AtomicU64; 4],
-    opened: AtomicU64,
-    closed: AtomicU64,
     left_open: AtomicU64,
     details: Mutex<Details>,
 }
@@ -53,8 +51,6 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             ended: Default::default(),
-            opened: AtomicU64::new(0),
-            closed: AtomicU64::new(0),
             left_open: AtomicU64::new(0),
             details: Mutex::new(Details {
                 latency: Histogram::new_with_max(LATENCY_MAX_US, LATENCY_DIGITS)
@@ -99,14 +95,6 @@ impl Tally {
         self.details().books_after = Some(books);
     }
 
-    pub(crate) fn connection_opened(&self) {
-        self.opened.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn connection_closed(&self) {
-        self.closed.fetch_add(1, Ordering::Relaxed);
-    }
-
     /// A connection was about to be closed with a transaction open on it.
     pub(crate) fn transaction_left_open(&self) {
         self.left_open.fetch_add(1, Ordering::Relaxed);
@@ -131,14 +119,6 @@ impl Tally {
 
     pub(crate) fn ended(&self, how: Ended) -> u64 {
         self.ended[how as usize].load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn opened(&self) -> u64 {
-        self.opened.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn closed(&self) -> u64 {
-        self.closed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn left_open(&self) -> u64 {

@@ -12,7 +12,7 @@ use crate::problem::Problem;
 
 /// Moves the money of an order.
 pub(crate) async fn transfer(connections: &Connections, order: &Order, fate: Fate) -> Result<(), Refused> {
-    with(connections.checkout(), async |connection| {
+    with(connections.get(), async |connection| {
         with(connection.transaction().immediate(), async |transaction| {
             let balance = account::balance(transaction, order.payer).await?;
             if balance < order.amount {
