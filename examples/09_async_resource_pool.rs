@@ -1,5 +1,5 @@
 //! A pool that is a context itself: it connects on demand, lends no connection again whose user did not end
-//! well, and is closed when it is left.
+//! well, and is closed when it is left. It shows how that is made; the pool to use is the crate `tenure-pool`.
 //!
 //! ```python
 //! async with Pool(limit=2) as pool:
