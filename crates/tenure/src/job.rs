@@ -42,8 +42,8 @@ enum Gate {
 pub(crate) struct Record {
     pub(crate) registry: Arc<Registry>,
     pub(crate) label: Label,
+    pub(crate) id: Id,
     key: Key,
-    id: Id,
     frame: Node,
     scope: Arc<Scope>,
     latch: Latch,
@@ -104,7 +104,7 @@ impl Record {
 
     fn leave(&self) {
         self.registry.release(self.key);
-        self.scope.remove(self.id);
+        self.scope.remove(self.id, &self.latch);
         if let Some(root) = self.root {
             self.registry.forget_root(root);
         }

@@ -35,8 +35,12 @@ impl Scope {
         self.lock().range(id + 1..=last).next().map(|(_, latch)| Arc::clone(latch))
     }
 
-    pub(crate) fn remove(&self, id: Id) {
-        self.lock().remove(&id);
+    /// Removes a tenure, unless it goes on under another latch: a shielded enter whose exit was handed over.
+    pub(crate) fn remove(&self, id: Id, latch: &Latch) {
+        let mut pending = self.lock();
+        if pending.get(&id).is_some_and(|current| Arc::ptr_eq(current, latch)) {
+            pending.remove(&id);
+        }
     }
 
     pub(crate) fn is_empty(&self) -> bool {

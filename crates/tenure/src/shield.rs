@@ -137,8 +137,11 @@ impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
         match self {
             Ok(Ok(resource)) => {
                 let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None, true);
-                // Handed over before this record leaves its scope: the parent goes on waiting.
-                Tenure::entered(record.label).hand_over(Box::pin(exit), Phase::Exiting);
+                // Handed over before this record leaves its scope: the parent goes on waiting. Under the same id: those
+                // entered earlier, who wait for this tenure, wait for its exit too.
+                let mut tenure = Tenure::entered(record.label);
+                tenure.node.id = record.id;
+                tenure.hand_over(Box::pin(exit), Phase::Exiting);
             }
             Ok(Err(error)) => record.incident(IncidentKind::EnterFailed, describe(&error)),
             Err(payload) => {
