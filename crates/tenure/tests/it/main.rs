@@ -1,0 +1,26 @@
+//! The laws, each with the tests that fail when it is broken: see `tests/README.md` for which is where.
+//!
+//! The numbers behind `law_` are those of the laws, the ones behind `b` those of the behaviours that other systems
+//! assert in their tests.
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod auto_traits;
+mod cancellation;
+mod compile_fail;
+mod drain;
+mod enter_body_exit;
+mod generator;
+mod group;
+mod held;
+mod inline;
+mod join;
+#[cfg(all(feature = "signal", unix))]
+mod lifecycle;
+mod loss;
+mod matrix;
+mod order;
+mod registry;
+mod stack;
+mod stack_by_hand;
+mod stop;
+mod support;
