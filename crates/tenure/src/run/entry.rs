@@ -156,6 +156,9 @@ impl Test {
     }
 
     /// Says what is missing.
+    ///
+    /// # Panics
+    /// Always.
     #[cfg(not(feature = "test-util"))]
     #[deprecated = "a paused clock needs the feature `test-util` of `tenure`: add it to the dev-dependency"]
     pub fn start_paused(self, _: bool) -> Self {
