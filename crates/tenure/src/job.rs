@@ -69,7 +69,7 @@ impl Record {
         phase: Phase,
     ) -> Self {
         let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)), job: id };
-        Self { registry, label, key, id, frame, scope, latch, root, span, items, phase }
+        Self { registry, label, id, key, frame, scope, latch, root, span, items, phase }
     }
 
     /// Reports, and keeps for the next drain.

@@ -171,7 +171,7 @@ async fn by_a_group(recorder: Recorder, level: &str, inner: Inner) -> Result<(),
 
 const LEVELS: [&str; 3] = ["level 0", "level 1", "level 2"];
 
-fn program(ways: &[Way], recorder: Recorder) -> Inner {
+fn program(ways: &[Way], recorder: &Recorder) -> Inner {
     let step = recorder.clone();
     let innermost: Inner = Box::pin(async move { Ok(step.step("innermost").await?) });
     let levels = ways.iter().zip(LEVELS).rev();
@@ -208,14 +208,14 @@ fn overtakes(ways: &[Way], younger: &[Way]) -> bool {
 
 #[track_caller]
 fn everywhere(ways: &[Way]) {
-    let cancelled = proof(ways).try_cancel_everywhere(|recorder| program(ways, recorder));
+    let cancelled = proof(ways).try_cancel_everywhere(|recorder| program(ways, &recorder));
     if overtakes(ways, &[Way::HeldDropped]) {
         only_out_of_order(&cancelled.unwrap_err());
     } else {
         let report = cancelled.unwrap_or_else(|leak| panic!("{ways:?}: {leak}"));
         assert!(report.suspensions > ways.len() as u64, "{ways:?}: {report}");
     }
-    let failed = proof(ways).try_fail_everywhere(|recorder| program(ways, recorder));
+    let failed = proof(ways).try_fail_everywhere(|recorder| program(ways, &recorder));
     // A stack is dropped where one of its enters fails; a shielded enter goes on where the one joined to it fails.
     if overtakes(ways, &[Way::HeldDropped, Way::StackByHand, Way::Join]) {
         if let Err(leak) = failed {
@@ -238,7 +238,7 @@ fn only_out_of_order(leak: &Leak) {
 fn around_each(outer: Way) {
     everywhere(&[outer]);
     let alone = proof(&[outer]).flavour(Flavour::CurrentThread).pairs().and_cancel();
-    let report = alone.try_fail_everywhere(|recorder| program(&[outer], recorder));
+    let report = alone.try_fail_everywhere(|recorder| program(&[outer], &recorder));
     assert!(report.unwrap_or_else(|leak| panic!("{outer:?}: {leak}")).runs > 100);
     for inner in WAYS {
         everywhere(&[outer, inner]);
@@ -255,7 +255,7 @@ fn around_each_two(outer: Way) {
                 continue;
             }
             let proof = proof(&ways).flavour(Flavour::CurrentThread).cancel_by([CancelBy::Drop]);
-            let report = proof.try_cancel_everywhere(|recorder| program(&ways, recorder));
+            let report = proof.try_cancel_everywhere(|recorder| program(&ways, &recorder));
             assert!(report.unwrap_or_else(|leak| panic!("{ways:?}: {leak}")).suspensions >= 4);
         }
     }
