@@ -1,0 +1,96 @@
+//! What a client fails with: always with the stage at which it did.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+/// What a client was about when it failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Reading the address: it is no `http://` or `https://` URL, or not one of this connection's.
+    Url,
+    /// Looking up the host's name.
+    Resolve,
+    /// Connecting to the host.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The handshake of HTTP itself.
+    Handshake,
+    /// Sending a request, or waiting for the head of its response. Whether the server has acted on it is not known.
+    Request,
+    /// Reading the body of a response.
+    Body,
+    /// Ending the connection.
+    Shutdown,
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Url => "reading the URL",
+            Self::Resolve => "looking up the host",
+            Self::Connect => "connecting",
+            Self::Tls => "the TLS handshake",
+            Self::Handshake => "the HTTP handshake",
+            Self::Request => "the request",
+            Self::Body => "reading the response's body",
+            Self::Shutdown => "ending the connection",
+        })
+    }
+}
+
+pub(super) type Cause = Box<dyn Error + Send + Sync>;
+
+/// A client connection failed, at this stage; the cause is its [`source`](Error::source).
+#[derive(Debug)]
+pub struct ClientError {
+    stage: Stage,
+    cause: Cause,
+}
+
+impl ClientError {
+    pub(super) fn new(stage: Stage, cause: impl Into<Cause>) -> Self {
+        Self { stage, cause: cause.into() }
+    }
+
+    pub(super) fn timed_out(stage: Stage, limit: Duration) -> Self {
+        Self::new(stage, TimedOut(limit))
+    }
+
+    /// What it was about.
+    #[must_use]
+    pub fn stage(&self) -> Stage {
+        self.stage
+    }
+
+    /// Whether it ran out of time.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        self.cause.is::<TimedOut>()
+    }
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} failed", self.stage)
+    }
+}
+
+impl Error for ClientError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&*self.cause)
+    }
+}
+
+#[derive(Debug)]
+struct TimedOut(Duration);
+
+impl fmt::Display for TimedOut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it took longer than its limit of {:?}", self.0)
+    }
+}
+
+impl Error for TimedOut {}

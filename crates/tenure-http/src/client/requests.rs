@@ -1,0 +1,183 @@
+//! Sending requests.
+
+use std::fmt::{self, Debug};
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Response, Uri, Version};
+use http_body::Body;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Full};
+use hyper::client::conn::{http1, http2};
+
+use super::error::Cause;
+use super::{ClientError, ResponseBody, Stage};
+
+pub(super) type RequestBody = UnsyncBoxBody<Bytes, Cause>;
+
+pub(super) enum Sender {
+    One(http1::SendRequest<RequestBody>),
+    Two(http2::SendRequest<RequestBody>),
+}
+
+/// The server of a connection.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+}
+
+impl Origin {
+    pub(super) fn of(uri: &Uri) -> Option<Self> {
+        let (scheme, authority) = (uri.scheme()?.clone(), uri.authority()?);
+        // Names and passwords are not part of the host.
+        let host = authority.as_str().rsplit('@').next()?;
+        let authority: Authority = host.parse().ok()?;
+        let host = HeaderValue::from_str(host).ok()?;
+        Some(Self { scheme, authority, host })
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    fn is_of(&self, uri: &Uri) -> bool {
+        let scheme = uri.scheme().is_none_or(|scheme| *scheme == self.scheme);
+        scheme && uri.authority().is_none_or(|authority| *authority == self.authority)
+    }
+}
+
+/// Sends requests over one connection: what a [`Client`](super::Client) derefs to.
+pub struct Requests {
+    sender: Sender,
+    origin: Origin,
+}
+
+impl Requests {
+    pub(super) fn new(sender: Sender, origin: Origin) -> Self {
+        Self { sender, origin }
+    }
+
+    /// The version that was agreed on.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        match self.sender {
+            Sender::One(_) => Version::HTTP_11,
+            Sender::Two(_) => Version::HTTP_2,
+        }
+    }
+
+    /// Whether the connection has ended, as far as is known: requests would fail.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        match &self.sender {
+            Sender::One(sender) => sender.is_closed(),
+            Sender::Two(sender) => sender.is_closed(),
+        }
+    }
+
+    /// Another handle of the same connection, for several requests at a time. `None` over HTTP/1.1, which takes one after
+    /// the other.
+    ///
+    /// A handle that outlives the connection's scope delays its end until the
+    /// [`shutdown_limit`](super::Connect::shutdown_limit), and can send nothing after it.
+    #[must_use]
+    pub fn share(&self) -> Option<Self> {
+        match &self.sender {
+            Sender::One(_) => None,
+            Sender::Two(sender) => {
+                Some(Self { sender: Sender::Two(sender.clone()), origin: self.origin.clone() })
+            }
+        }
+    }
+
+    /// Gets a path of the server.
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn get(&mut self, path: &str) -> Result<Response<ResponseBody>, ClientError> {
+        self.call(Method::GET, path, Bytes::new()).await
+    }
+
+    /// Posts to a path of the server.
+    ///
+    /// # Errors
+    /// # Cancel safety
+    /// As [`send`](Self::send).
+    pub async fn post(
+        &mut self,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        self.call(Method::POST, path, body.into()).await
+    }
+
+    async fn call(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        let request = Request::builder().method(method).uri(path).body(Full::new(body));
+        self.send(request.map_err(|error| ClientError::new(Stage::Url, error))?).await
+    }
+
+    /// Sends a request and waits for the head of the response. Its URI is a path of the server, or names the server
+    /// too.
+    ///
+    /// # Errors
+    /// If the URI is of another server; if the connection fails or has ended. A response of any status is none.
+    ///
+    /// # Cancel safety
+    /// Dropped after its first poll, the request may have reached the server. An HTTP/1.1 connection is closed then.
+    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<ResponseBody>, ClientError>
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+    {
+        let request = self.addressed(request)?.map(|body| body.map_err(Into::into).boxed_unsync());
+        let sent = match &mut self.sender {
+            Sender::One(sender) => match sender.ready().await {
+                Ok(()) => sender.send_request(request).await,
+                Err(error) => Err(error),
+            },
+            Sender::Two(sender) => match sender.ready().await {
+                Ok(()) => sender.send_request(request).await,
+                Err(error) => Err(error),
+            },
+        };
+        let response = sent.map_err(|error| ClientError::new(Stage::Request, error))?;
+        Ok(response.map(ResponseBody::new))
+    }
+
+    /// The request with its URI as its version wants it: HTTP/1.1 has the host in a header, HTTP/2 in the URI.
+    fn addressed<B>(&self, mut request: Request<B>) -> Result<Request<B>, ClientError> {
+        let uri = request.uri();
+        if !self.origin.is_of(uri) {
+            let message = format!("{uri} is not of {}://{}", self.origin.scheme, self.origin.authority);
+            return Err(ClientError::new(Stage::Url, message));
+        }
+        let path = uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        *request.uri_mut() = match self.sender {
+            Sender::One(_) => {
+                request.headers_mut().entry(HOST).or_insert_with(|| self.origin.host.clone());
+                Uri::from(path)
+            }
+            Sender::Two(_) => Uri::builder()
+                .scheme(self.origin.scheme.clone())
+                .authority(self.origin.authority.clone())
+                .path_and_query(path)
+                .build()
+                .map_err(|error| ClientError::new(Stage::Url, error))?,
+        };
+        Ok(request)
+    }
+}
+
+impl Debug for Requests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Requests").field("origin", &self.origin).field("version", &self.version()).finish()
+    }
+}

@@ -1,0 +1,172 @@
+//! The response body, which closes the scope when it has ended.
+//!
+//! # Invariants
+//! 1. The inner body is dropped before the scope closes: what it has on loan from the stack is back by then.
+//! 2. A server need not read a body to its `None`: it drops it once it is told, by `is_end_stream`, by a length, or by the
+//!    kind of the response, that there is nothing to come. Dropped after that, a body has ended; before, the client
+//!    went away.
+
+use std::fmt::{self, Debug};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Buf;
+use http::{HeaderMap, StatusCode, header};
+use http_body::{Body, Frame, SizeHint};
+use pin_project_lite::pin_project;
+use tenure::{AsyncExit, Ending, Outcome};
+
+use crate::scope::{close_now, hand_over, message_of};
+use crate::{ExitFailed, RequestFailed, RequestScope};
+
+pin_project! {
+    /// A response body that keeps the scope of its request open until it has ended. Made by
+    /// [`RequestScopeService`](super::RequestScopeService).
+    ///
+    /// Frames, trailers, size hint and end of stream are the inner body's.
+    #[must_use = "dropped before its end, the request counts as cancelled"]
+    pub struct RequestScopeBody<B> {
+        // Dropped before `closing`, in this order.
+        #[pin]
+        inner: Option<B>,
+        closing: Closing,
+    }
+}
+
+impl<B: Body> RequestScopeBody<B> {
+    pub(super) fn new(
+        inner: B,
+        headers: &HeaderMap,
+        omitted: bool,
+        failed: Option<StatusCode>,
+        scope: RequestScope,
+        completes: bool,
+    ) -> Self {
+        let declared =
+            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        let unsent = declared.or_else(|| inner.size_hint().exact());
+        let ended = omitted || unsent == Some(0) || inner.is_end_stream();
+        Self { inner: Some(inner), closing: Closing { scope, failed, unsent, ended, completes } }
+    }
+
+    /// Closes the scope as if the body had been read.
+    pub(super) async fn leave_unread(mut self) -> Result<(), ExitFailed> {
+        self.inner = None;
+        let Some(stack) = self.closing.scope.close() else {
+            return Ok(());
+        };
+        match self.closing.failed {
+            Some(status) => AsyncExit::exit(stack, Outcome::failed(&RequestFailed::Status(status))).await,
+            None => AsyncExit::exit(stack, Outcome::Completed).await,
+        }
+    }
+}
+
+/// What is to be told to the scope, and when. Dropped, it closes the scope.
+struct Closing {
+    scope: RequestScope,
+    /// The status, if it counts as a failure.
+    failed: Option<StatusCode>,
+    /// How much data the server still expects, if it knows.
+    unsent: Option<u64>,
+    /// Whether there is nothing to come.
+    ended: bool,
+    /// Whether the handler alone decides the outcome.
+    completes: bool,
+}
+
+impl Closing {
+    fn sent(&mut self, data: &impl Buf) {
+        if let Some(unsent) = &mut self.unsent {
+            *unsent = unsent.saturating_sub(data.remaining() as u64);
+            self.ended |= *unsent == 0;
+        }
+    }
+
+    fn ending(&self) -> Ending {
+        self.failed.map_or(Ending::Completed, |status| Ending::failed(RequestFailed::Status(status)))
+    }
+
+    fn close(&self) {
+        let Some(stack) = self.scope.close() else {
+            return;
+        };
+        match (self.ended, self.completes) {
+            (true, _) => close_now(stack, self.ending()),
+            (false, true) => hand_over(stack, self.ending()),
+            // The hub tells it that it was cancelled, or that a panic drops it.
+            (false, false) => drop(stack),
+        }
+    }
+
+    fn close_with(&self, ending: Ending) {
+        if let Some(stack) = self.scope.close() {
+            hand_over(stack, ending);
+        }
+    }
+}
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl<B: Body<Error: Debug>> Body for RequestScopeBody<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        let mut this = self.project();
+        let Some(inner) = this.inner.as_mut().as_pin_mut() else {
+            return Poll::Ready(None);
+        };
+        let frame = match catch_unwind(AssertUnwindSafe(|| inner.poll_frame(context))) {
+            Ok(polled) => ready!(polled),
+            Err(payload) => {
+                // Should the drop panic as well, the first panic counts.
+                let _ = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
+                this.closing.close_with(Ending::Panicked(message_of(&*payload)));
+                resume_unwind(payload)
+            }
+        };
+        match &frame {
+            Some(Ok(frame)) => {
+                if let Some(data) = frame.data_ref() {
+                    this.closing.sent(data);
+                }
+                let inner = this.inner.as_ref().as_pin_ref();
+                this.closing.ended |= frame.is_trailers() || inner.is_some_and(|inner| inner.is_end_stream());
+            }
+            Some(Err(error)) => {
+                let failed = RequestFailed::Body(format!("{error:?}"));
+                this.inner.set(None);
+                this.closing.close_with(Ending::failed(failed));
+            }
+            None => {
+                this.closing.ended = true;
+                this.inner.set(None);
+                this.closing.close();
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl<B: Debug> Debug for RequestScopeBody<B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestScopeBody").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! The handler's future, with its scope.
+
+use std::convert::Infallible;
+use std::fmt::{self, Debug};
+use std::future::ready;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use http::Response;
+use http_body::Body;
+use tenure::{AsyncExit, Ending, hold, with};
+
+use super::RequestScopeBody;
+use super::request::{Handler, Handling, Orphaned};
+use super::service::{BodyMethod, Options};
+use crate::scope::exit_reported;
+use crate::stop::ServerStop;
+use crate::{ExitFailed, RequestFailed, RequestScope};
+
+/// Runs the handler in a tenure of its own, which sees to the scope if it panics or is dropped.
+pub(super) async fn handle<F, B, E>(
+    handler: F,
+    scope: RequestScope,
+    method: BodyMethod,
+    options: Options,
+) -> Result<Response<RequestScopeBody<B>>, E>
+where
+    F: Future<Output = Result<Response<B>, E>> + Send,
+    B: Body + Send,
+    E: Debug + Send,
+{
+    let handling = Handling { scope: scope.clone() };
+    let handled =
+        with(ready(Ok::<_, ExitFailed>(handling)), async |_| Ok::<_, ExitFailed>(handler.await)).await;
+    match handled.expect("neither the enter nor, after a completed body, the exit can fail") {
+        Ok(response) => {
+            let (head, body) = response.into_parts();
+            let omitted = method.omits_body(head.status);
+            let failed = options.failed(head.status).then_some(head.status);
+            let body = RequestScopeBody::new(body, &head.headers, omitted, failed, scope, options.completes());
+            Ok(Response::from_parts(head, body))
+        }
+        Err(error) => {
+            if let Some(stack) = scope.close() {
+                let failed = RequestFailed::Service(format!("{error:?}"));
+                exit_reported(stack, Ending::failed(failed)).await;
+            }
+            Err(error)
+        }
+    }
+}
+
+/// The future of a [`RequestScopeService`](super::RequestScopeService).
+///
+/// # Cancel safety
+/// Dropped, the handler is dropped and its scope closes in the background, told that the request was cancelled; or,
+/// with [`OnDisconnect::Complete`](super::OnDisconnect::Complete), the handler goes on in the background.
+#[must_use = "futures do nothing unless polled"]
+pub struct ResponseFuture<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    /// There until it has ended or panicked.
+    handler: Option<Handler<B, E>>,
+    /// Set for a handler that goes on without its client: what stops it then.
+    on: Option<ServerStop>,
+    begun: bool,
+}
+
+impl<B, E> ResponseFuture<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    pub(super) fn new(
+        handler: impl Future<Output = Result<Response<RequestScopeBody<B>>, E>> + Send + 'static,
+        on: Option<ServerStop>,
+    ) -> Self {
+        Self { handler: Some(Box::pin(handler)), on, begun: false }
+    }
+}
+
+impl<B, E> Future for ResponseFuture<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    type Output = Result<Response<RequestScopeBody<B>>, E>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = &mut *self;
+        this.begun = true;
+        // Out of its place while it is polled: a handler that panics is not to be polled again.
+        let mut handler = this.handler.take().expect("a future is not polled after its end");
+        let polled = handler.as_mut().poll(context);
+        if polled.is_pending() {
+            this.handler = Some(handler);
+        }
+        polled
+    }
+}
+
+impl<B, E> Drop for ResponseFuture<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    fn drop(&mut self) {
+        // Before the first poll nothing has begun.
+        if let (Some(handler), Some(stop), true) = (self.handler.take(), self.on.take(), self.begun) {
+            hand_over(Orphaned { handler, stop });
+        }
+    }
+}
+
+/// Has the exit run in the background: what becomes of a tenure that is dropped.
+fn hand_over<R: AsyncExit>(resource: R) {
+    let mut held = pin!(hold(ready(Ok::<_, Infallible>(resource))));
+    let polled = held.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    drop(polled);
+}
+
+impl<B, E> Debug for ResponseFuture<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseFuture").field("ended", &self.handler.is_none()).finish_non_exhaustive()
+    }
+}

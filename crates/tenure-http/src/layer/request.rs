@@ -1,0 +1,63 @@
+//! A request as resources of the hub: while its handler runs, and when it runs on without a client.
+
+use std::pin::Pin;
+
+use http::Response;
+use http_body::Body;
+use tenure::{AsyncExit, Outcome};
+
+use super::RequestScopeBody;
+use crate::stop::ServerStop;
+use crate::{ExitFailed, RequestScope};
+
+/// A request whose handler runs.
+///
+/// A handler that returns leaves the scope to the response body. One that panics or is dropped takes it along here; the
+/// hub calls this exit after those of all that was entered inside the handler, however it came to be dropped.
+pub(super) struct Handling {
+    pub(super) scope: RequestScope,
+}
+
+impl AsyncExit for Handling {
+    type Error = ExitFailed;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ExitFailed> {
+        if outcome.is_completed() {
+            return Ok(());
+        }
+        match self.scope.close() {
+            Some(stack) => AsyncExit::exit(stack, outcome).await,
+            None => Ok(()),
+        }
+    }
+}
+
+pub(super) type Handler<B, E> = Pin<Box<dyn Future<Output = Result<Response<RequestScopeBody<B>>, E>> + Send>>;
+
+/// A handler whose client is gone, to be polled to its end: that is the exit.
+pub(super) struct Orphaned<B, E> {
+    pub(super) handler: Handler<B, E>,
+    pub(super) stop: ServerStop,
+}
+
+impl<B, E> AsyncExit for Orphaned<B, E>
+where
+    B: Body + Send + 'static,
+    E: Send + 'static,
+{
+    type Error = ExitFailed;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), ExitFailed> {
+        let Self { handler, stop } = self;
+        let handled = tokio::select! {
+            biased;
+            handled = handler => handled,
+            () = stop.stopped() => return Ok(()),
+        };
+        match handled {
+            Ok(response) => response.into_body().leave_unread().await,
+            // The scope was closed before the error came out, and was told of it.
+            Err(_) => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Closing a stack where nobody can await it: in a poll that is about something else, or in a drop.
+
+use std::any::Any;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use tenure::{Ending, ExitError, ExitErrors};
+use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
+
+use super::ExitFailed;
+use super::handle::Stack;
+
+/// Exits all, told `ending`: here and now as far as that needs no waiting, the rest in the background.
+///
+/// An exit that is dropped half-way is handed over by the hub; that is the whole trick. It makes the exits that do not
+/// wait, such as giving a connection back to its pool, cheap: no task is spawned for them.
+pub(crate) fn close_now(stack: Stack, ending: Ending) {
+    if Handle::try_current().is_err() {
+        // Without a runtime an exit is not to be polled. Dropped, the stack goes to the one it was entered on.
+        return;
+    }
+    // Out of tokio's budget: a task that has used it up would have each exit handed over.
+    let mut closing = pin!(unconstrained(stack.close_with(ending)));
+    let mut context = Context::from_waker(Waker::noop());
+    match catch_unwind(AssertUnwindSafe(|| closing.as_mut().poll(&mut context))) {
+        Ok(Poll::Pending | Poll::Ready(Ok(_))) => {}
+        Ok(Poll::Ready(Err(errors))) => report_all(errors),
+        Err(payload) => report(nameless(format!("it panicked: {}", message_of(&*payload)))),
+    }
+}
+
+/// Exits all in the background, told `ending`, behind what was entered later and is still exiting there.
+pub(crate) fn hand_over(stack: Stack, ending: Ending) {
+    let mut suspended = false;
+    stack.defer_async(move || async move {
+        poll_fn(|context| {
+            if std::mem::replace(&mut suspended, true) {
+                return Poll::Ready(());
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await;
+        Ok(())
+    });
+    close_now(stack, ending);
+}
+
+/// Exits all in place; what fails reaches the report sink, since the caller has something else to return.
+///
+/// Dropped before its end, the exits go on in the background.
+pub(crate) async fn exit_reported(stack: Stack, ending: Ending) {
+    if let Err(errors) = stack.close_with(ending).await {
+        report_all(errors);
+    }
+}
+
+fn report_all(errors: ExitErrors<ExitFailed>) {
+    match errors {
+        ExitErrors::One(error) => report(error),
+        ExitErrors::Several(errors) => {
+            for error in errors {
+                report(match error {
+                    ExitError::Failed(error) => error,
+                    other => nameless(other.to_string()),
+                });
+            }
+        }
+    }
+}
+
+/// Tells the report sink. What it is told of are exits that fail in the background, so this is one.
+fn report(failed: ExitFailed) {
+    let stack = Stack::new();
+    stack.defer_async(move || async move { Err(failed) });
+}
+
+fn nameless(message: String) -> ExitFailed {
+    ExitFailed { name: "a resource of a request", location: Location::caller(), message }
+}
+
+/// The message of a panic, as the panic hook prints it.
+pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
+    if let Some(message) = payload.downcast_ref::<&'static str>() {
+        (*message).to_owned()
+    } else if let Some(message) = payload.downcast_ref::<String>() {
+        message.clone()
+    } else {
+        "a panic whose payload is not a string".to_owned()
+    }
+}

@@ -1,0 +1,154 @@
+//! The context: a listener, a service, and the limits.
+
+use std::error::Error;
+use std::fmt::{self, Debug};
+use std::pin::Pin;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_service::Service;
+
+use super::{ServeError, Server};
+
+/// How long a client may take for the head of a request, and how long it may keep a connection without sending one: 30 s.
+pub const HEADER_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// The most bytes of a request's head: 64 KiB.
+pub const HEADER_BYTES_MAX_DEFAULT: u32 = 64 * 1024;
+
+/// The most connections at a time: 10,000.
+pub const MAX_CONNECTIONS_DEFAULT: u32 = 10_000;
+
+/// How long requests in flight may take to finish when the server is left: 10 s. A third of what container platforms
+/// grant between SIGTERM and SIGKILL, so that the exits behind the server have the rest.
+pub const GRACE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
+
+/// Serves `service` on `listener`, as a context: entering it accepts connections, leaving it ends them in order.
+///
+/// HTTP/1.1 and HTTP/2 without TLS, told apart by what the client says first. A [`Router`] of axum is a service; so is
+/// everything else of tower. For a server that is not a block, or that speaks TLS, use `axum::serve` or hyper; the
+/// [`RequestScopeLayer`](crate::RequestScopeLayer) works there too, and [`tenure::drain`] awaits its exits.
+///
+/// ```
+/// use std::convert::Infallible;
+/// use http::{Request, Response};
+/// use hyper::body::Incoming;
+/// use tenure_http::{ServeError, serve};
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ServeError> {
+/// let hello = async |_: Request<Incoming>| Ok::<_, Infallible>(Response::new("hello".to_owned()));
+/// let hello = tower::service_fn(move |request| hello(request));
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(ServeError::Listener)?;
+///
+/// tenure::with(serve(listener, hello), async |server| {
+///     println!("on http://{}", server.local_addr());
+///     // … until it is time to stop.
+///     Ok::<_, ServeError>(())
+/// })
+/// .await
+/// # }
+/// ```
+///
+/// # Guarantees
+/// Leaving it, however its body ended,
+/// 1. no connection is accepted any more, and the listener is closed;
+/// 2. idle connections are closed; requests in flight are finished, within the grace limit;
+/// 3. then the handlers that are left are dropped, those that were to run on without their client included;
+/// 4. every exit of every request is awaited.
+///
+/// When the exit is over, no task of the server is left.
+///
+/// [`Router`]: https://docs.rs/axum/0.8/axum/struct.Router.html
+pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
+    Serve { listener, service, limits: Limits::default() }
+}
+
+/// A server to be entered. Made by [`serve()`].
+#[must_use = "it serves when it is entered"]
+pub struct Serve<S> {
+    listener: TcpListener,
+    service: S,
+    limits: Limits,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) header_read_timeout: Duration,
+    pub(super) header_bytes_max: u32,
+    pub(super) max_connections: u32,
+    pub(super) grace_limit: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            header_read_timeout: HEADER_READ_TIMEOUT_DEFAULT,
+            header_bytes_max: HEADER_BYTES_MAX_DEFAULT,
+            max_connections: MAX_CONNECTIONS_DEFAULT,
+            grace_limit: GRACE_LIMIT_DEFAULT,
+        }
+    }
+}
+
+impl<S> Serve<S> {
+    /// How long a client may take for the head of a request; a connection without a request for as long is closed.
+    /// Default: [`HEADER_READ_TIMEOUT_DEFAULT`].
+    ///
+    /// An HTTP/2 connection is asked for a sign of life (`PING`) at this interval, and closed if it gives none for as
+    /// long again.
+    pub fn header_read_timeout(mut self, limit: Duration) -> Self {
+        self.limits.header_read_timeout = limit;
+        self
+    }
+
+    /// The most bytes of a request's head; more are answered with status 431. At least 8 KiB. Default:
+    /// [`HEADER_BYTES_MAX_DEFAULT`].
+    pub fn header_bytes_max(mut self, limit: u32) -> Self {
+        self.limits.header_bytes_max = limit.max(8 * 1024);
+        self
+    }
+
+    /// The most connections at a time, at least one. Others wait in the listener's queue. Default:
+    /// [`MAX_CONNECTIONS_DEFAULT`].
+    pub fn max_connections(mut self, limit: u32) -> Self {
+        // Tokio's semaphores count less far on systems of 32 bits.
+        let countable = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);
+        self.limits.max_connections = limit.clamp(1, countable);
+        self
+    }
+
+    /// How long requests in flight may take to finish when the server is left. Default: [`GRACE_LIMIT_DEFAULT`].
+    pub fn grace_limit(mut self, limit: Duration) -> Self {
+        self.limits.grace_limit = limit;
+        self
+    }
+}
+
+impl<S, B> IntoFuture for Serve<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    S::Error: Into<Box<dyn Error + Send + Sync>>,
+    B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
+{
+    type Output = Result<Server, ServeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        let Self { listener, service, limits } = self;
+        Box::pin(async move { Server::begin(listener, service, limits) })
+    }
+}
+
+impl<S> Debug for Serve<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("listener", &self.listener)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,161 @@
+//! Resources that tell what is done to them, a client that is scripted byte by byte, and the final check.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tenure::{AsyncExit, Outcome, counters, drain, open};
+use tenure_http::{RequestFailed, RequestScope, Scoped};
+use tenure_test::Flavour;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// What fails a test that hangs. Nothing waits for it otherwise.
+pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// Runs a test on both flavours of the runtime; afterwards nothing may be open, lost or unequal.
+#[track_caller]
+pub(crate) fn check<F: Future<Output = ()>>(test: impl Fn() -> F) {
+    for flavour in [Flavour::CurrentThread, Flavour::MultiThread] {
+        let runtime = match flavour {
+            Flavour::MultiThread => {
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+            }
+            _ => tokio::runtime::Builder::new_current_thread().enable_all().build(),
+        };
+        runtime.unwrap().block_on(async {
+            timeout(HANG, test()).await.expect("the test hangs");
+            let report = drain(HANG).await;
+            assert!(report.open.is_empty(), "{flavour:?}: {report}");
+            assert!(open().is_empty(), "{flavour:?}: open:\n{}", open());
+            let counters = counters();
+            assert_eq!(counters.lost, 0, "{flavour:?}: {counters:?}");
+            assert_eq!(counters.entered, counters.exited + counters.disarmed, "{flavour:?}: {counters:?}");
+        });
+    }
+}
+
+/// Where resources and handlers write down what happens to them.
+#[derive(Clone, Debug)]
+pub(crate) struct Log(mpsc::UnboundedSender<String>);
+
+pub(crate) struct Events(mpsc::UnboundedReceiver<String>);
+
+pub(crate) fn log() -> (Log, Events) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    (Log(sender), Events(receiver))
+}
+
+impl Log {
+    pub(crate) fn note(&self, event: impl Into<String>) {
+        // A test that is over reads no more.
+        let _ = self.0.send(event.into());
+    }
+
+    /// A resource that exits at once.
+    pub(crate) async fn quick(&self, name: &'static str) -> Result<Probe, Infallible> {
+        self.note(format!("enter {name}"));
+        Ok(Probe { name, log: self.clone(), waits: false })
+    }
+
+    /// A resource whose exit has to wait.
+    pub(crate) async fn slow(&self, name: &'static str) -> Result<Probe, Infallible> {
+        self.note(format!("enter {name}"));
+        Ok(Probe { name, log: self.clone(), waits: true })
+    }
+
+    /// Enters a quick and a slow one on a scope.
+    pub(crate) async fn two(&self, scope: &RequestScope) -> (Scoped<Probe>, Scoped<Probe>) {
+        (scope.enter(self.slow("a")).await.unwrap(), scope.enter(self.quick("b")).await.unwrap())
+    }
+}
+
+impl Events {
+    pub(crate) async fn next(&mut self) -> String {
+        timeout(HANG, self.0.recv()).await.expect("nothing happens").expect("nobody is left to write")
+    }
+
+    #[track_caller]
+    pub(crate) fn expect<'e>(&'e mut self, expected: &'e [&'e str]) -> impl Future<Output = ()> + 'e {
+        let location = std::panic::Location::caller();
+        async move {
+            for (index, expected) in expected.iter().enumerate() {
+                assert_eq!(self.next().await, *expected, "event {index} at {location}");
+            }
+        }
+    }
+
+    /// What has happened and was not looked at.
+    pub(crate) fn rest(&mut self) -> Vec<String> {
+        std::iter::from_fn(|| self.0.try_recv().ok()).collect()
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Probe {
+    pub(crate) name: &'static str,
+    log: Log,
+    waits: bool,
+}
+
+impl AsyncExit for Probe {
+    type Error = Infallible;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), Infallible> {
+        if self.waits {
+            tokio::task::yield_now().await;
+        }
+        let ended = match outcome {
+            Outcome::Completed => "completed".to_owned(),
+            Outcome::Failed(failure) => match failure.downcast_ref::<RequestFailed>() {
+                Some(failed) => format!("failed: {failed}"),
+                None => format!("failed: {failure:?}"),
+            },
+            Outcome::Panicked(message) => format!("panicked: {message}"),
+            Outcome::Cancelled => "cancelled".to_owned(),
+        };
+        self.log.note(format!("exit {}, {ended}", self.name));
+        Ok(())
+    }
+}
+
+/// A client that does as it is told.
+pub(crate) struct RawClient {
+    pub(crate) stream: TcpStream,
+}
+
+impl RawClient {
+    pub(crate) async fn connect(to: SocketAddr) -> Self {
+        Self { stream: TcpStream::connect(to).await.unwrap() }
+    }
+
+    pub(crate) async fn send(&mut self, bytes: &str) {
+        self.stream.write_all(bytes.as_bytes()).await.unwrap();
+    }
+
+    pub(crate) async fn get(&mut self, path: &str) {
+        self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n")).await;
+    }
+
+    /// Reads until what was read contains `end`.
+    pub(crate) async fn read_until(&mut self, end: &str) -> String {
+        let mut read = Vec::new();
+        while !String::from_utf8_lossy(&read).contains(end) {
+            let mut buffer = [0; 1024];
+            let length = timeout(HANG, self.stream.read(&mut buffer)).await.expect("nothing to read").unwrap();
+            assert!(length > 0, "the server closed after {:?}", String::from_utf8_lossy(&read));
+            read.extend_from_slice(&buffer[..length]);
+        }
+        String::from_utf8(read).unwrap()
+    }
+
+    /// Reads until the server closes; a reset counts.
+    pub(crate) async fn read_to_end(&mut self) -> String {
+        let mut read = Vec::new();
+        let _ = timeout(HANG, self.stream.read_to_end(&mut read)).await.expect("the server does not close");
+        String::from_utf8_lossy(&read).into_owned()
+    }
+}
