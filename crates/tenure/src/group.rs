@@ -64,6 +64,7 @@ pub fn task_group<E: ErrorValue>() -> impl Future<Output = Result<TaskGroup<E>, 
         Ok(TaskGroup {
             shared: Arc::new(Shared {
                 children: Mutex::new(Some(JoinSet::new())),
+                faults: Mutex::default(),
                 cancel: CancelToken::new(),
                 scope: Arc::default(),
                 runtime: Handle::current(),
@@ -88,6 +89,8 @@ pub struct Spawner<E: ErrorValue> {
 struct Shared<E: ErrorValue> {
     /// `None` when the group is closed.
     children: Mutex<Option<JoinSet<ChildEnd<E>>>>,
+    /// What went wrong with children that have ended, in that order.
+    faults: Mutex<Vec<Fault<E>>>,
     cancel: CancelToken,
     scope: Arc<Scope>,
     runtime: Handle,
@@ -175,9 +178,27 @@ impl<E: ErrorValue> Shared<E> {
         let mut children = self.children();
         let Some(children) = children.as_mut() else { return Err(SpawnError { future }) };
         let label = Label { location, ..self.label };
+        // Here, so that a group that lives for long does not keep all that have ended.
+        while let Some(ended) = children.try_join_next() {
+            self.keep(ended);
+        }
         let child = child(future, label, self.id, Arc::clone(&self.scope), self.cancel.clone());
         children.spawn_on(child, &self.runtime);
         Ok(())
+    }
+
+    fn keep(&self, ended: Result<ChildEnd<E>, JoinError>) {
+        let fault = match ended {
+            Ok(ChildEnd::Failed(error)) => Fault::Failed(error),
+            Ok(ChildEnd::Panicked(payload)) => Fault::Panicked(payload),
+            // Aborted: by the runtime, which is shutting down and will end this exit too.
+            Ok(ChildEnd::Done) | Err(_) => return,
+        };
+        self.faults().push(fault);
+    }
+
+    fn faults(&self) -> MutexGuard<'_, Vec<Fault<E>>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits for the next child to end; closes the group when there is none left.
@@ -252,17 +273,11 @@ impl<E: ErrorValue> AsyncExit for TaskGroup<E> {
         if !outcome.is_completed() {
             self.cancel();
         }
-        let mut faults = Vec::new();
         while let Some(ended) = poll_fn(|context| self.shared.poll_next(context)).await {
-            match ended {
-                Ok(ChildEnd::Done) => {}
-                Ok(ChildEnd::Failed(error)) => faults.push(Fault::Failed(error)),
-                Ok(ChildEnd::Panicked(payload)) => faults.push(Fault::Panicked(payload)),
-                // Aborted: by the runtime, which is shutting down and will end this exit too.
-                Err(_) => {}
-            }
+            self.shared.keep(ended);
         }
         self.shared.scope.until_empty().await;
+        let faults = std::mem::take(&mut *self.shared.faults());
         result_of(faults)
     }
 }
