@@ -32,7 +32,15 @@ pub struct Connection<DB: Backend> {
 impl<DB: Backend> Connection<DB> {
     /// Makes a resource of a connection of sqlx's, on which no transaction is open.
     pub fn from_sqlx(connection: DB::Connection) -> Self {
-        Self { holder: Holder::new(connection) }
+        Self::of(Holder::new(connection))
+    }
+
+    pub(crate) fn of(holder: Holder<DB>) -> Self {
+        Self { holder }
+    }
+
+    pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
+        &mut self.holder
     }
 
     /// A transaction on this connection, as a context. The connection moves into it and comes back at its exit.
@@ -117,7 +125,7 @@ impl<DB: Backend> AsyncExit for Connection<DB> {
 /// Closes what the holder has.
 pub(crate) async fn close<DB: Backend>(mut holder: Holder<DB>) -> Result<(), Error> {
     match holder.take() {
-        Some(connection) => connection.close().await.map_err(|error| Error::new(Stage::Close, error)),
+        Some(connection) => connection.close().await.map_err(|error| Error::new::<DB>(Stage::Close, error)),
         None => Ok(()),
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::Backend;
 use crate::retry::GaveUp;
 
 /// What failed on the way into or out of a connection, a transaction or a savepoint.
@@ -65,9 +66,17 @@ pub enum Fate {
 
 #[derive(Debug)]
 enum Reason {
-    Sqlx(sqlx::Error),
-    /// The statement went out, and no answer came back.
-    Unanswered(sqlx::Error),
+    Sqlx {
+        source: sqlx::Error,
+        /// Whether the database itself reported it.
+        is_answer: bool,
+    },
+    /// The same, before the statement itself was sent.
+    Unsent {
+        source: sqlx::Error,
+        /// Whether the connection is lost.
+        is_broken: bool,
+    },
     Busy {
         source: sqlx::Error,
         gave_up: GaveUp,
@@ -84,12 +93,15 @@ enum Reason {
 }
 
 impl Error {
-    pub(crate) fn new(stage: Stage, source: sqlx::Error) -> Self {
-        Self::of(stage, Reason::Sqlx(source))
+    pub(crate) fn new<DB: Backend>(stage: Stage, source: sqlx::Error) -> Self {
+        let is_answer = DB::is_answer(&source);
+        Self::of(stage, Reason::Sqlx { source, is_answer })
     }
 
-    pub(crate) fn unanswered(stage: Stage, source: sqlx::Error) -> Self {
-        Self::of(stage, Reason::Unanswered(source))
+    /// A connection that was lost before the `COMMIT` was sent.
+    pub(crate) fn uncommitted<DB: Backend>(source: sqlx::Error) -> Self {
+        let is_broken = !DB::is_answer(&source);
+        Self::of(Stage::Commit, Reason::Unsent { source, is_broken })
     }
 
     pub(crate) fn busy(stage: Stage, source: sqlx::Error, gave_up: GaveUp) -> Self {
@@ -159,13 +171,21 @@ impl Error {
         self.cleanup.as_deref()
     }
 
+    /// Whether the connection is lost: what failed is not what the database answered.
+    pub(crate) fn is_broken(&self) -> bool {
+        matches!(self.reason, Reason::Sqlx { is_answer: false, .. } | Reason::Unsent { is_broken: true, .. })
+    }
+
     /// Whether nobody said how the transaction ended.
     fn is_unknown(&self) -> bool {
         match &self.reason {
-            Reason::Unanswered(_) | Reason::EndedElsewhere(_) => true,
-            Reason::Sqlx(_) | Reason::Busy { .. } | Reason::StillLent(_) | Reason::Closed | Reason::Doomed => {
-                false
-            }
+            Reason::Sqlx { is_answer, .. } => !is_answer,
+            Reason::EndedElsewhere(_) => true,
+            Reason::Unsent { .. }
+            | Reason::Busy { .. }
+            | Reason::StillLent(_)
+            | Reason::Closed
+            | Reason::Doomed => false,
         }
     }
 }
@@ -190,7 +210,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let stage = self.stage;
         match &self.reason {
-            Reason::Sqlx(_) | Reason::Unanswered(_) => write!(f, "{stage} failed")?,
+            Reason::Sqlx { .. } | Reason::Unsent { .. } => write!(f, "{stage} failed")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
                 let times = if *attempts == 1 { "attempt" } else { "attempts" };
@@ -224,8 +244,8 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.reason {
-            Reason::Sqlx(source)
-            | Reason::Unanswered(source)
+            Reason::Sqlx { source, .. }
+            | Reason::Unsent { source, .. }
             | Reason::Busy { source, .. }
             | Reason::EndedElsewhere(Some(source)) => Some(source),
             Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
@@ -240,7 +260,11 @@ impl std::error::Error for Error {
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match error {
-            Error { reason: Reason::Sqlx(source @ sqlx::Error::Database(_)), cleanup: None, .. } => source,
+            Error {
+                reason: Reason::Sqlx { source: source @ sqlx::Error::Database(_), is_answer: true },
+                cleanup: None,
+                ..
+            } => source,
             other => Self::AnyDriverError(Box::new(other)),
         }
     }

@@ -14,13 +14,15 @@
 //! The same holds while the `BEGIN`, the `COMMIT` or the `ROLLBACK` is in flight. Afterwards the connection is clean,
 //! or it has been closed.
 //!
-//! - [`Connection`] is a resource: see [`sqlite::connect`].
+//! - [`Connection`] is a resource: see `connect` in the module of each database.
 //! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
 //!
 //! # Features
 //! - `sqlite` (default): SQLite, compiled in.
+//! - `postgres`: PostgreSQL.
+//! - `mysql`: MySQL and MariaDB.
 //!
 //! # What cannot be promised
 //! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
@@ -29,18 +31,32 @@
 
 mod acquire;
 mod backend;
+mod connect;
 mod connection;
 mod error;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod isolation;
 mod lease;
+#[cfg(feature = "mysql")]
+pub mod mysql;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod retry;
+mod run;
 mod savepoint;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+mod server;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 mod transaction;
 
 pub use backend::Backend;
+pub use connect::Connect;
 pub use connection::Connection;
 pub use error::{Error, Fate, Stage};
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use isolation::Isolation;
 pub use retry::Retry;
+pub use run::is_conflict;
 pub use savepoint::{Savepoint, SetSavepoint};
 pub use transaction::{Begin, Transaction};

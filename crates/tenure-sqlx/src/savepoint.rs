@@ -8,31 +8,39 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use tenure::{AsyncExit, Outcome, shield};
 
 use crate::lease::{Holder, Lease};
-use crate::transaction::AWAY;
+use crate::transaction::{AWAY, within};
 use crate::{Backend, Error, Stage};
 
 /// A savepoint to be entered; made by [`Transaction::savepoint`](crate::Transaction::savepoint).
 #[must_use = "no savepoint is set before it is entered, with `tenure::with` for instance"]
 pub struct SetSavepoint<'t, DB: Backend> {
     holder: &'t mut Holder<DB>,
+    place: Place,
+}
+
+/// Which savepoint it is, and how long an answer about it is waited for.
+#[derive(Clone, Copy)]
+struct Place {
     depth: u32,
+    answer_limit: Option<Duration>,
 }
 
 impl<'t, DB: Backend> SetSavepoint<'t, DB> {
     /// The outermost savepoint of a transaction.
-    pub(crate) fn in_transaction(holder: &'t mut Holder<DB>) -> Self {
-        Self { holder, depth: 1 }
+    pub(crate) fn in_transaction(holder: &'t mut Holder<DB>, answer_limit: Option<Duration>) -> Self {
+        Self { holder, place: Place { depth: 1, answer_limit } }
     }
 
     async fn enter(self) -> Result<Savepoint<DB>, Error> {
         self.holder.ready().await?;
         let lease = self.holder.lend().ok_or_else(Error::closed)?;
-        shield(set(lease, self.depth)).await
+        shield(set(lease, self.place)).await
     }
 }
 
@@ -46,15 +54,15 @@ impl<'t, DB: Backend> IntoFuture for SetSavepoint<'t, DB> {
 }
 
 /// Sets a savepoint and waits for the answer.
-async fn set<DB: Backend>(mut lease: Lease<DB>, depth: u32) -> Result<Savepoint<DB>, Error> {
+async fn set<DB: Backend>(mut lease: Lease<DB>, place: Place) -> Result<Savepoint<DB>, Error> {
     lease.mark_dirty();
-    match send(&mut lease, "SAVEPOINT", depth).await {
-        Ok(()) => Ok(Savepoint { lease, depth }),
+    match send(&mut lease, "SAVEPOINT", place).await {
+        Ok(()) => Ok(Savepoint { lease, place }),
         Err(error) => {
             if DB::is_answer(&error) {
                 lease.mark_clean();
             }
-            Err(Error::new(Stage::Savepoint, error))
+            Err(Error::new::<DB>(Stage::Savepoint, error))
         }
     }
 }
@@ -72,7 +80,7 @@ async fn set<DB: Backend>(mut lease: Lease<DB>, depth: u32) -> Result<Savepoint<
 #[must_use = "a savepoint that is dropped, not exited, spoils the transaction around it"]
 pub struct Savepoint<DB: Backend> {
     lease: Lease<DB>,
-    depth: u32,
+    place: Place,
 }
 
 impl<DB: Backend> Savepoint<DB> {
@@ -81,7 +89,8 @@ impl<DB: Backend> Savepoint<DB> {
     /// # Errors
     /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
     pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
-        SetSavepoint { holder: self.lease.holder_mut(), depth: self.depth + 1 }
+        let Place { depth, answer_limit } = self.place;
+        SetSavepoint { holder: self.lease.holder_mut(), place: Place { depth: depth + 1, answer_limit } }
     }
 
     /// Waits until the connection has come back from a savepoint inside that was dropped before its end.
@@ -100,50 +109,50 @@ impl<DB: Backend> AsyncExit for Savepoint<DB> {
     type Error = Error;
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
-        let Self { mut lease, depth } = self;
+        let Self { mut lease, place } = self;
         lease.holder_mut().ready().await?;
         match outcome {
-            Outcome::Completed => release(&mut lease, depth).await,
+            Outcome::Completed => release(&mut lease, place).await,
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
-                roll_back(&mut lease, depth).await
+                roll_back(&mut lease, place).await
             }
         }
     }
 }
 
 /// Keeps the changes, or undoes them and says why.
-async fn release<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), Error> {
+async fn release<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(), Error> {
     let refused = if lease.is_doomed() {
         Error::doomed(Stage::Release)
     } else {
-        match send(lease, "RELEASE SAVEPOINT", depth).await {
+        match send(lease, "RELEASE SAVEPOINT", place).await {
             Ok(()) => {
                 lease.mark_clean();
                 return Ok(());
             }
-            Err(error) => Error::new(Stage::Release, error),
+            Err(error) => Error::new::<DB>(Stage::Release, error),
         }
     };
-    let undone = roll_back(lease, depth).await;
+    let undone = roll_back(lease, place).await;
     Err(refused.with_cleanup(undone.err()))
 }
 
 /// Undoes the changes and takes the savepoint away. On failure the lease stays dirty, which dooms the transaction.
-async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, depth: u32) -> Result<(), Error> {
-    let failed = |error| Error::new(Stage::RollbackToSavepoint, error);
-    send(lease, "ROLLBACK TO SAVEPOINT", depth).await.map_err(failed)?;
+async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(), Error> {
+    let failed = |error| Error::new::<DB>(Stage::RollbackToSavepoint, error);
+    send(lease, "ROLLBACK TO SAVEPOINT", place).await.map_err(failed)?;
     // What was undone includes whatever inside could not be.
     lease.absolve();
-    send(lease, "RELEASE SAVEPOINT", depth).await.map_err(failed)?;
+    send(lease, "RELEASE SAVEPOINT", place).await.map_err(failed)?;
     lease.mark_clean();
     Ok(())
 }
 
 /// Sends one of the three statements about the savepoint of this depth.
-async fn send<DB: Backend>(lease: &mut Lease<DB>, verb: &str, depth: u32) -> Result<(), sqlx::Error> {
-    let statement = AssertSqlSafe(format!("{verb} tenure_sp_{depth}")).into_sql_str();
+async fn send<DB: Backend>(lease: &mut Lease<DB>, verb: &str, place: Place) -> Result<(), sqlx::Error> {
+    let statement = AssertSqlSafe(format!("{verb} tenure_sp_{}", place.depth)).into_sql_str();
     match lease.holder_mut().connection_mut() {
-        Some(connection) => DB::execute(connection, statement).await,
+        Some(connection) => within(place.answer_limit, DB::execute(connection, statement)).await,
         None => Err(sqlx::Error::WorkerCrashed),
     }
 }
@@ -170,7 +179,7 @@ impl<DB: Backend> fmt::Debug for Savepoint<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Savepoint")
             .field("database", &DB::NAME)
-            .field("depth", &self.depth)
+            .field("depth", &self.place.depth)
             .field("is_here", &self.lease.holder().connection().is_some())
             .finish()
     }
@@ -180,7 +189,7 @@ impl<DB: Backend> fmt::Debug for SetSavepoint<'_, DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SetSavepoint")
             .field("database", &DB::NAME)
-            .field("depth", &self.depth)
+            .field("depth", &self.place.depth)
             .finish_non_exhaustive()
     }
 }

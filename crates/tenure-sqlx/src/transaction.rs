@@ -5,14 +5,19 @@
 //! 2. Each attempt to begin is shielded: once a `BEGIN` is out, its answer is awaited, also when nobody
 //!    waits for the transaction any more, and what it opened is rolled back. Waiting between
 //!    attempts is not shielded: nothing is open then.
-//! 3. After a `COMMIT` that failed, a `ROLLBACK` follows; the connection goes home only if that succeeds.
+//! 3. After a `COMMIT` that was refused, a `ROLLBACK` follows; the connection goes home only if that succeeds. After
+//!    one whose answer is lost nothing follows: the lease stays dirty, which closes the connection.
+//! 4. No answer is waited for longer than the limit, except where a database needs none.
 
 use std::fmt;
+use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
+use std::time::Duration;
 
 use sqlx_core::transaction::TransactionManager as _;
 use tenure::{AsyncExit, Outcome, shield};
+use tokio::time::timeout;
 
 use crate::connection::close;
 use crate::lease::{Holder, Lease};
@@ -21,13 +26,27 @@ use crate::{Backend, Error, Retry, SetSavepoint, Stage};
 /// A transaction to be entered; made by [`Connection::transaction`](crate::Connection::transaction).
 #[must_use = "nothing is begun before it is entered, with `tenure::with` for instance"]
 pub struct Begin<'c, DB: Backend> {
-    on: On<'c, DB>,
-    mode: DB::Mode,
-    retry: Retry,
+    pub(crate) on: On<'c, DB>,
+    pub(crate) terms: Terms<DB>,
 }
 
+/// How it begins and ends.
+pub(crate) struct Terms<DB: Backend> {
+    mode: DB::Mode,
+    pub(crate) retry: Retry,
+    answer_limit: Option<Duration>,
+}
+
+impl<DB: Backend> Clone for Terms<DB> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<DB: Backend> Copy for Terms<DB> {}
+
 /// The connection on which to begin.
-enum On<'c, DB: Backend> {
+pub(crate) enum On<'c, DB: Backend> {
     Borrowed(&'c mut Holder<DB>),
     Owned(Holder<DB>),
 }
@@ -38,23 +57,42 @@ impl<'c, DB: Backend> Begin<'c, DB> {
     }
 
     fn on(on: On<'c, DB>) -> Self {
-        Self { on, mode: DB::Mode::default(), retry: Retry::new() }
+        let (mode, retry, answer_limit) = (DB::Mode::default(), Retry::new(), DB::ANSWER_LIMIT);
+        Self { on, terms: Terms { mode, retry, answer_limit } }
     }
 
     /// How it begins. The default is what the database does by default.
     pub fn mode(mut self, mode: DB::Mode) -> Self {
-        self.mode = mode;
+        self.terms.mode = mode;
         self
     }
 
-    /// How a busy database is waited for, at `BEGIN` and at `COMMIT`. The default is [`Retry::new`].
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
+    pub(crate) fn map_mode(mut self, change: impl FnOnce(&mut DB::Mode)) -> Self {
+        change(&mut self.terms.mode);
+        self
+    }
+
+    /// How a busy database is waited for, at `BEGIN` and at `COMMIT`; with [`run`](Self::run), also how often the
+    /// whole is done. The default is [`Retry::new`].
     pub fn retry(mut self, retry: Retry) -> Self {
-        self.retry = retry;
+        self.terms.retry = retry;
+        self
+    }
+
+    /// How long to wait for the answer to a `BEGIN`, `COMMIT` or `ROLLBACK` and to statements about savepoints, each.
+    /// Then the connection is closed, and the step has failed. `None` is no limit. The default is
+    /// [`Backend::ANSWER_LIMIT`].
+    ///
+    /// It counts from when the statement is sent. A rollback waits behind a statement that was abandoned, and a
+    /// server goes on with that one: a short limit gives the caller's time back, not the server's.
+    pub fn answer_limit(mut self, limit: impl Into<Option<Duration>>) -> Self {
+        self.terms.answer_limit = limit.into();
         self
     }
 
     async fn enter(self) -> Result<Transaction<DB>, Error> {
-        let Self { on, mode, retry } = self;
+        let Self { on, terms } = self;
         let mut lease = match on {
             On::Borrowed(holder) => {
                 holder.ready().await?;
@@ -65,15 +103,15 @@ impl<'c, DB: Backend> Begin<'c, DB> {
                 holder.take().map(Lease::for_good).ok_or_else(Error::closed)?
             }
         };
-        let mut attempts = retry.start();
+        let mut attempts = terms.retry.start();
         loop {
-            let refused = match shield(Attempt::make(lease, mode, retry)).await?.0 {
+            let refused = match shield(Attempt::make(lease, terms)).await?.0 {
                 Ok(transaction) => return Ok(transaction),
                 Err(refused) => refused,
             };
             if !DB::is_busy(&refused.error) {
                 let Refused { lease, error } = refused;
-                return Err(refuse(lease, Error::new(Stage::Begin, error)).await);
+                return Err(refuse(lease, Error::new::<DB>(Stage::Begin, error)).await);
             }
             let Refused { lease: free, error } = refused;
             if let Err(gave_up) = attempts.pause().await {
@@ -118,14 +156,18 @@ struct Refused<DB: Backend> {
 
 impl<DB: Backend> Attempt<DB> {
     /// Sends one `BEGIN` and waits for the answer.
-    async fn make(mut lease: Lease<DB>, mode: DB::Mode, retry: Retry) -> Result<Self, Error> {
-        let statement = DB::begin_statement(mode);
+    async fn make(mut lease: Lease<DB>, terms: Terms<DB>) -> Result<Self, Error> {
+        let statement = DB::begin_statement(terms.mode);
         lease.mark_dirty();
         let connection = lease.holder_mut().ready().await?;
-        Ok(Self(match DB::TransactionManager::begin(connection, Some(statement)).await {
-            Ok(()) => Ok(Transaction { lease, retry }),
+        let limit = terms.answer_limit;
+        if let Err(error) = within(limit, DB::settle(connection)).await {
+            return Ok(Self(Err(Refused { lease, error })));
+        }
+        Ok(Self(match within(limit, DB::TransactionManager::begin(connection, Some(statement))).await {
+            Ok(()) => Ok(Transaction { lease, terms }),
             Err(error) => {
-                if DB::is_answer(&error) {
+                if DB::is_refused_begin(&error) {
                     lease.mark_clean();
                 }
                 Err(Refused { lease, error })
@@ -142,7 +184,7 @@ impl<DB: Backend> AsyncExit for Attempt<DB> {
             Ok(transaction) => transaction.exit(outcome).await,
             Err(Refused { lease, error }) => {
                 let is_busy = DB::is_busy(&error);
-                let error = refuse(lease, Error::new(Stage::Begin, error)).await;
+                let error = refuse(lease, Error::new::<DB>(Stage::Begin, error)).await;
                 if is_busy && error.cleanup_error().is_none() { Ok(()) } else { Err(error) }
             }
         }
@@ -160,6 +202,8 @@ impl<DB: Backend> AsyncExit for Attempt<DB> {
 ///   is gone, it goes on in the background.
 /// - After the exit the connection is clean, or it is closed. A connection with an open transaction is never
 ///   handed back.
+/// - What a statement has left undone because nobody waited for it is dealt with before, and an error of it is
+///   not taken for an answer to the commit.
 /// - A commit that the database refuses because it is busy is repeated, as [`Retry`] says. When it is refused for
 ///   good, the transaction is rolled back and the error is at [`Stage::Commit`].
 ///
@@ -170,7 +214,7 @@ impl<DB: Backend> AsyncExit for Attempt<DB> {
 #[must_use = "a transaction that is dropped, not exited, closes its connection"]
 pub struct Transaction<DB: Backend> {
     lease: Lease<DB>,
-    retry: Retry,
+    terms: Terms<DB>,
 }
 
 impl<DB: Backend> Transaction<DB> {
@@ -208,7 +252,7 @@ impl<DB: Backend> Transaction<DB> {
     /// # Cancel safety
     /// As [`Connection::transaction`](crate::Connection::transaction).
     pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
-        SetSavepoint::in_transaction(self.lease.holder_mut())
+        SetSavepoint::in_transaction(self.lease.holder_mut(), self.terms.answer_limit)
     }
 
     /// Waits until the connection has come back from a savepoint that was dropped before its end.
@@ -227,11 +271,13 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
     type Error = Error;
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
-        let Self { mut lease, retry } = self;
+        let Self { mut lease, terms } = self;
         lease.holder_mut().ready().await?;
         let ended = match outcome {
-            Outcome::Completed => commit(&mut lease, retry).await,
-            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => roll_back(&mut lease).await,
+            Outcome::Completed => commit(&mut lease, terms).await,
+            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
+                roll_back(&mut lease, terms).await
+            }
         };
         if !lease.is_for_good() {
             return ended;
@@ -245,32 +291,38 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
 }
 
 /// Commits, or rolls back and says why.
-async fn commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<(), Error> {
-    let refused = match try_commit(lease, retry).await {
+async fn commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
+    let refused = match try_commit(lease, terms).await {
         Ok(()) => {
             lease.mark_clean();
             return Ok(());
         }
+        // There is nobody to send a rollback to.
+        Err(lost) if lost.is_broken() => return Err(lost),
         Err(refused) => refused,
     };
-    let rolled_back = roll_back(lease).await;
+    let rolled_back = roll_back(lease, terms).await;
     Err(refused.with_cleanup(rolled_back.err()))
 }
 
-async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<(), Error> {
+async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
     if lease.is_doomed() {
         return Err(Error::doomed(Stage::Commit));
     }
     let connection = lease.holder_mut().ready().await?;
+    let failed = |error| Error::new::<DB>(Stage::Commit, error);
+    let limit = terms.answer_limit;
     // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
     // has rolled back the transaction around it.
-    if !DB::is_open(connection).await.map_err(|error| Error::new(Stage::Commit, error))? {
-        return Err(Error::ended_elsewhere(None));
+    match within(limit, DB::is_whole(connection)).await {
+        Ok(true) => {}
+        Ok(false) => return Err(Error::ended_elsewhere(None)),
+        Err(error) => return Err(Error::uncommitted::<DB>(error)),
     }
-    let mut attempts = retry.start();
+    let mut attempts = terms.retry.start();
     // A nested transaction of sqlx's that was leaked is one more level to commit.
     while DB::TransactionManager::get_transaction_depth(connection) > 0 {
-        match DB::TransactionManager::commit(connection).await {
+        match within(limit, DB::TransactionManager::commit(connection)).await {
             Ok(()) => {}
             Err(error) if DB::is_busy(&error) => {
                 if let Err(gave_up) = attempts.pause().await {
@@ -280,20 +332,34 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, retry: Retry) -> Result<
             Err(error) if DB::says_not_open(&error) => {
                 return Err(Error::ended_elsewhere(Some(error)));
             }
-            Err(error) if DB::is_answer(&error) => return Err(Error::new(Stage::Commit, error)),
-            Err(error) => return Err(Error::unanswered(Stage::Commit, error)),
+            Err(error) => return Err(failed(error)),
         }
     }
     Ok(())
 }
 
 /// Rolls back. On failure the lease stays dirty, which closes the connection.
-async fn roll_back<DB: Backend>(lease: &mut Lease<DB>) -> Result<(), Error> {
+async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
     let connection = lease.holder_mut().ready().await?;
-    DB::roll_back(connection).await.map_err(|error| Error::new(Stage::Rollback, error))?;
+    let rolled_back = within(terms.answer_limit, DB::roll_back(connection)).await;
+    rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
     lease.absolve();
     lease.mark_clean();
     Ok(())
+}
+
+/// Waits for an answer of the database, but not for ever.
+pub(crate) async fn within<T>(
+    limit: Option<Duration>,
+    answer: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let Some(limit) = limit else {
+        return answer.await;
+    };
+    timeout(limit, answer).await.unwrap_or_else(|_elapsed| {
+        let silence = format!("the database did not answer within {limit:?}");
+        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, silence)))
+    })
 }
 
 /// Closes a connection that was given for good, clean or not.
@@ -338,8 +404,9 @@ impl<DB: Backend> fmt::Debug for Begin<'_, DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Begin")
             .field("database", &DB::NAME)
-            .field("mode", &self.mode)
-            .field("retry", &self.retry)
+            .field("mode", &self.terms.mode)
+            .field("retry", &self.terms.retry)
+            .field("answer_limit", &self.terms.answer_limit)
             .finish_non_exhaustive()
     }
 }

@@ -1,6 +1,8 @@
 //! What SQLite does in its own way.
 
-use sqlx::sqlite::SqliteTransactionManager as Manager;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteError, SqliteTransactionManager as Manager};
 use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager as _;
 
@@ -35,6 +37,8 @@ impl Begin<'_, Sqlite> {
 
 impl Backend for Sqlite {
     type Mode = Mode;
+
+    const ANSWER_LIMIT: Option<Duration> = None;
 }
 
 impl Driver for Sqlite {
@@ -47,11 +51,16 @@ impl Driver for Sqlite {
         .into_sql_str()
     }
 
+    async fn settle(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        // The worker takes its commands in order, and each answer goes to the one who asked.
+        Ok(())
+    }
+
     async fn execute(connection: &mut SqliteConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
         connection.execute(statement).await.map(drop)
     }
 
-    async fn is_open(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
         // Rollbacks that sqlx queued when a future was dropped are still to change the depth. The worker
         // takes its commands in order, so the answer to a ping comes after them.
         connection.ping().await?;
@@ -59,7 +68,7 @@ impl Driver for Sqlite {
     }
 
     async fn roll_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        if !Self::is_open(connection).await? {
+        if !Self::is_whole(connection).await? {
             // sqlx knows of no transaction. One begun in plain SQL ends here; without one
             // SQLite refuses, which is as good.
             return match connection.execute("ROLLBACK").await {
@@ -90,6 +99,10 @@ impl Driver for Sqlite {
     fn is_busy(error: &sqlx::Error) -> bool {
         matches!(primary_code(error), Some(SQLITE_BUSY | SQLITE_LOCKED))
     }
+
+    fn is_conflict(error: &sqlx::Error) -> bool {
+        Self::is_busy(error)
+    }
 }
 
 /// Rolls back until sqlx counts no level of nesting.
@@ -106,7 +119,8 @@ const SQLITE_LOCKED: i32 = 6;
 
 /// The result code without its extension: `SQLITE_BUSY_SNAPSHOT` (517) is a `SQLITE_BUSY` (5).
 fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let code = error.as_database_error()?.code()?;
+    let error: &SqliteError = error.as_database_error()?.try_downcast_ref()?;
+    let code = sqlx::error::DatabaseError::code(error)?;
     code.parse::<i32>().ok().map(|code| code & 0xff)
 }
 

@@ -29,11 +29,30 @@
 //!   [`immediate`](crate::Begin::immediate), where waiting for one's turn is possible and is done.
 //! - On a full disk and on some other errors SQLite rolls the transaction back by itself. The exit knows that.
 
-mod connect;
 mod driver;
 
-pub use connect::{Connect, connect};
+use sqlx::sqlite::SqliteConnectOptions;
+
 pub use driver::Mode;
+
+/// A connection to an SQLite database, as a context: opened when entered, closed at its exit.
+///
+/// Setting the journal mode
+/// needs the database for itself, for which SQLite does not wait; so opening is tried again while the database
+/// is busy.
+///
+/// # Errors
+/// Entering fails at [`Stage::Connect`](crate::Stage::Connect), the exit at [`Stage::Close`](crate::Stage::Close).
+///
+/// # Cancel safety
+/// Dropped before the first poll, or while it waits between attempts, nothing is open. Once a connection is being
+/// opened, that goes on in the background, and it is closed there in order.
+pub fn connect(options: SqliteConnectOptions) -> Connect {
+    Connect::new(options)
+}
+
+/// A connection to an SQLite database to be opened; made by [`connect`].
+pub type Connect = crate::Connect<sqlx::Sqlite>;
 
 /// A connection to an SQLite database, closed at its exit.
 pub type Connection = crate::Connection<sqlx::Sqlite>;

@@ -1,0 +1,182 @@
+//! What MySQL and MariaDB do in their own way.
+
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use sqlx::mysql::MySqlDatabaseError;
+use sqlx::{AssertSqlSafe, Executor as _, MySql, MySqlConnection, Row as _, SqlSafeStr as _, SqlStr};
+use sqlx_core::transaction::TransactionManager;
+
+use crate::backend::{Backend, Driver};
+use crate::server::{ANSWER_LIMIT, skip_abandoned};
+use crate::{Begin, Isolation};
+
+type Manager = <MySql as sqlx::Database>::TransactionManager;
+
+/// How a transaction on MySQL begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Mode {
+    /// `SET TRANSACTION ISOLATION LEVEL …`; `None` is the session's default.
+    pub isolation: Option<Isolation>,
+    /// `READ ONLY` or `READ WRITE`; `None` is the session's default.
+    pub read_only: Option<bool>,
+    /// `WITH CONSISTENT SNAPSHOT`.
+    pub consistent_snapshot: bool,
+}
+
+/// How a transaction on MySQL begins.
+impl Begin<'_, MySql> {
+    /// On this isolation level.
+    pub fn isolation(self, isolation: Isolation) -> Self {
+        self.map_mode(|mode| mode.isolation = Some(isolation))
+    }
+
+    /// Without the right to change anything.
+    pub fn read_only(self) -> Self {
+        self.map_mode(|mode| mode.read_only = Some(true))
+    }
+
+    /// Sees what is committed at its beginning, not at its first read. It has an effect on
+    /// [`RepeatableRead`](Isolation::RepeatableRead), MySQL's default.
+    pub fn consistent_snapshot(self) -> Self {
+        self.map_mode(|mode| mode.consistent_snapshot = true)
+    }
+}
+
+impl Backend for MySql {
+    type Mode = Mode;
+
+    const ANSWER_LIMIT: Option<Duration> = Some(ANSWER_LIMIT);
+}
+
+impl Driver for MySql {
+    /// Several statements in one, which sqlx sends in one packet.
+    fn begin_statement(mode: Mode) -> SqlStr {
+        let mut begin = String::new();
+        if let Some(isolation) = mode.isolation {
+            begin = format!("SET TRANSACTION ISOLATION LEVEL {}; ", isolation.sql());
+        }
+        begin.push_str("START TRANSACTION ");
+        let characteristics = [
+            mode.consistent_snapshot.then_some("WITH CONSISTENT SNAPSHOT"),
+            mode.read_only.map(|read_only| if read_only { "READ ONLY" } else { "READ WRITE" }),
+        ];
+        let characteristics: Vec<&str> = characteristics.into_iter().flatten().collect();
+        begin.push_str(&characteristics.join(", "));
+        begin.push_str("; SAVEPOINT tenure_begin");
+        AssertSqlSafe(begin).into_sql_str()
+    }
+
+    async fn settle(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        in_order(connection, "").await
+    }
+
+    async fn execute(connection: &mut MySqlConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
+        skip_abandoned::<Self>(connection).await?;
+        connection.execute(statement).await.map(drop)
+    }
+
+    async fn is_whole(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+        // Levels that sqlx has nested and that were leaked go first: the savepoint at the bottom takes those above
+        // it along.
+        while Manager::get_transaction_depth(connection) > 1 {
+            Manager::commit(connection).await?;
+        }
+        match in_order(connection, "RELEASE SAVEPOINT tenure_begin; ").await {
+            Ok(()) => Ok(Manager::get_transaction_depth(connection) > 0),
+            Err(error) if number(&error) == Some(SAVEPOINT_DOES_NOT_EXIST) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn roll_back(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        Self::settle(connection).await?;
+        if Manager::get_transaction_depth(connection) == 0 {
+            return connection.execute("ROLLBACK").await.map(drop);
+        }
+        while Manager::get_transaction_depth(connection) > 0 {
+            Manager::rollback(connection).await?;
+        }
+        Ok(())
+    }
+
+    fn is_answer(error: &sqlx::Error) -> bool {
+        match error {
+            sqlx::Error::InvalidSavePointStatement => true,
+            sqlx::Error::Database(_) => number(error).is_some_and(|number| !LAST_WORDS.contains(&number)),
+            _ => false,
+        }
+    }
+
+    /// A `BEGIN` is several statements, of which the first may have succeeded.
+    fn is_refused_begin(error: &sqlx::Error) -> bool {
+        matches!(error, sqlx::Error::InvalidSavePointStatement)
+    }
+
+    fn says_not_open(_error: &sqlx::Error) -> bool {
+        false
+    }
+
+    fn is_busy(error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(TOO_MANY_CONNECTIONS | TOO_MANY_USER_CONNECTIONS))
+    }
+
+    fn is_conflict(error: &sqlx::Error) -> bool {
+        matches!(number(error), Some(DEADLOCK | LOCK_WAIT_TIMEOUT | CHANGED_SINCE_LAST_READ))
+    }
+}
+
+const CHANGED_SINCE_LAST_READ: u16 = 1020;
+const TOO_MANY_CONNECTIONS: u16 = 1040;
+const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+const DEADLOCK: u16 = 1213;
+const SAVEPOINT_DOES_NOT_EXIST: u16 = 1305;
+
+/// What a server says before it hangs up: it is shut down, the statement or the connection is killed, the client was
+/// idle for too long, packets are lost.
+const LAST_WORDS: [u16; 12] = [1053, 1077, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 3169, 4031, 1152];
+
+/// The number of the error, if it is MySQL that says it.
+fn number(error: &sqlx::Error) -> Option<u16> {
+    let error: &MySqlDatabaseError = error.as_database_error()?.try_downcast_ref()?;
+    Some(error.number())
+}
+
+/// Runs `first` (statements, each with its semicolon) and an echo behind it: if the echo comes back, all that
+/// was sent before has been answered, and the connection is in its place in the protocol.
+async fn in_order(connection: &mut MySqlConnection, first: &str) -> Result<(), sqlx::Error> {
+    without_panic(async {
+        skip_abandoned::<MySql>(connection).await?;
+        let number = fastrand::u64(..).to_string();
+        let statements = AssertSqlSafe(format!("{first}SELECT '{number}'")).into_sql_str();
+        let rows = connection.fetch_all(statements).await?;
+        let is_echo = match rows.as_slice() {
+            [row] => row.try_get::<String, _>(0).is_ok_and(|echo| echo == number),
+            _ => false,
+        };
+        if is_echo { Ok(()) } else { Err(out_of_place()) }
+    })
+    .await
+}
+
+fn out_of_place() -> sqlx::Error {
+    let abandoned =
+        "the connection has lost its place in the protocol: a statement on it was abandoned half-way";
+    sqlx::Error::Protocol(abandoned.to_owned())
+}
+
+/// sqlx may panic when it takes one packet for another.
+async fn without_panic(work: impl Future<Output = Result<(), sqlx::Error>>) -> Result<(), sqlx::Error> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        // What a panic leaves behind is a connection that is out of place, and is closed.
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)))
+            .unwrap_or_else(|_panic| Poll::Ready(Err(out_of_place())))
+    })
+    .await
+}

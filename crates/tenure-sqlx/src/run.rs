@@ -1,0 +1,178 @@
+//! A whole transaction done again when it has met another one.
+
+use std::error::Error as StdError;
+use std::fmt::Debug;
+use std::future::ready;
+use std::pin::Pin;
+
+use tenure::{BodyFn, with};
+
+use crate::backend::Driver;
+use crate::lease::Holder;
+use crate::transaction::{On, Terms};
+use crate::{Backend, Begin, Connection, Error, Transaction};
+
+/// Whether doing the whole transaction again may cure this error: looks for what a database says about it in the error
+/// and in its [sources](StdError::source).
+///
+/// | database | conflict |
+/// |---|---|
+/// | PostgreSQL | serialization failure (`40001`), deadlock (`40P01`) |
+/// | MySQL, MariaDB | deadlock (1213), lock wait timeout (1205), changed since last read (1020) |
+/// | SQLite | `SQLITE_BUSY`, `SQLITE_LOCKED` |
+///
+/// All of these are refusals: nothing of the transaction is kept. A commit whose answer is lost is none of them.
+#[must_use]
+pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref::<sqlx::Error>().is_some_and(is_conflict_of_any) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn is_conflict_of_any(error: &sqlx::Error) -> bool {
+    let mut is_conflict = false;
+    #[cfg(feature = "sqlite")]
+    {
+        is_conflict |= sqlx::Sqlite::is_conflict(error);
+    }
+    #[cfg(feature = "postgres")]
+    {
+        is_conflict |= sqlx::Postgres::is_conflict(error);
+    }
+    #[cfg(feature = "mysql")]
+    {
+        is_conflict |= sqlx::MySql::is_conflict(error);
+    }
+    is_conflict
+}
+
+impl<DB: Backend> Begin<'_, DB> {
+    /// Does the transaction, and does it again from its start when it meets a conflict with another one, at one of
+    /// the body's statements or at its commit: with a new body in a new transaction.
+    ///
+    /// What is a conflict is for [`is_conflict`] to say; [`run_when`](Self::run_when) lets you say it. How often
+    /// and how long is for [`retry`](Self::retry): up to 10 s by default, with pauses between. To do it once, hand
+    /// the transaction to [`tenure::with`].
+    ///
+    /// `make` is called for each attempt and makes its body. What an attempt begins with belongs into it; what a body
+    /// does besides the database has happened once for each attempt.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod only {
+    /// # use sqlx::sqlite::SqliteConnectOptions;
+    /// # use tenure::with;
+    /// # use tenure_sqlx::sqlite;
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # pub async fn main() -> Result<(), sqlx::Error> {
+    /// # let options = SqliteConnectOptions::new().in_memory(true);
+    /// # with(sqlite::connect(options), async |connection| {
+    /// # sqlx::query("CREATE TABLE account (balance INTEGER)").execute(&mut **connection).await?;
+    /// # sqlx::query("INSERT INTO account VALUES (100)").execute(&mut **connection).await?;
+    /// let mut attempts = 0;
+    /// let sum = 1;
+    /// let left = connection
+    ///     .transaction()
+    ///     .run(|| {
+    ///         attempts += 1;
+    ///         async move |transaction| {
+    ///             let take = "UPDATE account SET balance = balance - ? RETURNING balance";
+    ///             sqlx::query_scalar::<_, i64>(take).bind(sum).fetch_one(&mut **transaction).await
+    ///         }
+    ///     })
+    ///     .await?;
+    /// assert_eq!((left, attempts), (99, 1));
+    /// # Ok(()) }).await }
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # only::main().unwrap();
+    /// ```
+    ///
+    /// # Cancel safety
+    /// As with [`tenure::with`]: the transaction that is going on is rolled back in the background.
+    ///
+    /// # Errors
+    /// The error of the last attempt, unchanged. After a [`Fate::Unknown`](crate::Fate::Unknown) there is
+    /// no further attempt.
+    ///
+    /// # Panics
+    /// If the body panics, after the rollback. A panic is not tried again.
+    pub async fn run<T, E, F, B>(self, make: F) -> Result<T, E>
+    where
+        F: FnMut() -> B + Send,
+        T: Send,
+        B: for<'r> BodyFn<&'r mut Transaction<DB>, Result<T, E>, Fut: Send> + Send,
+        E: StdError + From<Error> + Send + Sync + 'static,
+    {
+        self.run_when(|error: &E| is_conflict(error), make).await
+    }
+
+    /// Like [`run`](Self::run) for any error type, with a function that says after which errors to try again.
+    ///
+    /// For `anyhow::Error`: `run_when(|error| is_conflict(error.as_ref()), …)`.
+    ///
+    /// # Cancel safety
+    /// As [`run`](Self::run).
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    ///
+    /// # Panics
+    /// As [`run`](Self::run).
+    pub async fn run_when<T, E, F, B>(self, is_conflict: impl FnMut(&E) -> bool + Send, make: F) -> Result<T, E>
+    where
+        F: FnMut() -> B + Send,
+        T: Send,
+        B: for<'r> BodyFn<&'r mut Transaction<DB>, Result<T, E>, Fut: Send> + Send,
+        E: From<Error> + Debug + Send + Sync + 'static,
+    {
+        let Self { on, terms } = self;
+        match on {
+            On::Borrowed(holder) => attempt(holder, terms, is_conflict, make).await,
+            On::Owned(holder) => {
+                let connection = ready(Ok::<_, Error>(Connection::of(holder)));
+                with(connection, async |connection| {
+                    attempt(connection.holder_mut(), terms, is_conflict, make).await
+                })
+                .await
+            }
+        }
+    }
+}
+
+async fn attempt<DB: Backend, T, E, F, B>(
+    holder: &mut Holder<DB>,
+    terms: Terms<DB>,
+    mut is_conflict: impl FnMut(&E) -> bool + Send,
+    mut make: F,
+) -> Result<T, E>
+where
+    F: FnMut() -> B + Send,
+    T: Send,
+    B: for<'r> BodyFn<&'r mut Transaction<DB>, Result<T, E>, Fut: Send> + Send,
+    E: From<Error> + Debug + Send + Sync + 'static,
+{
+    let mut attempts = terms.retry.start();
+    loop {
+        let begin = Begin { on: On::Borrowed(&mut *holder), terms };
+        let error = match with(begin.into_future(), make()).await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let may_go_on = is_conflict(&error) && is_there(holder).await && attempts.pause().await.is_ok();
+        if !may_go_on {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether the connection has come back. Boxed, since the compiler could not see that the future of a reference to a
+/// generic holder may cross threads.
+fn is_there<DB: Backend>(holder: &mut Holder<DB>) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    Box::pin(async { holder.ready().await.is_ok() })
+}

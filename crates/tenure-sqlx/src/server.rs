@@ -1,0 +1,27 @@
+//! What the drivers of servers have in common.
+
+use std::time::Duration;
+
+use sqlx::Connection as _;
+
+use crate::Backend;
+
+/// How long the answer of a server is waited for.
+pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+
+/// How many answers to abandoned statements are skipped before a connection is given up.
+const ABANDONED_MAX: usize = 64;
+
+/// Takes in what is left of the statements whose futures were dropped, without a word to the server if nothing is.
+///
+/// sqlx does so before each statement. But when it meets an error there, it returns it as the error of the
+/// statement that was to be sent, which has not been sent then.
+pub(crate) async fn skip_abandoned<DB: Backend>(connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+    for _ in 0..ABANDONED_MAX {
+        match connection.flush().await {
+            Err(error) if DB::is_answer(&error) => {}
+            ended => return ended,
+        }
+    }
+    Err(sqlx::Error::Protocol(format!("more than {ABANDONED_MAX} abandoned statements failed")))
+}
