@@ -6,12 +6,16 @@
 use std::path::Path;
 use std::process::Command;
 
+use crate::servers::Servers;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
 /// The packages whose tests want the servers of [`crate::servers`]. Each finds the servers' addresses in
 /// `TENURE_POSTGRES_URL` and `TENURE_MYSQL_URL`. As long as this is empty, `test` starts no server.
-const TESTED_ON_SERVERS: &[&str] = &[];
+///
+/// Such a package has these tests in test targets of their own: `tests/servers` in each case, and `tests/restart` for
+/// those that stop the servers and see them start again.
+const TESTED_ON_SERVERS: &[&str] = &["tenure-sqlx"];
 
 /// One check.
 #[derive(Debug)]
@@ -113,11 +117,18 @@ fn docs(plan: &Plan<'_>) -> Vec<Command> {
 }
 
 fn tests(plan: &Plan<'_>) -> Vec<Command> {
-    let mut call = plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
-    if !plan.toolchain.is_measure() {
-        call.args(["--", "--skip", "compile_fail"]);
+    let mut most = plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
+    let mut calls = Vec::new();
+    for name in tested_on_servers(plan) {
+        // What needs no server; the rest is the step `servers`.
+        most.args(["--exclude", name]);
+        calls.push(plan.cargo(&format!("test --package {name} --all-features --lib --test it --no-fail-fast")));
     }
-    vec![call]
+    if !plan.toolchain.is_measure() {
+        most.args(["--", "--skip", "compile_fail"]);
+    }
+    calls.insert(0, most);
+    calls
 }
 
 fn doctests(plan: &Plan<'_>) -> Vec<Command> {
@@ -155,12 +166,20 @@ fn bank(plan: &Plan<'_>) -> Vec<Command> {
 }
 
 fn on_servers(plan: &Plan<'_>) -> Vec<Command> {
-    let call = |name: &&str| plan.cargo(&format!("test --package {name} --all-features --tests"));
-    TESTED_ON_SERVERS
-        .iter()
-        .filter(|name| plan.workspace.has_package(&Path::new("crates").join(name).to_string_lossy()))
-        .map(call)
+    // Servers that someone else has started are not for us to stop.
+    let targets = if Servers::are_all_ours() { ["servers", "restart"].as_slice() } else { &["servers"] };
+    tested_on_servers(plan)
+        .flat_map(|name| targets.iter().map(move |target| (name, target)))
+        .map(|(name, target)| {
+            plan.cargo(&format!("test --package {name} --all-features --test {target} --no-fail-fast"))
+        })
         .collect()
+}
+
+/// The packages that are here of those whose tests want servers.
+fn tested_on_servers(plan: &Plan<'_>) -> impl Iterator<Item = &'static str> {
+    let is_here = |name: &&str| plan.workspace.has_package(&Path::new("crates").join(name).to_string_lossy());
+    TESTED_ON_SERVERS.iter().copied().filter(is_here)
 }
 
 /// Adds to the compiler flags that the user may have set.

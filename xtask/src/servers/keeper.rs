@@ -18,15 +18,24 @@ const LOG_LINES: usize = 40;
 
 /// `sh -c SCRIPT sh FOLDER SIGNAL PROGRAM ARGUMENT…`: its input is a pipe on which nothing is ever
 /// written. The pipe closes when its other end is dropped, or when the process that has it dies of
-/// whatever cause; then the server is stopped. When the server has ended, its folder is removed.
+/// whatever cause; then the server is stopped. One that a client has stopped in order is started again, for
+/// tests of just that. When the server has ended otherwise, its folder is removed.
+///
+/// The file `over` is made before `kept` is read, and read after `kept` is written: so no server is started
+/// unseen by the one who stops it.
 const SCRIPT: &str = r#"
 folder=$1 signal=$2
 shift 2
 exec 3<&0
-"$@" 3<&- </dev/null &
-server=$!
-(read -r _ <&3; kill -s "$signal" "$server") >/dev/null 2>&1 &
-wait "$server"
+(read -r _ <&3; : >"$folder/over"; kill -s "$signal" "$(cat "$folder/kept")") >/dev/null 2>&1 &
+while :; do
+    "$@" 3<&- </dev/null &
+    server=$!
+    echo "$server" >"$folder/kept"
+    [ -e "$folder/over" ] && kill -s "$signal" "$server"
+    wait "$server" || break
+    [ -e "$folder/over" ] && break
+done
 rm -rf -- "$folder"
 "#;
 
@@ -136,6 +145,17 @@ mod tests {
         assert!(!folder.exists());
         let noted = std::fs::read_to_string(note.path("note")).expect("a note");
         assert_eq!(noted, "stopped\n");
+    }
+
+    #[test]
+    fn a_server_that_a_client_has_stopped_is_started_again() {
+        let place = Place::make("Again").expect("a place");
+        let mut server = Command::new("sh");
+        let script =
+            format!("echo up; if [ -e {0} ]; then echo again; exec sleep 60; fi; : >{0}", place.path("once"));
+        server.args(["-c", &script]);
+        let keeper = Keeper::start(&server, "TERM", place).expect("it starts");
+        wait_until(|| keeper.last_words() == "up\nup\nagain");
     }
 
     #[test]

@@ -30,11 +30,12 @@ impl Kind for MariaDb {
 
     fn initialise(place: &Place) -> Result<Vec<Command>, Error> {
         let password = place.password();
+        // Run at each start, also after a test has stopped the server.
         place.write(
             "init.sql",
             &format!(
-                "CREATE DATABASE tenure;\n\
-                 CREATE USER '{ROLE}'@'{HOST}' IDENTIFIED BY '{password}';\n\
+                "CREATE DATABASE IF NOT EXISTS tenure;\n\
+                 CREATE USER IF NOT EXISTS '{ROLE}'@'{HOST}' IDENTIFIED BY '{password}';\n\
                  GRANT ALL ON *.* TO '{ROLE}'@'{HOST}';\n"
             ),
         )?;

@@ -7,7 +7,8 @@
 //! 1. A server ends with the value that stands for it, and with this process even if that is killed: its
 //!    keeper (see [`keeper`]) holds the other end of a pipe, stops the server when the pipe closes, and
 //!    removes the folder.
-//! 2. Whoever has set a server's variable brings a server of their own; none is started in its place.
+//! 2. A server that a client stops in order is started again, with its data and at its old address.
+//! 3. Whoever has set a server's variable brings a server of their own; none is started in its place.
 
 mod install;
 mod keeper;
@@ -71,6 +72,12 @@ impl Servers {
         servers.add::<postgres::Postgres>(interrupt, say)?;
         servers.add::<mariadb::MariaDb>(interrupt, say)?;
         Ok(servers)
+    }
+
+    /// Whether no server was brought by the user: those started here may be stopped by a test, and start again.
+    pub(crate) fn are_all_ours() -> bool {
+        let variables = [postgres::Postgres::VARIABLE, mariadb::MariaDb::VARIABLE];
+        variables.iter().all(|variable| std::env::var_os(variable).is_none())
     }
 
     /// The variables that tell the tests where the servers are.

@@ -22,7 +22,9 @@ impl Kind for Postgres {
     fn initialise(place: &Place) -> Result<Vec<Command>, Error> {
         let password_file = place.write("password", place.password())?;
         let mut command = place.command(found("initdb")?);
-        command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=scram-sha-256"]);
+        // The password goes over the loopback as it is: a client built without optimisation takes a
+        // tenth of a second for SCRAM, and tests connect by the thousand.
+        command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=password"]);
         command.args(["--username", ROLE, "--pwfile", &password_file]);
         command.args(["--pgdata", &place.path("data")]);
         Ok(vec![command])

@@ -12,6 +12,7 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::{Backend, Driver};
 use crate::server::{ANSWER_LIMIT, skip_abandoned};
+use crate::transaction::within;
 use crate::{Begin, Isolation};
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
@@ -94,7 +95,7 @@ impl Driver for MySql {
     }
 
     async fn roll_back(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        Self::settle(connection).await?;
+        within(Some(ORDER_LIMIT), Self::settle(connection)).await?;
         if Manager::get_transaction_depth(connection) == 0 {
             return connection.execute("ROLLBACK").await.map(drop);
         }
@@ -136,6 +137,10 @@ const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const DEADLOCK: u16 = 1213;
 const SAVEPOINT_DOES_NOT_EXIST: u16 = 1305;
+
+/// How long a rollback waits for the connection to come back into order. One that has lost its place may wait for an
+/// answer that never comes, and holds locks meanwhile; closing it costs a new connection at most.
+const ORDER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a server says before it hangs up: it is shut down, the statement or the connection is killed, the client was
 /// idle for too long, packets are lost.

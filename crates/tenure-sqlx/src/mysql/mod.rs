@@ -28,9 +28,8 @@
 //!   and a transaction that has lost it by its end has an error at [`Stage::Commit`](crate::Stage::Commit) with
 //!   an [unknown fate](crate::Fate::Unknown).
 //! - Both together cost one round trip at the beginning and one at the end.
-//! - A statement whose future is dropped is not stopped: the rollback waits behind it, up to the
-//!   [`answer_limit`](crate::Begin::answer_limit). Then the connection is closed, and the server rolls back when the
-//!   statement has ended.
+//! - A statement whose future is dropped is not stopped: the rollback waits behind it, up to 2 s. Then the
+//!   connection is closed, and the server rolls back when the statement has ended.
 //! - Tables of the engine MyISAM know no transactions, and nothing is undone in them.
 
 mod driver;

@@ -1,0 +1,144 @@
+//! Dropped while a statement is on its way: afterwards no session has a transaction open, and the connection is clean.
+
+use std::pin::pin;
+
+use tenure::with;
+use tokio::sync::oneshot;
+
+use crate::common::{Failure, Place, assert_clean, drained, note, on_both_servers, until_reached};
+use crate::proxy::{Proxy, Trap};
+use crate::server::Server;
+
+on_both_servers!(
+    a_begin_in_flight,
+    a_request_that_is_dropped_in_the_middle_of_a_statement,
+    a_task_that_is_aborted_during_the_commit,
+    a_task_that_is_aborted_during_the_rollback,
+    a_savepoint_in_flight,
+);
+
+async fn wired<S: Server>(place: &Place<S>) -> (Proxy, S::Options) {
+    let options = place.options();
+    let proxy = Proxy::to(S::port(&options)).await;
+    let options = S::through(options, proxy.port());
+    (proxy, options)
+}
+
+/// sqlx#4393, #2054: the transaction that nobody knows of.
+async fn a_begin_in_flight<S: Server>(place: &Place<S>) {
+    let (proxy, options) = wired(place).await;
+    let mut connection = S::connect(options).await.unwrap();
+    proxy.set(S::BEGIN, Trap::HoldAnswer);
+    {
+        let mut written = pin!(with(connection.transaction(), async |transaction| {
+            note::<S>(transaction, "never").await?;
+            Ok::<_, Failure>(())
+        }));
+        until_reached(written.as_mut(), &proxy).await;
+    }
+    proxy.release();
+    // The next user gets it clean, and what is written now is kept.
+    assert_clean(place, &mut connection).await;
+    note::<S>(&mut connection, "kept").await.unwrap();
+    assert_eq!(place.notes().await, ["kept"]);
+    assert_eq!(drained().await, [""; 0]);
+}
+
+async fn a_request_that_is_dropped_in_the_middle_of_a_statement<S: Server>(place: &Place<S>) {
+    let (proxy, options) = wired(place).await;
+    let mut connection = S::connect(options).await.unwrap();
+    proxy.set("INSERT INTO notes", Trap::HoldAnswer);
+    {
+        let mut written = pin!(with(connection.transaction(), async |transaction| {
+            note::<S>(transaction, "never").await?;
+            Ok::<_, Failure>(())
+        }));
+        until_reached(written.as_mut(), &proxy).await;
+    }
+    proxy.release();
+    // MySQL's connection may have lost its place in the protocol: then it is closed, and that is said.
+    let is_here = connection.ready().await.is_ok();
+    let incidents = drained().await;
+    if is_here {
+        assert_eq!(incidents, [""; 0]);
+        assert_clean(place, &mut connection).await;
+    } else {
+        let [incident] = incidents.as_slice() else { panic!("{incidents:?}") };
+        assert!(incident.contains("stage: Rollback"), "{incident}");
+        place.no_session_left().await;
+    }
+    place.all_idle().await;
+    assert!(place.notes().await.is_empty());
+}
+
+async fn a_task_that_is_aborted_during_the_commit<S: Server>(place: &Place<S>) {
+    let (proxy, options) = wired(place).await;
+    proxy.set("COMMIT", Trap::HoldAnswer);
+    let task = tokio::spawn(async move {
+        with(S::connect(options), async |connection| {
+            with(connection.transaction(), async |transaction| {
+                note::<S>(transaction, "kept").await?;
+                Ok::<_, Failure>(())
+            })
+            .await
+        })
+        .await
+    });
+    proxy.reached().await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    proxy.release();
+    assert_eq!(drained().await, [""; 0]);
+    place.no_session_left().await;
+    assert_eq!(place.notes().await, ["kept"]);
+}
+
+async fn a_task_that_is_aborted_during_the_rollback<S: Server>(place: &Place<S>) {
+    let (proxy, options) = wired(place).await;
+    proxy.set("ROLLBACK", Trap::HoldAnswer);
+    let task = tokio::spawn(async move {
+        with(S::connect(options), async |connection| {
+            with(connection.transaction(), async |transaction| {
+                note::<S>(transaction, "never").await?;
+                Err::<(), _>(Failure::Refused)
+            })
+            .await
+        })
+        .await
+    });
+    proxy.reached().await;
+    task.abort();
+    assert!(task.await.unwrap_err().is_cancelled());
+    proxy.release();
+    assert_eq!(drained().await, [""; 0]);
+    place.no_session_left().await;
+    assert!(place.notes().await.is_empty());
+}
+
+async fn a_savepoint_in_flight<S: Server>(place: &Place<S>) {
+    let (proxy, options) = wired(place).await;
+    let mut connection = S::connect(options).await.unwrap();
+    let (give, mut given) = oneshot::channel();
+    let mut give = Some(give);
+    with(connection.transaction(), async |transaction| {
+        note::<S>(transaction, "before").await?;
+        proxy.set("SAVEPOINT tenure_sp_1", Trap::HoldAnswer);
+        {
+            let mut inner = pin!(with(transaction.savepoint(), async |savepoint| {
+                note::<S>(savepoint, "never").await?;
+                Ok::<_, Failure>(())
+            }));
+            until_reached(inner.as_mut(), &proxy).await;
+        }
+        proxy.release();
+        note::<S>(transaction.ready().await?, "after").await?;
+        give.take().expect("the body runs once").send(()).unwrap();
+        Ok::<_, Failure>(())
+    })
+    .await
+    .unwrap();
+    given.try_recv().unwrap();
+    assert_eq!(place.notes().await, ["before", "after"]);
+    assert_clean(place, &mut connection).await;
+    assert_eq!(drained().await, [""; 0]);
+}

@@ -1,0 +1,14 @@
+//! What is promised, on a real PostgreSQL and a real MySQL or MariaDB: the same suite on both.
+//!
+//! Each test has a schema or a database of its own. The servers' addresses are in `TENURE_POSTGRES_URL` and
+//! `TENURE_MYSQL_URL`; `cargo xtask test` starts servers and sets them.
+
+mod cancelled;
+mod common;
+mod conflicts;
+mod cut;
+mod modes;
+mod outcomes;
+mod proofs;
+mod proxy;
+mod server;

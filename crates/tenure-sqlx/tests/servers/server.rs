@@ -1,0 +1,219 @@
+//! A kind of server, as the suite sees it: what to say to it, in its words.
+
+use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _};
+use tenure_sqlx::{Backend, Begin, Connect, Isolation, mysql, postgres};
+
+pub(crate) type Raw<S> = <<S as Server>::Db as sqlx::Database>::Connection;
+
+/// A kind of server.
+pub(crate) trait Server: Sized + Send + Sync + 'static {
+    type Db: Backend;
+    type Options: ConnectOptions<Connection = Raw<Self>>;
+
+    /// The variable with the address of the server.
+    const VARIABLE: &'static str;
+    /// The beginning of what a transaction begins with.
+    const BEGIN: &'static str;
+    /// The state of a session that does nothing and has nothing open.
+    const IDLE: &'static str;
+    /// The type of a number that counts itself.
+    const COUNTER: &'static str;
+    /// Says so if a statement waits long for a lock.
+    const HURRY: &'static str;
+
+    /// Sets one of `label`'s own apart, and says how to connect to it.
+    fn set_apart(options: Self::Options, label: &str) -> Self::Options;
+    /// The statement that makes the place for `label`, and the one that removes it.
+    fn place(label: &str) -> (String, String);
+    fn through(options: Self::Options, port: u16) -> Self::Options;
+    fn port(options: &Self::Options) -> u16;
+    fn connect(options: Self::Options) -> Connect<Self::Db>;
+    /// The statement that lists the states of the sessions of `label`.
+    fn states(label: &str) -> String;
+    /// The statements that wait until no transaction has touched a table of `label`.
+    fn lock(label: &str) -> String;
+    /// The statement that yields the number of transactions that are open in its session.
+    fn transactions() -> &'static str;
+    /// The statement that yields the number of the session.
+    fn session() -> &'static str;
+    fn kill(session: &str) -> String;
+    fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db>;
+    fn read_only(begin: Begin<'_, Self::Db>) -> Begin<'_, Self::Db>;
+
+    /// In the protocol for plain text.
+    fn execute<'c>(
+        connection: &'c mut Raw<Self>,
+        sql: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'c;
+
+    /// Prepared, as most statements of users are.
+    fn prepared<'c>(
+        connection: &'c mut Raw<Self>,
+        sql: &str,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'c;
+
+    fn texts<'c>(
+        connection: &'c mut Raw<Self>,
+        sql: &str,
+    ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send + 'c;
+}
+
+macro_rules! statements {
+    () => {
+        fn execute<'c>(
+            connection: &'c mut Raw<Self>,
+            sql: &str,
+        ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'c {
+            let sql = AssertSqlSafe(sql.to_owned());
+            async move { connection.execute(sql).await.map(drop) }
+        }
+
+        fn prepared<'c>(
+            connection: &'c mut Raw<Self>,
+            sql: &str,
+        ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'c {
+            let sql = AssertSqlSafe(sql.to_owned());
+            async move { sqlx::query(sql).execute(connection).await.map(drop) }
+        }
+
+        fn texts<'c>(
+            connection: &'c mut Raw<Self>,
+            sql: &str,
+        ) -> impl Future<Output = Result<Vec<String>, sqlx::Error>> + Send + 'c {
+            let sql = AssertSqlSafe(sql.to_owned());
+            async move { sqlx::query_scalar(sql).fetch_all(connection).await }
+        }
+    };
+}
+
+pub(crate) struct Postgres;
+
+impl Server for Postgres {
+    type Db = sqlx::Postgres;
+    type Options = PgConnectOptions;
+
+    const VARIABLE: &'static str = "TENURE_POSTGRES_URL";
+    const BEGIN: &'static str = "BEGIN";
+    const IDLE: &'static str = "idle";
+    const COUNTER: &'static str = "SERIAL";
+    const HURRY: &'static str = "SET deadlock_timeout = '10ms'";
+
+    fn set_apart(options: PgConnectOptions, label: &str) -> PgConnectOptions {
+        let options = options.ssl_mode(PgSslMode::Disable).application_name(label);
+        options.options([("search_path", label)])
+    }
+
+    fn place(label: &str) -> (String, String) {
+        (format!("CREATE SCHEMA {label}"), format!("DROP SCHEMA {label} CASCADE"))
+    }
+
+    fn through(options: PgConnectOptions, port: u16) -> PgConnectOptions {
+        options.host("127.0.0.1").port(port)
+    }
+
+    fn port(options: &PgConnectOptions) -> u16 {
+        options.get_port()
+    }
+
+    fn connect(options: PgConnectOptions) -> postgres::Connect {
+        postgres::connect(options)
+    }
+
+    fn states(label: &str) -> String {
+        format!("SELECT coalesce(state, 'starting') FROM pg_stat_activity WHERE application_name = '{label}'")
+    }
+
+    fn lock(label: &str) -> String {
+        format!("SET lock_timeout = '20s'; BEGIN; LOCK TABLE {label}.notes, {label}.account; COMMIT")
+    }
+
+    /// The state of the session, seen by others, tells.
+    fn transactions() -> &'static str {
+        "SELECT '0'"
+    }
+
+    fn session() -> &'static str {
+        "SELECT pg_backend_pid()::text"
+    }
+
+    fn kill(session: &str) -> String {
+        format!("SELECT pg_terminate_backend({session})")
+    }
+
+    fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db> {
+        begin.isolation(isolation)
+    }
+
+    fn read_only(begin: Begin<'_, Self::Db>) -> Begin<'_, Self::Db> {
+        begin.read_only()
+    }
+
+    statements!();
+}
+
+pub(crate) struct MySql;
+
+impl Server for MySql {
+    type Db = sqlx::MySql;
+    type Options = MySqlConnectOptions;
+
+    const VARIABLE: &'static str = "TENURE_MYSQL_URL";
+    const BEGIN: &'static str = "START TRANSACTION";
+    const IDLE: &'static str = "Sleep";
+    const COUNTER: &'static str = "INTEGER AUTO_INCREMENT";
+    const HURRY: &'static str = "SET innodb_lock_wait_timeout = 20";
+
+    fn set_apart(options: MySqlConnectOptions, label: &str) -> MySqlConnectOptions {
+        options.ssl_mode(MySqlSslMode::Disabled).database(label)
+    }
+
+    fn place(label: &str) -> (String, String) {
+        (format!("CREATE DATABASE {label}"), format!("DROP DATABASE {label}"))
+    }
+
+    fn through(options: MySqlConnectOptions, port: u16) -> MySqlConnectOptions {
+        options.host("127.0.0.1").port(port)
+    }
+
+    fn port(options: &MySqlConnectOptions) -> u16 {
+        options.get_port()
+    }
+
+    fn connect(options: MySqlConnectOptions) -> mysql::Connect {
+        mysql::connect(options)
+    }
+
+    fn states(label: &str) -> String {
+        format!("SELECT COMMAND FROM information_schema.PROCESSLIST WHERE DB = '{label}'")
+    }
+
+    fn lock(label: &str) -> String {
+        let tables = format!("{label}.notes WRITE, {label}.account WRITE");
+        format!("SET lock_wait_timeout = 20; LOCK TABLES {tables}; UNLOCK TABLES")
+    }
+
+    /// MariaDB knows; MySQL takes it for a comment.
+    fn transactions() -> &'static str {
+        "SELECT CAST(0 /*M! + @@in_transaction */ AS CHAR)"
+    }
+
+    fn session() -> &'static str {
+        "SELECT CAST(CONNECTION_ID() AS CHAR)"
+    }
+
+    fn kill(session: &str) -> String {
+        format!("KILL {session}")
+    }
+
+    fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db> {
+        begin.isolation(isolation)
+    }
+
+    fn read_only(begin: Begin<'_, Self::Db>) -> Begin<'_, Self::Db> {
+        begin.read_only()
+    }
+
+    statements!();
+}
