@@ -39,6 +39,12 @@ impl<DB: Backend> Connection<DB> {
         Self { holder }
     }
 
+    /// Whether a transaction has closed it, or somebody has taken it out.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_closed(&self) -> bool {
+        self.holder.is_closed()
+    }
+
     pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
         &mut self.holder
     }

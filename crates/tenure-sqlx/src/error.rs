@@ -51,6 +51,12 @@ pub enum Stage {
     RollbackToSavepoint,
     /// Closing a connection. It is closed nevertheless.
     Close,
+    /// The hook of a pool for connections that are new. The connection has been closed.
+    AfterConnect,
+    /// Finding out whether a connection of a pool is still good.
+    Check,
+    /// The hook of a pool for connections whose last use did not complete.
+    Reset,
 }
 
 /// What became of the changes of a transaction that could not be ended as it should.
@@ -159,6 +165,7 @@ impl Error {
         match self.stage {
             Stage::Commit if self.is_unknown() => Some(Fate::Unknown),
             Stage::Connect | Stage::Close | Stage::HandBack => None,
+            Stage::AfterConnect | Stage::Check | Stage::Reset => None,
             // Also a rollback whose answer is lost: the connection is closed then, and the database
             // rolls back what a closed connection leaves behind.
             _ => Some(Fate::Undone),
@@ -169,6 +176,18 @@ impl Error {
     #[must_use]
     pub fn cleanup_error(&self) -> Option<&Error> {
         self.cleanup.as_deref()
+    }
+
+    /// Whether trying again is of no use as long as nobody changes something.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_permanent(&self) -> bool {
+        match &self.reason {
+            Reason::Sqlx { source: sqlx::Error::Configuration(_), .. } => true,
+            Reason::Sqlx { source, .. } => source
+                .as_database_error()
+                .is_some_and(|error| error.code().is_some_and(|code| PERMANENT.contains(&&*code))),
+            _ => false,
+        }
     }
 
     /// Whether the connection is lost: what failed is not what the database answered.
@@ -190,6 +209,11 @@ impl Error {
     }
 }
 
+/// The `SQLSTATE`s with which servers answer a wrong password, a user without rights and a database that is not there.
+/// SQLite has none such.
+#[cfg(feature = "pool")]
+const PERMANENT: [&str; 4] = ["28000", "28P01", "3D000", "42000"];
+
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -202,6 +226,9 @@ impl fmt::Display for Stage {
             Self::Release => "releasing the savepoint",
             Self::RollbackToSavepoint => "rolling back to the savepoint",
             Self::Close => "closing the connection",
+            Self::AfterConnect => "preparing the new connection",
+            Self::Check => "checking the connection",
+            Self::Reset => "cleaning the connection",
         })
     }
 }

@@ -142,6 +142,13 @@ impl<DB: Database> Holder<DB> {
         self.line_mut().map(|line| &mut line.connection)
     }
 
+    /// Whether the connection is neither here nor on its way back.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_closed(&self) -> bool {
+        let is_away = || self.berth.as_ref().is_some_and(|berth| matches!(*berth.place(), Place::Away));
+        self.line().is_none() && !is_away()
+    }
+
     /// The connection, once it has come back from whom it was lent to.
     ///
     /// # Cancel safety

@@ -23,6 +23,7 @@
 //! - `sqlite` (default): SQLite, compiled in.
 //! - `postgres`: PostgreSQL.
 //! - `mysql`: MySQL and MariaDB.
+//! - `pool`: a manager of connections for `tenure-pool`.
 //!
 //! # What cannot be promised
 //! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
@@ -39,6 +40,8 @@ mod isolation;
 mod lease;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+#[cfg(feature = "pool")]
+pub mod pool;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 mod retry;

@@ -95,8 +95,12 @@ impl Driver for Postgres {
     async fn roll_back(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         Self::settle(connection).await?;
         if Manager::get_transaction_depth(connection) == 0 {
-            // One that was begun in plain SQL ends here; without one the server says so, which is as good.
-            return connection.execute("ROLLBACK").await.map(drop);
+            // One that was begun in plain SQL ends here. Without one, a `ROLLBACK` would be a warning in the
+            // server's log; so there is one. If the open one is aborted, its `BEGIN` is refused, and all after it.
+            return match connection.execute("BEGIN; ROLLBACK").await {
+                Err(error) if Self::is_answer(&error) => connection.execute("ROLLBACK").await.map(drop),
+                ended => ended.map(drop),
+            };
         }
         while Manager::get_transaction_depth(connection) > 0 {
             Manager::rollback(connection).await?;

@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use crate::common::{Failure, Place, assert_clean, drained, note, on_both_servers, until_reached};
 use crate::proxy::{Proxy, Trap};
-use crate::server::Server;
+use crate::server::{Options as ConnectOptions, Server};
 
 on_both_servers!(
     a_begin_in_flight,
@@ -17,7 +17,7 @@ on_both_servers!(
     a_savepoint_in_flight,
 );
 
-async fn wired<S: Server>(place: &Place<S>) -> (Proxy, S::Options) {
+async fn wired<S: Server>(place: &Place<S>) -> (Proxy, ConnectOptions<S>) {
     let options = place.options();
     let proxy = Proxy::to(S::port(&options)).await;
     let options = S::through(options, proxy.port());

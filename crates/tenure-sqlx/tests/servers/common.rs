@@ -14,7 +14,7 @@ use tenure_test::Fault;
 use tokio::runtime::Builder;
 
 use crate::proxy::Proxy;
-use crate::server::{Raw, Server};
+use crate::server::{Options as ConnectOptions, Raw, Server};
 
 /// How long something may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -53,7 +53,7 @@ impl<S: Server> Place<S> {
         witness.0.close().await.unwrap();
     }
 
-    pub(crate) fn options(&self) -> S::Options {
+    pub(crate) fn options(&self) -> ConnectOptions<S> {
         S::set_apart(address::<S>(), &self.label)
     }
 
@@ -107,7 +107,7 @@ impl<S: Server> Place<S> {
 }
 
 /// The address of the server.
-pub(crate) fn address<S: Server>() -> S::Options {
+pub(crate) fn address<S: Server>() -> ConnectOptions<S> {
     let Ok(url) = std::env::var(S::VARIABLE) else {
         panic!("{} is not set: run `cargo xtask test --only servers`, which starts servers", S::VARIABLE);
     };

@@ -9,6 +9,7 @@ mod conflicts;
 mod cut;
 mod modes;
 mod outcomes;
+mod pooled;
 mod proofs;
 mod proxy;
 mod server;

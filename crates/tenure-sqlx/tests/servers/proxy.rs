@@ -76,6 +76,20 @@ impl Proxy {
         sprung.wait_for(|sprung| *sprung > 0).await.unwrap();
     }
 
+    /// Lets pass what was held once nobody waits for it any more.
+    pub(crate) async fn release_when_dropped<F: Future>(&self, answer: F) -> F::Output {
+        struct Release<'p>(&'p Proxy);
+
+        impl Drop for Release<'_> {
+            fn drop(&mut self) {
+                self.0.release();
+            }
+        }
+
+        let _release = Release(self);
+        answer.await
+    }
+
     /// Lets pass what was held.
     pub(crate) fn release(&self) {
         self.wire.flow.send_replace(Flow::Open);

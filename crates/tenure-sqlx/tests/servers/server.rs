@@ -2,15 +2,16 @@
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use sqlx::{AssertSqlSafe, ConnectOptions, Executor as _};
+use sqlx::{AssertSqlSafe, Executor as _};
 use tenure_sqlx::{Backend, Begin, Connect, Isolation, mysql, postgres};
 
 pub(crate) type Raw<S> = <<S as Server>::Db as sqlx::Database>::Connection;
 
+pub(crate) type Options<S> = <Raw<S> as sqlx::Connection>::Options;
+
 /// A kind of server.
 pub(crate) trait Server: Sized + Send + Sync + 'static {
     type Db: Backend;
-    type Options: ConnectOptions<Connection = Raw<Self>>;
 
     /// The variable with the address of the server.
     const VARIABLE: &'static str;
@@ -24,12 +25,14 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
     const HURRY: &'static str;
 
     /// Sets one of `label`'s own apart, and says how to connect to it.
-    fn set_apart(options: Self::Options, label: &str) -> Self::Options;
+    fn set_apart(options: Options<Self>, label: &str) -> Options<Self>;
     /// The statement that makes the place for `label`, and the one that removes it.
     fn place(label: &str) -> (String, String);
-    fn through(options: Self::Options, port: u16) -> Self::Options;
-    fn port(options: &Self::Options) -> u16;
-    fn connect(options: Self::Options) -> Connect<Self::Db>;
+    fn through(options: Options<Self>, port: u16) -> Options<Self>;
+    /// With a wrong password.
+    fn intruder(options: Options<Self>) -> Options<Self>;
+    fn port(options: &Options<Self>) -> u16;
+    fn connect(options: Options<Self>) -> Connect<Self::Db>;
     /// The statement that lists the states of the sessions of `label`.
     fn states(label: &str) -> String;
     /// The statements that wait until no transaction has touched a table of `label`.
@@ -92,7 +95,6 @@ pub(crate) struct Postgres;
 
 impl Server for Postgres {
     type Db = sqlx::Postgres;
-    type Options = PgConnectOptions;
 
     const VARIABLE: &'static str = "TENURE_POSTGRES_URL";
     const BEGIN: &'static str = "BEGIN";
@@ -111,6 +113,10 @@ impl Server for Postgres {
 
     fn through(options: PgConnectOptions, port: u16) -> PgConnectOptions {
         options.host("127.0.0.1").port(port)
+    }
+
+    fn intruder(options: PgConnectOptions) -> PgConnectOptions {
+        options.password("wrong")
     }
 
     fn port(options: &PgConnectOptions) -> u16 {
@@ -157,7 +163,6 @@ pub(crate) struct MySql;
 
 impl Server for MySql {
     type Db = sqlx::MySql;
-    type Options = MySqlConnectOptions;
 
     const VARIABLE: &'static str = "TENURE_MYSQL_URL";
     const BEGIN: &'static str = "START TRANSACTION";
@@ -175,6 +180,10 @@ impl Server for MySql {
 
     fn through(options: MySqlConnectOptions, port: u16) -> MySqlConnectOptions {
         options.host("127.0.0.1").port(port)
+    }
+
+    fn intruder(options: MySqlConnectOptions) -> MySqlConnectOptions {
+        options.password("wrong")
     }
 
     fn port(options: &MySqlConnectOptions) -> u16 {

@@ -1,0 +1,187 @@
+//! A manager of connections for [`tenure_pool`]: opened, checked, cleaned and closed as the pool asks for it.
+//!
+//! # Invariants
+//! 1. A connection that is away, because a transaction on it has not ended, is waited for before anything else is done
+//!    with it. One that a transaction has closed is never cleaned, only closed.
+//! 2. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, and the
+//!    user's hook has run.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{PoisonError, RwLock};
+
+use sqlx::Connection as _;
+use tenure::{AsyncExit as _, Outcome};
+use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
+
+use crate::connect::Options;
+use crate::transaction::within;
+use crate::{Backend, Connect, Connection, Error, Retry, Stage};
+
+/// A pool of connections, with transactions as contexts on what it lends.
+pub type Pool<DB> = tenure_pool::Pool<Connections<DB>>;
+
+/// The future of a hook.
+pub type HookFuture<'c> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'c>>;
+
+type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -> HookFuture<'c> + Send + Sync>;
+
+/// Makes, checks, cleans and closes the connections of a [`Pool`].
+///
+/// What is lent is a [`Connection`], so that a transaction is a context on it. How many there are, how long they live
+/// and how long one waits is for the [builder](tenure_pool::Pool::builder) of the pool to say.
+///
+/// | the pool | does |
+/// |---|---|
+/// | creates | opens a connection, then calls [`after_connect`](Self::after_connect) |
+/// | checks | a ping |
+/// | resets, after a use that did not complete | rolls back whatever is open, then calls [`on_reset`](Self::on_reset) |
+/// | closes | takes leave of the server |
+///
+/// After a use that completed, a connection is lent again as it is: transactions on it have ended by themselves.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod only {
+/// use sqlx::sqlite::SqliteConnectOptions;
+/// use tenure::with;
+/// use tenure_sqlx::pool::{Connections, Pool};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # pub async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// # let folder = tempfile::tempdir()?;
+/// # let path = folder.path().join("notes.db");
+/// let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+/// let connections = Connections::<sqlx::Sqlite>::new(options).after_connect(|connection| {
+///     Box::pin(async {
+///         let schema = "CREATE TABLE IF NOT EXISTS notes (text TEXT)";
+///         sqlx::query(schema).execute(connection).await.map(drop)
+///     })
+/// });
+/// let pool = Pool::builder(connections).max_size(4).build()?;
+/// let count = with(pool, async |pool| {
+///     with(pool.get(), async |connection| {
+///         with(connection.transaction().immediate(), async |transaction| {
+///             sqlx::query("INSERT INTO notes VALUES ('kept')").execute(&mut **transaction).await?;
+///             Ok::<_, sqlx::Error>(())
+///         })
+///         .await?; // committed
+///         let count = "SELECT count(*) FROM notes";
+///         let count: i64 = sqlx::query_scalar(count).fetch_one(&mut ***connection).await?;
+///         Ok::<_, Box<dyn std::error::Error + Send + Sync>>(count)
+///     })
+///     .await // returned to the pool
+/// })
+/// .await?; // all closed
+/// assert_eq!(count, 1);
+/// # Ok(()) }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # only::main().unwrap();
+/// ```
+pub struct Connections<DB: Backend> {
+    options: RwLock<Options<DB>>,
+    after_connect: Option<Hook<DB>>,
+    on_reset: Option<Hook<DB>>,
+}
+
+impl<DB: Backend> Connections<DB> {
+    /// Connections that are opened like this.
+    pub fn new(options: <DB::Connection as sqlx::Connection>::Options) -> Self {
+        Self { options: RwLock::new(options), after_connect: None, on_reset: None }
+    }
+
+    /// What to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
+    /// fails, the connection is closed, and counts as not created.
+    #[must_use = "it is a setter of a builder"]
+    pub fn after_connect(
+        mut self,
+        hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
+    ) -> Self {
+        self.after_connect = Some(Box::new(hook));
+        self
+    }
+
+    /// What else to clean after a use that did not complete, when no transaction is open any more: variables of the
+    /// session, temporary tables, advisory locks. When it fails, the connection is closed.
+    ///
+    /// Leave the prepared statements alone, which sqlx counts on: on PostgreSQL `RESET ALL` and
+    /// `SELECT pg_advisory_unlock_all()`, not `DISCARD ALL`.
+    #[must_use = "it is a setter of a builder"]
+    pub fn on_reset(
+        mut self,
+        hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_reset = Some(Box::new(hook));
+        self
+    }
+
+    /// Opens connections with other options from now on: a new password, another host. To replace those that are open
+    /// as well, call [`invalidate_all`](tenure_pool::Pool::invalidate_all) afterwards.
+    ///
+    /// From a pool: `pool.manager().set_options(…)`.
+    pub fn set_options(&self, options: <DB::Connection as sqlx::Connection>::Options) {
+        *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
+    }
+
+    /// The options with which connections are opened now.
+    pub fn options(&self) -> <DB::Connection as sqlx::Connection>::Options {
+        self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl<DB: Backend> Manager for Connections<DB> {
+    type Resource = Connection<DB>;
+    type Error = Error;
+
+    async fn create(&self, _: CreateContext) -> Result<Connection<DB>, Error> {
+        // The pool itself pauses between attempts, for all who wait.
+        let mut connection = Connect::<DB>::new(self.options()).retry(Retry::never()).await?;
+        if let Some(hook) = &self.after_connect
+            && let Err(error) = hook(&mut connection).await
+        {
+            let failed = Error::new::<DB>(Stage::AfterConnect, error);
+            return Err(failed.with_cleanup(connection.exit(Outcome::Cancelled).await.err()));
+        }
+        Ok(connection)
+    }
+
+    async fn reset(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        let connection = connection.ready().await?;
+        let rolled_back = within(DB::ANSWER_LIMIT, DB::roll_back(connection)).await;
+        rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
+        match &self.on_reset {
+            Some(hook) => hook(connection).await.map_err(|error| Error::new::<DB>(Stage::Reset, error)),
+            None => Ok(()),
+        }
+    }
+
+    async fn check(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        let failed = |error| Error::new::<DB>(Stage::Check, error);
+        let connection = connection.ready().await?;
+        within(DB::ANSWER_LIMIT, DB::settle(connection)).await.map_err(failed)?;
+        within(DB::ANSWER_LIMIT, connection.ping()).await.map_err(failed)
+    }
+
+    async fn close(&self, connection: Connection<DB>, _: Context) -> Result<(), Error> {
+        connection.exit(Outcome::Completed).await
+    }
+
+    fn assess(&self, connection: &mut Connection<DB>, _: LeaseEnd<'_>) -> Next {
+        if connection.is_closed() { Next::Close } else { Next::Reset }
+    }
+
+    fn is_permanent(&self, error: &Error) -> bool {
+        error.is_permanent()
+    }
+}
+
+impl<DB: Backend> fmt::Debug for Connections<DB> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connections")
+            .field("database", &DB::NAME)
+            .field("after_connect", &self.after_connect.is_some())
+            .field("on_reset", &self.on_reset.is_some())
+            .finish_non_exhaustive()
+    }
+}
