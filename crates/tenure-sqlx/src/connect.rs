@@ -19,6 +19,10 @@ pub struct Connect<DB: Backend> {
 }
 
 impl<DB: Backend> Connect<DB> {
+    #[cfg_attr(
+        not(any(feature = "sqlite", feature = "postgres", feature = "mysql", feature = "pool")),
+        expect(dead_code, reason = "there is nothing to connect to without a database")
+    )]
     pub(crate) fn new(options: Options<DB>) -> Self {
         Self { options, retry: Retry::new() }
     }

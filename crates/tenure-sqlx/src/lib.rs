@@ -19,6 +19,8 @@
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
 //!
+//! To move from sqlx's `begin`, its pool, deadpool or bb8, see [`migration`].
+//!
 //! # Features
 //! - `sqlite` (default): SQLite, compiled in.
 //! - `postgres`: PostgreSQL.
@@ -38,6 +40,8 @@ mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod isolation;
 mod lease;
+#[cfg(any(doc, doctest))]
+pub mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
 #[cfg(feature = "pool")]

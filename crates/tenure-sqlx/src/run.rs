@@ -7,7 +7,6 @@ use std::pin::Pin;
 
 use tenure::{BodyFn, with};
 
-use crate::backend::Driver;
 use crate::lease::Holder;
 use crate::transaction::{On, Terms};
 use crate::{Backend, Begin, Connection, Error, Transaction};
@@ -26,7 +25,7 @@ use crate::{Backend, Begin, Connection, Error, Transaction};
 pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<sqlx::Error>().is_some_and(is_conflict_of_any) {
+        if error.downcast_ref::<sqlx::Error>().is_some_and(|error| CONFLICTS.iter().any(|says| says(error))) {
             return true;
         }
         next = error.source();
@@ -34,22 +33,15 @@ pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
     false
 }
 
-fn is_conflict_of_any(error: &sqlx::Error) -> bool {
-    let mut is_conflict = false;
+/// What each database calls a conflict; of another's errors it says no.
+const CONFLICTS: &[fn(&sqlx::Error) -> bool] = &[
     #[cfg(feature = "sqlite")]
-    {
-        is_conflict |= sqlx::Sqlite::is_conflict(error);
-    }
+    <sqlx::Sqlite as crate::backend::Driver>::is_conflict,
     #[cfg(feature = "postgres")]
-    {
-        is_conflict |= sqlx::Postgres::is_conflict(error);
-    }
+    <sqlx::Postgres as crate::backend::Driver>::is_conflict,
     #[cfg(feature = "mysql")]
-    {
-        is_conflict |= sqlx::MySql::is_conflict(error);
-    }
-    is_conflict
-}
+    <sqlx::MySql as crate::backend::Driver>::is_conflict,
+];
 
 impl<DB: Backend> Begin<'_, DB> {
     /// Does the transaction, and does it again from its start when it meets a conflict with another one, at one of

@@ -129,13 +129,13 @@ macro_rules! on_both_servers {
         mod postgres {$(
             #[test]
             fn $scenario() {
-                $crate::common::on_both_flavours(super::$scenario::<$crate::server::Postgres>);
+                $crate::common::on_both_flavours(&super::$scenario::<$crate::server::Postgres>);
             }
         )*}
         mod mysql {$(
             #[test]
             fn $scenario() {
-                $crate::common::on_both_flavours(super::$scenario::<$crate::server::MySql>);
+                $crate::common::on_both_flavours(&super::$scenario::<$crate::server::MySql>);
             }
         )*}
     };
@@ -143,7 +143,7 @@ macro_rules! on_both_servers {
 pub(crate) use on_both_servers;
 
 /// Runs a scenario on a runtime of each flavour, in a place of its own which must be left in order.
-pub(crate) fn on_both_flavours<S: Server>(scenario: impl AsyncFn(&Place<S>)) {
+pub(crate) fn on_both_flavours<S: Server>(scenario: &impl AsyncFn(&Place<S>)) {
     for mut builder in [Builder::new_current_thread(), Builder::new_multi_thread()] {
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {

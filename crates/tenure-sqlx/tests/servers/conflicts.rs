@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use tenure_sqlx::{Connection, Isolation, Retry, is_conflict};
 use tokio::sync::{Barrier, Mutex};
 
@@ -114,7 +115,7 @@ async fn what_is_no_conflict_runs_once<S: Server>(place: &Place<S>) {
         async |transaction| S::prepared(transaction, "INSERT INTO account VALUES (1, 0)").await
     });
     let error: sqlx::Error = run.await.unwrap_err();
-    assert!(error.as_database_error().is_some_and(|error| error.is_unique_violation()), "{error}");
+    assert!(error.as_database_error().is_some_and(DatabaseError::is_unique_violation), "{error}");
     assert_eq!(calls, 1);
     // An owned connection is closed after the last attempt.
     place.no_session_left().await;

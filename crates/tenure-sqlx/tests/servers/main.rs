@@ -2,6 +2,7 @@
 //!
 //! Each test has a schema or a database of its own. The servers' addresses are in `TENURE_POSTGRES_URL` and
 //! `TENURE_MYSQL_URL`; `cargo xtask test` starts servers and sets them.
+#![expect(clippy::unwrap_used, reason = "what fails to prepare fails its test")]
 
 mod cancelled;
 mod common;

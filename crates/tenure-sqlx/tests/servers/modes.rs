@@ -25,7 +25,7 @@ const LEVELS: [Isolation; 4] =
 
 #[test]
 fn postgres_is_told_the_mode() {
-    on_both_flavours(async |place: &Place<Postgres>| {
+    on_both_flavours(&async |place: &Place<Postgres>| {
         let mut connection = place.connect().await;
         for level in LEVELS {
             let begin = connection.transaction().isolation(level).read_only().deferrable();
@@ -44,7 +44,7 @@ fn postgres_is_told_the_mode() {
 
 #[test]
 fn mysql_is_told_the_isolation_level_of_this_transaction_alone() {
-    on_both_flavours(async |place: &Place<MySql>| {
+    on_both_flavours(&async |place: &Place<MySql>| {
         let mut connection = place.connect().await;
         let mut other = place.connect().await;
         for (level, sees) in [(Isolation::ReadUncommitted, 1), (Isolation::ReadCommitted, 0)] {
@@ -65,7 +65,7 @@ fn mysql_is_told_the_isolation_level_of_this_transaction_alone() {
 
 #[test]
 fn a_consistent_snapshot_is_taken_at_the_beginning_on_mysql() {
-    on_both_flavours(async |place: &Place<MySql>| {
+    on_both_flavours(&async |place: &Place<MySql>| {
         let mut connection = place.connect().await;
         let mut other = place.connect().await;
         for (is_snapshot, sees) in [(true, 0), (false, 1)] {

@@ -168,7 +168,7 @@ async fn a_nested_begin_of_sqlx_works_inside<S: Server>(place: &Place<S>) {
 /// PostgreSQL's `COMMIT` of such a transaction rolls back and says that all is well.
 #[test]
 fn an_error_that_the_body_passes_over_is_no_success_on_postgres() {
-    crate::common::on_both_flavours(async |place: &Place<crate::server::Postgres>| {
+    crate::common::on_both_flavours(&async |place: &Place<crate::server::Postgres>| {
         let mut connection = place.connect().await;
         let error = with(connection.transaction(), async |transaction| {
             note::<crate::server::Postgres>(transaction, "lost").await?;
@@ -190,7 +190,7 @@ fn an_error_that_the_body_passes_over_is_no_success_on_postgres() {
 /// MySQL's commits whatever was done before it changes a table.
 #[test]
 fn a_commit_that_the_server_did_by_itself_is_no_success_on_mysql() {
-    crate::common::on_both_flavours(async |place: &Place<crate::server::MySql>| {
+    crate::common::on_both_flavours(&async |place: &Place<crate::server::MySql>| {
         let mut connection = place.connect().await;
         let error = with(connection.transaction(), async |transaction| {
             note::<crate::server::MySql>(transaction, "kept").await?;
