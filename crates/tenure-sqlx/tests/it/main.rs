@@ -4,6 +4,7 @@
 mod busy;
 mod cancelled;
 mod common;
+mod conflicts;
 mod connections;
 mod outcomes;
 mod proofs;
