@@ -158,6 +158,11 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
     })
 }
 
+/// The scope of the enclosing tenure, if something was handed over in it; whether there is an enclosing tenure.
+pub(crate) fn enclosing_children() -> (Option<Arc<Scope>>, bool) {
+    innermost(|node| (node.children.clone(), true)).unwrap_or((None, false))
+}
+
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
     FRAMES

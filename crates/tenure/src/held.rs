@@ -72,8 +72,9 @@ where
 ///
 /// # Guarantees
 /// One exit, as in [`with`](crate::with). Dropped, the exit is handed over: it runs in the background on the runtime
-/// the resource was entered on, behind all that was entered later by the same task or inside the same body, and
-/// before the exit of the enclosing tenure. It is told `Panicked` if a panic drops it, else `Cancelled`.
+/// the resource was entered on, behind all that was entered later inside the same body and is dropped with it, and
+/// before the exit of the enclosing tenure. Outside of any body the same holds for what one task drops last to first, as
+/// it does with locals. It is told `Panicked` if a panic drops it, else `Cancelled`.
 #[must_use = "dropped, the resource exits at once, in the background"]
 pub struct Held<R: AsyncExit> {
     // There until the exit, or until it is disarmed.
@@ -182,7 +183,14 @@ impl<R: AsyncExit> Held<R> {
         let (resource, mut tenure) = self.kept.take().expect(FULL);
         let label = tenure.label();
         let children = tenure.node.children.take();
+        let younger = tenure.younger();
         let exit = exit_job(Plain::of(resource), told, children, self.exit_limit, true);
+        let exit = async move {
+            if let Some(younger) = younger {
+                younger.until_gone().await;
+            }
+            exit.await
+        };
         (label, Custody::new(exit, tenure).await)
     }
 }

@@ -15,7 +15,7 @@ use std::task::{Context, Poll, ready};
 use crate::frame::{Id, Label, Node};
 use crate::guarded::Fault;
 use crate::registry::{Count, IncidentKind, Items, Key, Phase, Registry, RootKey, Span};
-use crate::scope::{Latch, Scope};
+use crate::scope::{Latch, Scope, Younger};
 
 /// What is done with the output of a future that has no caller any more.
 pub(crate) trait Settle {
@@ -120,15 +120,9 @@ impl<F: Future<Output: Settle> + ?Sized> Job<F> {
     /// Ready when those that were entered later have ended.
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Record { registry, scope, key, id, phase, .. } = &self.record;
-        if let Gate::Unasked = self.gate {
-            let (id, scope) = (*id, Arc::clone(scope));
-            if let Some(last) = scope.last_after(id) {
-                self.gate = Gate::Closed(Box::pin(async move {
-                    while let Some(latch) = scope.next_between(id, last) {
-                        latch.wait().await;
-                    }
-                }));
-            }
+        if let (Gate::Unasked, Some(last)) = (&self.gate, scope.last_after(*id)) {
+            let younger = Younger { scope: Arc::clone(scope), after: *id, last };
+            self.gate = Gate::Closed(Box::pin(younger.until_gone()));
         }
         if let Gate::Closed(later) = &mut self.gate {
             ready!(later.as_mut().poll(context));

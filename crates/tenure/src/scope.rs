@@ -63,3 +63,20 @@ impl Scope {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Tenures of one scope that exit in the background and have to end before another may exit.
+///
+/// They are known by the range of their ids, so that to wait for a thousand takes no list of a thousand.
+pub(crate) struct Younger {
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) after: Id,
+    pub(crate) last: Id,
+}
+
+impl Younger {
+    pub(crate) async fn until_gone(self) {
+        while let Some(latch) = self.scope.next_between(self.after, self.last) {
+            latch.wait().await;
+        }
+    }
+}

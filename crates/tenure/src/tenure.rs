@@ -9,6 +9,7 @@ use crate::guarded::Fault;
 use crate::job::{Job, Record, Settle};
 use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, with_current};
 use crate::registry::{Count, HandedOver};
+use crate::scope::Younger;
 
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
@@ -83,6 +84,21 @@ impl Tenure {
         }
         let key = registry.hold(entry);
         self.listed = Some(Listed { registry, key, phase });
+    }
+
+    /// Those that were entered later, dropped, and still exit in the background: an exit by hand waits for them, as one
+    /// that is handed over does (law 13).
+    ///
+    /// Called inside an exit that runs in the background, it leaves out that one, and those that may wait for it.
+    pub(crate) fn younger(&mut self) -> Option<Younger> {
+        let scope = match frame::enclosing_children() {
+            (Some(scope), _) => scope,
+            (None, true) => return None,
+            (None, false) => with_current(|registry| registry.root_scope(RootKey::here()))?,
+        };
+        let after = frame::running_jobs().into_iter().fold(self.node.id(), Id::max);
+        let last = scope.last_after(after)?;
+        Some(Younger { scope, after, last })
     }
 
     /// Gives `future` to the runtime the tenure was entered on, to be polled to its end behind those that have

@@ -93,6 +93,11 @@ impl Registry {
         scope
     }
 
+    /// The scope of all that was handed over on this task without an enclosing tenure, and still exits.
+    pub(crate) fn root_scope(&self, key: RootKey) -> Option<Arc<Scope>> {
+        self.roots().get(&key).map(Arc::clone)
+    }
+
     /// Forgets a root scope that nobody waits in any more.
     pub(crate) fn forget_root(&self, key: RootKey) {
         let mut roots = self.roots();

@@ -264,10 +264,16 @@ impl<E: ErrorValue> ExitStack<E> {
     /// As [`close`](Self::close).
     pub async fn close_with(mut self, ending: Ending) -> Result<Verdict, ExitErrors<E>> {
         let OnStack { loans, tenure } = self.held.take().expect(FULL);
-        let tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let limit = self.limit;
-        let Unwound { first, others, recovered } =
-            Custody::new(unwind_all(loans.into_exits(), ending, limit), tenure).await;
+        let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let younger = tenure.younger();
+        let exits = unwind_all(loans.into_exits(), ending, self.limit);
+        let exits = async move {
+            if let Some(younger) = younger {
+                younger.until_gone().await;
+            }
+            exits.await
+        };
+        let Unwound { first, others, recovered } = Custody::new(exits, tenure).await;
         let others = others.into_iter();
         match first {
             None if recovered => Ok(Verdict::Recover),
