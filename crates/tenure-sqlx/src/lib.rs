@@ -17,6 +17,7 @@
 //! - [`Connection`] is a resource: see `connect` in the module of each database.
 //! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
+//! - [`Begin::run`] does a transaction again that has met another one, such as after a deadlock.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
 //!
 //! To move from sqlx's `begin`, its pool, deadpool or bb8, see [`migration`].

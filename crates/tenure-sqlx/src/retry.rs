@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep};
 /// How a busy database is waited for: with pauses that double and vary at random, up to a limit in time.
 ///
 /// A database is busy when it says that another connection holds what a statement needs (`SQLITE_BUSY`,
-/// `SQLITE_LOCKED`). Then nothing has happened, and the same statement may be sent again. `BEGIN`, `COMMIT`,
-/// and the statements with which a connection is opened are repeated like this; the statements of the body are
-/// not, for only the body knows what else it has to repeat.
+/// `SQLITE_LOCKED`), or that it has no room for another connection now, or is starting. Then nothing has happened, and
+/// the same statement may be sent again. `BEGIN`, `COMMIT`, and the statements with which a connection is opened are
+/// repeated like this; the statements of the body are not, for only the body knows what else it has to repeat. With
+/// [`Begin::run`](crate::Begin::run) the whole transaction is repeated, within the same limit.
 ///
 /// This wait comes on top of the database's own: an attempt at SQLite waits up to
 /// [`busy_timeout`](sqlx::sqlite::SqliteConnectOptions::busy_timeout) (sqlx's default: 5 s) before it reports.

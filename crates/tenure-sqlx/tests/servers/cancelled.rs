@@ -1,8 +1,12 @@
 //! Dropped while a statement is on its way: afterwards no session has a transaction open, and the connection is clean.
 
+use std::future::poll_fn;
 use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
-use tenure::with;
+use tenure::{AsyncExit as _, Outcome, with};
+use tenure_sqlx::{Fate, Stage};
 use tokio::sync::oneshot;
 
 use crate::common::{Failure, Place, assert_clean, drained, note, on_both_servers, until_reached};
@@ -15,6 +19,7 @@ on_both_servers!(
     a_task_that_is_aborted_during_the_commit,
     a_task_that_is_aborted_during_the_rollback,
     a_savepoint_in_flight,
+    a_statement_that_the_body_gives_up_cannot_be_mistaken_for_its_commit,
 );
 
 async fn wired<S: Server>(place: &Place<S>) -> (Proxy, ConnectOptions<S>) {
@@ -141,4 +146,56 @@ async fn a_savepoint_in_flight<S: Server>(place: &Place<S>) {
     assert_eq!(place.notes().await, ["before", "after"]);
     assert_clean(place, &mut connection).await;
     assert_eq!(drained().await, [""; 0]);
+}
+
+/// The body gives up at each suspension of a prepared statement, and completes. On MySQL, sqlx may then take the rest of
+/// that statement's answer for the commit's.
+async fn a_statement_that_the_body_gives_up_cannot_be_mistaken_for_its_commit<S: Server>(place: &Place<S>) {
+    let mut n = 0;
+    loop {
+        let mut connection = place.connect().await;
+        let (mut has_ended, text) = (false, n.to_string());
+        let committed = with(connection.transaction().answer_limit(SOON), async |transaction| {
+            has_ended = drop_at(n, note::<S>(transaction, &text)).await.is_some();
+            Ok::<_, Failure>(())
+        })
+        .await;
+        match committed {
+            Ok(()) => assert_clean(place, &mut connection).await,
+            Err(failure) => {
+                // Closed rather than mistaken, and not committed: nothing was kept.
+                let error = failure.into_tenure();
+                assert_eq!((error.stage(), error.fate()), (Stage::Commit, Some(Fate::Undone)), "{error:?}");
+                assert!(connection.ready().await.is_err_and(|error| error.is_closed()));
+                place.no_session_left().await;
+                assert!(!place.notes().await.contains(&text));
+            }
+        }
+        connection.exit(Outcome::Completed).await.unwrap();
+        if has_ended {
+            assert!(place.notes().await.contains(&text));
+            break;
+        }
+        n += 1;
+    }
+    // An answer may be there before it is asked for, but not each of them.
+    assert!(n >= 1, "only {n} suspensions");
+}
+
+const SOON: Duration = Duration::from_secs(1);
+
+/// Polls `future` until it is suspended for the n-th time, counted from zero, and drops it there. `None` if it was
+/// dropped.
+async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output> {
+    let mut future = Box::pin(future);
+    let mut suspended = 0;
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending if suspended == n => Poll::Ready(None),
+        Poll::Pending => {
+            suspended += 1;
+            Poll::Pending
+        }
+    })
+    .await
 }
