@@ -28,6 +28,9 @@ best of fifteen turns in which all pools take part one after the other: what oth
 a turn worse. In brackets: the ratio to deadpool. The designs at the end are bare cores that were tried for tenure-pool,
 without its features; the tagged stack is the one it has.
 
+The percentiles above the 99th, and the least/most column, show what other programs did on the machine as much as the
+pool: the tails are times the system gave to others. Compare them from a run on a quiet machine.
+
 ![the figures as bars](benchmarks.svg)
 ";
 

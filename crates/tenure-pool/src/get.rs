@@ -167,19 +167,22 @@ where
 {
     type Output = Result<Lease<M>, GetError>;
 
-    #[inline]
+    // Not a hint, for that was not taken: 18 ns a get and return against 28 (2026-11-22).
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
-        if let Stage::Start { again: false } = this.stage
-            && let Some(claim) = (*this.pool).borrow().shared.try_pop()
-        {
-            if claim.meta().flags.load(Ordering::Relaxed) == 0 {
-                *this.stage = Stage::Done;
-                return Poll::Ready(Ok(Lease::lend(claim, this.location)));
-            }
-            return self.poll_claim(claim, cx);
+        let mut claim = None;
+        if let Stage::Start { again: false } = this.stage {
+            claim = (*this.pool).borrow().shared.try_pop();
         }
-        self.poll_slow(cx)
+        // One way out for all that is not quick keeps this small enough to be inlined.
+        match claim {
+            Some(claim) if claim.meta().flags.load(Ordering::Relaxed) == 0 => {
+                *this.stage = Stage::Done;
+                Poll::Ready(Ok(Lease::lend(claim, this.location)))
+            }
+            claim => self.poll_rest(claim, cx),
+        }
     }
 }
 
@@ -188,14 +191,17 @@ where
     P: Borrow<Pool<M>>,
     M: Manager,
 {
-    /// Goes on with a claim that is not known to be good.
+    /// Goes on, with a claim that is not known to be good, or without.
     #[cold]
-    fn poll_claim(
+    #[inline(never)]
+    fn poll_rest(
         mut self: Pin<&mut Self>,
-        claim: Claimed<M>,
+        claim: Option<Claimed<M>>,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Lease<M>, GetError>> {
-        if let Some(claim) = self.as_mut().accept(claim) {
+        if let Some(claim) = claim
+            && let Some(claim) = self.as_mut().accept(claim)
+        {
             let this = self.project();
             *this.stage = Stage::Done;
             return Poll::Ready(Ok(Lease::lend(claim, this.location)));
