@@ -24,7 +24,7 @@ tenure-pool, bb8, sqlx and mobc have a time limit of 30 s on every get by defaul
 fastpool have none. The resource is a number, its check returns at once.
 
 These figures are made by `cargo run --release -p tenure-pool-bench -- --write`, which also writes the picture. Each is the
-best of fifteen turns in which all pools take part one after the other: what other programs on the machine do only makes
+best of eleven turns in which all pools take part one after the other: what other programs on the machine do only makes
 a turn worse. In brackets: the ratio to deadpool. The designs at the end are bare cores that were tried for tenure-pool,
 without its features; the tagged stack is the one it has.
 

@@ -92,12 +92,12 @@ impl Results {
         let (turns, rounds, time) = if options.quick {
             (3, 30_000, Duration::from_millis(50))
         } else {
-            (15, 100_000, Duration::from_millis(150))
+            (11, 100_000, Duration::from_millis(100))
         };
         let alone = best(&entries, "alone", turns, |entry| (entry.alone)(0, false, rounds));
         let alone_on_two = best(&entries, "alone, two workers", turns, |entry| (entry.alone)(2, false, rounds));
         let checked = best(&entries, "with a check", turns, |entry| (entry.alone)(0, true, rounds));
-        let two = best(&entries, "two at once", turns, |entry| (entry.two_at_once)(rounds));
+        let two = best(&entries, "two at once", turns, |entry| (entry.two_at_once)(5 * rounds));
         let queue = best(&entries, "queue of 10,000", turns, |entry| (entry.queue)(0, 10_000));
         let queue_on_two =
             best(&entries, "queue of 10,000, two workers", turns, |entry| (entry.queue)(2, 10_000));
