@@ -73,7 +73,7 @@ impl Workspace {
 }
 
 /// How a module of loom models may be declared.
-const MODELS: [&str; 2] = ["cfg(all(test, loom))", "cfg(all(loom, test))"];
+const MODELS: [&str; 2] = ["cfg(all(test, tenure_loom))", "cfg(all(tenure_loom, test))"];
 
 /// The features of a manifest, `default` left out: those in its `[features]`, and the optional
 /// dependencies that none of them names by `dep:`, each of which is a feature by itself.
