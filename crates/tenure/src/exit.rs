@@ -66,6 +66,12 @@ pub trait RecoverExit: Send + 'static {
     /// What the exit fails with.
     type Error: Debug + Send + 'static;
 
+    /// Whether an error of the exit, after a body that failed, means that the body's error was dealt with before: what
+    /// the error is the result of is then the exit. So it is with a stack, whose inner exits may recover and whose outer
+    /// ones may then fail.
+    #[doc(hidden)]
+    const FAILS_AFTER_RECOVERY: bool = false;
+
     /// Releases the resource, told how the body ended, and says whether the body's error is dealt with.
     ///
     /// A verdict is asked for after every body; it has an effect only after one that failed. Panics always resume.

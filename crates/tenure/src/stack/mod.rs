@@ -387,6 +387,9 @@ impl<E: ErrorValue> AsyncExit for ExitStack<E> {
 impl<E: ErrorValue> RecoverExit for ExitStack<E> {
     type Error = E;
 
+    // An exit that fails after the body has, with nobody between them that recovered, is reported and no error here.
+    const FAILS_AFTER_RECOVERY: bool = true;
+
     async fn exit(self, outcome: Outcome<'_>) -> Result<Verdict, E> {
         self.unwind_inside(outcome, true).await
     }

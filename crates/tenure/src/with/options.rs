@@ -155,7 +155,7 @@ impl Options {
     {
         let (label, stop, limit) = self.parts::<R>(Location::caller());
         run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, |label, course| {
-            recovered(label, course, E::from)
+            recovered::<R, _, _, _>(label, course, E::from)
         })
     }
 

@@ -8,9 +8,10 @@ use super::body::Ended;
 use super::body_fn::BodyFn;
 use super::core::{Course, run};
 use super::leave::Recovering;
-use super::simple::result_of;
+use super::simple::{error_of, result_of};
 use super::stop::{Never, Stopped};
 use crate::frame::Label;
+use crate::guarded::Fault;
 use crate::{RecoverExit, Verdict};
 
 /// As [`with`](crate::with), for a resource whose exit may recover from the body's error.
@@ -65,21 +66,28 @@ where
     let label = Label { name: type_name::<R>(), location: Location::caller() };
     run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, |label, course| {
         // `Never` stops nothing, and there is no limit to run out of.
-        recovered(label, course, |stopped| unreachable!("nothing could have stopped it: {stopped}"))
+        recovered::<R, _, _, _>(label, course, |stopped| {
+            unreachable!("nothing could have stopped it: {stopped}")
+        })
     })
 }
 
-pub(super) fn recovered<T, N, E, X>(
+pub(super) fn recovered<R, T, N, E>(
     label: Label,
-    course: Course<T, N, E, Verdict, X>,
+    course: Course<T, N, E, Verdict, R::Error>,
     stop: impl FnOnce(Stopped) -> E,
 ) -> Result<Option<T>, E>
 where
-    E: From<N> + From<X>,
-    X: Debug,
+    R: RecoverExit,
+    E: From<N> + From<R::Error>,
 {
     match course {
         Course::Run { body: Ended::Error(_), exit: Ok(Verdict::Recover) } => Ok(None),
+        Course::Run { body: Ended::Error(_), exit: Err(fault @ (Fault::Failed(_) | Fault::Panicked(_))) }
+            if R::FAILS_AFTER_RECOVERY =>
+        {
+            Err(error_of(label, fault, stop))
+        }
         course => result_of(label, course, stop).map(Some),
     }
 }
