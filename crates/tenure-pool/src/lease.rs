@@ -23,7 +23,7 @@ const MEASURED_EVERY: u64 = 64;
 ///
 /// | end | what the pool does |
 /// |---|---|
-/// | the body of [`with`](tenure::with) completed, or [`complete`](Self::complete) was called | lends it again at once |
+/// | the body of [`with`](tenure::with) completed, or [`complete`](Self::complete) was called | lends it again at once, unless [`Manager::is_broken`] |
 /// | the body failed, panicked, or was cancelled | [`Manager::assess`] decides; by default it is reset first |
 /// | it was dropped | the same with [`LeaseEnd::Dropped`], for nobody can tell whether its holder was cancelled |
 ///
@@ -60,7 +60,7 @@ impl<M: Manager> Lease<M> {
 
     /// Gives the resource back as one whose use completed: it is lent again at once.
     pub fn complete(self) {
-        work::give_back(self.into_claim());
+        completed(self.into_claim());
     }
 
     /// Gives the resource back to be closed.
@@ -135,12 +135,26 @@ impl<M: Manager> AsyncExit for Lease<M> {
             return Ok(());
         };
         match outcome {
-            Outcome::Completed => work::give_back(claim),
+            Outcome::Completed => completed(claim),
             Outcome::Failed(failure) => settle(claim, LeaseEnd::Failed(failure)),
             Outcome::Panicked(message) => settle(claim, LeaseEnd::Panicked(message)),
             Outcome::Cancelled => settle(claim, LeaseEnd::Cancelled),
         }
         Ok(())
+    }
+}
+
+/// Gives a resource back whose use completed.
+#[inline]
+fn completed<M: Manager>(claim: Claimed<M>) {
+    let asked = panic::catch_unwind(AssertUnwindSafe(|| {
+        let manager = &claim.core().ext.manager;
+        claim.resource().is_none_or(|cargo| manager.is_broken(&cargo.resource))
+    }));
+    if asked.unwrap_or(true) {
+        work::retire(claim, Why::Broken);
+    } else {
+        work::give_back(claim);
     }
 }
 

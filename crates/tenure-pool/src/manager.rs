@@ -84,6 +84,9 @@ pub trait Manager: Send + Sync + 'static {
 
     /// Closes a resource in an orderly way. The default drops it.
     ///
+    /// Resources are closed side by side. Where each close has to see what the one before it has done, as with SQLite,
+    /// whose last connection clears its log away, the manager lets them take turns.
+    ///
     /// When the time limit ends, the future is dropped, and the resource's own `Drop` is the forceful close.
     ///
     /// # Errors
@@ -96,6 +99,17 @@ pub trait Manager: Send + Sync + 'static {
         let _ = context;
         drop(resource);
         future::ready(Ok(()))
+    }
+
+    /// Whether a resource has found out during a use that completed that it is of no more use: a connection that was
+    /// closed under a body which made do without it. It is closed then, and not lent again. The default says no.
+    ///
+    /// Asked at each return of a completed use, so it must cost little, and not block. If it panics, the resource is
+    /// closed.
+    #[inline]
+    fn is_broken(&self, resource: &Self::Resource) -> bool {
+        let _ = resource;
+        false
     }
 
     /// Decides at once what becomes of a resource whose lease did not end with a completed body. The default
@@ -171,6 +185,8 @@ pub enum Why {
     Cancelled,
     /// Its lease was dropped without a word.
     Dropped,
+    /// Its use completed, and [`Manager::is_broken`] said that it is of no more use, or panicked.
+    Broken,
     /// Its check failed.
     CheckFailed,
     /// Its reset failed.

@@ -167,6 +167,10 @@ impl<DB: Backend> Manager for Connections<DB> {
         connection.exit(Outcome::Completed).await
     }
 
+    fn is_broken(&self, connection: &Connection<DB>) -> bool {
+        connection.is_closed()
+    }
+
     fn assess(&self, connection: &mut Connection<DB>, _: LeaseEnd<'_>) -> Next {
         if connection.is_closed() { Next::Close } else { Next::Reset }
     }

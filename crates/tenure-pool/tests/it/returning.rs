@@ -35,6 +35,21 @@ async fn a_completed_use_goes_back_at_once() {
 }
 
 #[tokio::test]
+async fn law_no_dirty_resource_reaches_a_user_after_a_completed_use_that_broke_it() {
+    let probe = Probe::new();
+    let pool = probe.pool().max_size(1).build().unwrap();
+    let completed = with(pool.get(), async |thing| {
+        thing.begin();
+        Ok::<_, Oops>(())
+    });
+    completed.await.unwrap();
+    pool.get().await.unwrap().touch();
+    assert_eq!(probe.whys(), [Why::Broken]);
+    assert_eq!(probe.resets(), 0);
+    probe.assert_sound(1);
+}
+
+#[tokio::test]
 async fn law_no_dirty_resource_reaches_a_user_after_a_failure() {
     let probe = Probe::new();
     let pool = probe.pool().max_size(1).build().unwrap();

@@ -312,6 +312,11 @@ impl Manager for Probe {
         assess(end)
     }
 
+    /// What was left in the middle of a use is of no more use, though its holder's body completed.
+    fn is_broken(&self, thing: &Thing) -> bool {
+        thing.dirty
+    }
+
     fn is_permanent(&self, error: &Trouble) -> bool {
         error.permanent
     }
