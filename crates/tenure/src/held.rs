@@ -11,6 +11,7 @@ use crate::custody::Custody;
 use crate::frame::Label;
 use crate::guarded::Fault;
 use crate::registry::Phase;
+use crate::scope::behind;
 use crate::tenure::{Tenure, count_disarmed};
 use crate::with::{
     Exited, Known, Leave, Plain, Stop, Stopped, Told, error_of, exit_job, report, unless_stopped,
@@ -185,13 +186,7 @@ impl<R: AsyncExit> Held<R> {
         let children = tenure.node.children.take();
         let younger = tenure.younger();
         let exit = exit_job(Plain::of(resource), told, children, self.exit_limit, true);
-        let exit = async move {
-            if let Some(younger) = younger {
-                younger.until_gone().await;
-            }
-            exit.await
-        };
-        (label, Custody::new(exit, tenure).await)
+        (label, Custody::new(behind(younger, exit), tenure).await)
     }
 }
 

@@ -80,3 +80,11 @@ impl Younger {
         }
     }
 }
+
+/// Awaits `exit` when those that have to end before it have.
+pub(crate) async fn behind<F: Future>(younger: Option<Younger>, exit: F) -> F::Output {
+    if let Some(younger) = younger {
+        younger.until_gone().await;
+    }
+    exit.await
+}

@@ -17,6 +17,7 @@ use crate::frame::Label;
 use crate::guarded::Fault;
 use crate::held::ending_of_drop;
 use crate::registry::Phase;
+use crate::scope::behind;
 use crate::tenure::{Tenure, count_entered};
 use crate::with::report;
 use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
@@ -267,13 +268,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let younger = tenure.younger();
         let exits = unwind_all(loans.into_exits(), ending, self.limit);
-        let exits = async move {
-            if let Some(younger) = younger {
-                younger.until_gone().await;
-            }
-            exits.await
-        };
-        let Unwound { first, others, recovered } = Custody::new(exits, tenure).await;
+        let Unwound { first, others, recovered } = Custody::new(behind(younger, exits), tenure).await;
         let others = others.into_iter();
         match first {
             None if recovered => Ok(Verdict::Recover),
