@@ -122,3 +122,96 @@ fn a_body_that_is_not_send_runs_where_it_is() {
         assert_eq!(value.await, Ok(7));
     });
 }
+
+/// Resources and errors whose types mention a lifetime, be it `'static`: the compiler forgets which where it asks whether
+/// the whole is `Send`, so `with` and its like have to say so themselves.
+mod lifetimes_in_types {
+    use std::error::Error;
+    use std::pin::Pin;
+
+    use tenure::{
+        AsyncExit, ExitStack, Lender, Options, Outcome, context, hold, join, shield, with, with_stack,
+    };
+    use tokio::task::yield_now;
+
+    type Boxed = Box<dyn Error + Send + Sync>;
+
+    type BoxedEnter<T> = Pin<Box<dyn Future<Output = Result<Named<T>, Boxed>> + Send>>;
+
+    struct Named<T>(T);
+
+    impl<T: Send + 'static> AsyncExit for Named<T> {
+        type Error = Boxed;
+
+        async fn exit(self, _: Outcome<'_>) -> Result<(), Boxed> {
+            Ok(())
+        }
+    }
+
+    async fn name<T>(value: T) -> Result<Named<T>, Boxed> {
+        Ok(Named(value))
+    }
+
+    #[derive(Debug)]
+    struct Any;
+
+    impl<E: Into<Boxed>> From<E> for Any {
+        fn from(_: E) -> Self {
+            Self
+        }
+    }
+
+    async fn every_way() -> Result<usize, Any> {
+        let mut length = 0;
+        with(name("with"), async |name| {
+            yield_now().await;
+            length += name.0.len();
+            Ok::<_, Any>(())
+        })
+        .await?;
+        let lent = context(async |lender: Lender<&'static str>| {
+            lender.lend("context").await;
+            Ok::<(), Boxed>(())
+        });
+        with(lent, async |name| {
+            yield_now().await;
+            length += name.len();
+            Ok::<_, Any>(())
+        })
+        .await?;
+        let boxed: BoxedEnter<&'static str> = Box::pin(name("shield"));
+        with(shield(boxed), async |name| {
+            yield_now().await;
+            length += name.0.len();
+            Ok::<_, Any>(())
+        })
+        .await?;
+        with_stack(async |stack: &mut ExitStack<Boxed>| {
+            let (one, two) = (stack.enter(name("one")).await?, stack.enter(name("two")).await?);
+            yield_now().await;
+            length += one.0.len() + two.0.len();
+            Ok::<_, Boxed>(())
+        })
+        .await?;
+        let joined = join((hold_name("a"), hold_name("b")));
+        let (one, two) = joined.await?;
+        length += one.0.len() + two.0.len();
+        Options::new().name("named").with_detailed(name("options"), async |_| Ok::<_, Boxed>(())).await.ok();
+        let held = hold(name("held")).await?;
+        yield_now().await;
+        length += held.0.len();
+        held.close().await?;
+        Ok(length)
+    }
+
+    async fn hold_name(value: &'static str) -> Result<Named<&'static str>, std::io::Error> {
+        yield_now().await;
+        Ok(Named(value))
+    }
+
+    #[tokio::test]
+    async fn can_be_held_in_a_spawned_task() {
+        let length = tokio::spawn(every_way()).await.unwrap().unwrap();
+        assert_eq!(length, "with context shield one two a b held".replace(' ', "").len());
+    }
+}
