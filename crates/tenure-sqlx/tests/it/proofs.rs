@@ -67,7 +67,8 @@ fn cancelled_everywhere_nothing_leaks() {
     let db = prepared();
     let report = proof(&db).cancel_everywhere(|recorder| write(Arc::clone(&db), recorder));
     // Five steps and nine statements, besides opening and closing.
-    assert!(report.suspensions >= 14, "{report}");
+    // As a rule 18; what answers at once suspends nothing.
+    assert!(report.suspensions >= report.points, "{report}");
 }
 
 #[test]

@@ -54,7 +54,8 @@ fn cancelled_everywhere<S: Server>() {
     let runtime = Runtime::new().unwrap();
     let place = Arc::new(runtime.block_on(Place::<S>::make()));
     let report = proof(&place).cancel_everywhere(|recorder| write(Arc::clone(&place), recorder));
-    assert!(report.suspensions >= 14, "{report}");
+    // As a rule 18; what answers at once suspends nothing.
+    assert!(report.suspensions >= report.points, "{report}");
 }
 
 fn failed_everywhere<S: Server>() {
