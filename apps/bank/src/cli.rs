@@ -1,18 +1,20 @@
 //! What can be said on the command line.
 
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use url::Url;
 
-/// Moves money between 1,000 accounts in an SQLite database while transfers are cancelled, refused and panic, and
-/// proves that nothing is lost.
+/// Serves a bank of 1,000 accounts over HTTP, to clients of its own that disconnect, time out, are refused and make
+/// it panic; stops in the middle of that, and proves that nothing is lost.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "bank", version)]
 #[command(after_help = "The exit code is 0 if the money is conserved, every enter has had its exit, \
     and nothing is left open; 1 if not, or if the bank could not do its work; 2 if an argument is wrong; \
-    130 after Ctrl-C.")]
+    130 after Ctrl-C, 143 after SIGTERM.")]
 pub(crate) struct Settings {
     /// How many clients transfer money at the same time
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
@@ -22,16 +24,58 @@ pub(crate) struct Settings {
     #[arg(long, default_value_t = 20_000, value_name = "N", value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     pub(crate) transfers: u64,
 
-    /// The database file, which is made if there is none, and kept [default: one in a temporary folder]
+    /// The SQLite file to keep the books in, made if there is none [default: one in a temporary folder]
     #[arg(long, value_name = "PATH")]
-    pub(crate) database: Option<PathBuf>,
+    database: Option<PathBuf>,
+
+    /// The database to keep the books in: postgres://… or mysql://…
+    #[arg(long, value_name = "URL", conflicts_with = "database", value_parser = server)]
+    database_url: Option<Server>,
+
+    /// Only serve, whoever comes, at this address, until a signal comes: 127.0.0.1:8080, say
+    #[arg(long, value_name = "ADDR", conflicts_with_all = ["clients", "transfers", "seed"])]
+    pub(crate) serve: Option<SocketAddr>,
 
     /// What decides the transfers and their fates [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,
 }
 
+/// Where the books are to be kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Place<'a> {
+    /// In an SQLite file, or in one that goes away with the bank.
+    File(Option<&'a Path>),
+    /// On a server.
+    Server(&'a Server),
+}
+
+/// A database on a server.
+#[derive(Clone, Debug)]
+pub(crate) enum Server {
+    Postgres(Url),
+    MySql(Url),
+}
+
+/// Reads the address of a database on a server.
+fn server(text: &str) -> Result<Server, String> {
+    let url: Url = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
+    if url.path().len() < 2 {
+        return Err("it names no database: postgres://user@host/database".to_owned());
+    }
+    match url.scheme() {
+        "postgres" | "postgresql" => Ok(Server::Postgres(url)),
+        "mysql" | "mariadb" => Ok(Server::MySql(url)),
+        _ => Err("it begins neither with postgres:// nor with mysql://".to_owned()),
+    }
+}
+
 impl Settings {
+    /// Where the books are to be kept.
+    pub(crate) fn place(&self) -> Place<'_> {
+        self.database_url.as_ref().map_or(Place::File(self.database.as_deref()), Place::Server)
+    }
+
     /// The seed: as given, or else drawn once.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or_default()

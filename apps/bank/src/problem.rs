@@ -3,16 +3,21 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 
+use axum::http::StatusCode;
 use tenure::ExitErrors;
+use tenure_http::{ClientError, ServeError};
 use tenure_pool::{GetError, PoolError};
+
+/// Why a database is not used that holds something else.
+pub(crate) const FOREIGN: &str = "it holds the data of another application";
 
 /// Why the bank could not do its work.
 #[derive(Debug)]
 pub(crate) enum Problem {
     /// The database cannot be used, for this reason.
-    Unusable { path: PathBuf, reason: String },
+    Unusable { database: String, reason: String },
     /// The temporary folder cannot be made or removed.
     Folder(io::Error),
     /// The asynchronous runtime cannot be started.
@@ -27,19 +32,33 @@ pub(crate) enum Problem {
     LeftOpen,
     /// A statement failed.
     Statement(sqlx::Error),
+    /// The port cannot be listened on.
+    Listen(SocketAddr, io::Error),
+    /// The process may not have as many files open as there are to be connections.
+    TooFewFiles { needed: u64, allowed: u64 },
+    /// The service could not be started or stopped in order.
+    Serve(ServeError),
+    /// A client's connection failed.
+    Http(ClientError),
+    /// A client's order cannot be written down.
+    Order(serde_json::Error),
+    /// A client got no answer.
+    NoAnswer,
+    /// A client got an answer that makes no sense.
+    Answer(StatusCode),
     /// Several clients panicked.
     Clients(String),
 }
 
 impl Problem {
-    pub(crate) fn unusable(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Unusable { path: path.to_owned(), reason: reason.into() }
+    pub(crate) fn unusable(database: impl fmt::Display, reason: impl Into<String>) -> Self {
+        Self::Unusable { database: database.to_string(), reason: reason.into() }
     }
 
     /// Names the database in a problem that came up when it was opened or prepared.
-    pub(crate) fn at(self, path: &Path) -> Self {
+    pub(crate) fn at(self, database: impl fmt::Display) -> Self {
         match self {
-            Self::Tenure(_) | Self::Statement(_) => Self::unusable(path, self.to_string()),
+            Self::Tenure(_) | Self::Statement(_) => Self::unusable(database, self.to_string()),
             other => other,
         }
     }
@@ -53,7 +72,7 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unusable { path, reason } => write!(f, "cannot use {}: {reason}", path.display()),
+            Self::Unusable { database, reason } => write!(f, "cannot use {database}: {reason}"),
             Self::Folder(error) => write!(f, "cannot use a temporary folder: {error}"),
             Self::Runtime(error) => write!(f, "cannot start the runtime: {error}"),
             Self::Tenure(error) => chain(error, f),
@@ -65,6 +84,17 @@ impl fmt::Display for Problem {
             Self::Pool(error) => chain(error, f),
             Self::LeftOpen => f.write_str("a transaction was left open"),
             Self::Statement(error) => chain(error, f),
+            Self::Listen(address, error) => write!(f, "cannot listen on {address}: {error}"),
+            Self::TooFewFiles { needed, allowed } => write!(
+                f,
+                "so many clients need {needed} open files and {allowed} are allowed; raise `ulimit -n`, or take \
+                 fewer --clients"
+            ),
+            Self::Serve(error) => chain(error, f),
+            Self::Http(error) => chain(error, f),
+            Self::Order(error) => chain(error, f),
+            Self::NoAnswer => f.write_str("a client got no answer"),
+            Self::Answer(status) => write!(f, "a client got the answer {status}"),
             Self::Clients(panics) => write!(f, "the clients: {panics}"),
         }
     }
@@ -92,7 +122,15 @@ fn chain(error: &(dyn Error + 'static), f: &mut fmt::Formatter<'_>) -> fmt::Resu
     f.write_str(&causes.join(": "))
 }
 
-impl Error for Problem {}
+impl Error for Problem {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Tenure(error) => Some(error),
+            Self::Statement(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 impl From<tenure_sqlx::Error> for Problem {
     fn from(error: tenure_sqlx::Error) -> Self {
@@ -118,6 +156,18 @@ impl From<PoolError> for Problem {
 impl From<sqlx::Error> for Problem {
     fn from(error: sqlx::Error) -> Self {
         Self::Statement(error)
+    }
+}
+
+impl From<ServeError> for Problem {
+    fn from(error: ServeError) -> Self {
+        Self::Serve(error)
+    }
+}
+
+impl From<ClientError> for Problem {
+    fn from(error: ClientError) -> Self {
+        Self::Http(error)
     }
 }
 

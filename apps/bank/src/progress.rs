@@ -5,6 +5,7 @@ use std::fmt;
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 use tenure::{AsyncExit, Outcome};
 
+use crate::cli::Settings;
 use crate::problem::Problem;
 
 /// A progress bar on standard error, if that is a terminal.
@@ -14,13 +15,22 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    /// Shows a bar of this length.
-    pub(crate) async fn show(transfers: u64) -> Result<Self, Problem> {
-        let template = "{elapsed:>4} {wide_bar} {human_pos}/{human_len} transfers, {rate:>7}/s";
+    /// Shows how far the clients have come, if the bank has clients of its own.
+    pub(crate) async fn show(settings: &Settings) -> Result<Self, Problem> {
+        if settings.serve.is_some() {
+            return Ok(Self { bar: ProgressBar::hidden() });
+        }
+        let transfers = settings.transfers;
+        let template = "{elapsed:>4} {wide_bar} {human_pos}/{human_len} transfers, {rate:>7}/s  {msg}";
         let style = ProgressStyle::with_template(template).expect("the template is well formed");
         let bar = ProgressBar::new(transfers);
         bar.set_style(style.with_key("rate", write_rate));
         Ok(Self { bar })
+    }
+
+    /// Shows where the bank can be watched.
+    pub(crate) fn show_url(&self, url: &str) {
+        self.bar.set_message(url.to_owned());
     }
 
     /// A handle to move it.

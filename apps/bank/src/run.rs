@@ -1,26 +1,34 @@
 //! The run: the bank's parts, each a context inside the one it needs.
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
-use tenure::{task_group, with};
+use sqlx::{MySql, Postgres, Sqlite};
+use tenure::{TaskGroup, task_group, with};
+use tenure_http::{Server, ServerStats, serve};
+use tenure_pool::Counters as PoolCounters;
+use tokio::net::TcpListener;
 use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
-use crate::audit::audit;
-use crate::cli::Settings;
-use crate::client::{Work, client};
-use crate::connections::{Connections, connections};
-use crate::database::Database;
+use crate::books::audit::audit;
+use crate::books::connections::{ConnectOptions, Connections, connections};
+use crate::books::file::DatabaseFile;
+use crate::books::ledger::Ledger;
+use crate::books::server;
+use crate::cli::{self, Place, Settings};
+use crate::clients::client::{Work, client};
 use crate::problem::Problem;
 use crate::progress::Progress;
+use crate::service::{Audience, Bank};
 use crate::table::Report;
 use crate::tally::Tally;
 
-/// Runs the bank and tells how it went, also after Ctrl-C.
+/// Runs the bank and tells how it went, also after a signal.
 pub(crate) fn to_the_end(settings: &Settings) -> ExitCode {
     match Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime.block_on(run_and_tell(settings)),
@@ -31,27 +39,44 @@ pub(crate) fn to_the_end(settings: &Settings) -> ExitCode {
     }
 }
 
+/// What can be read from outside while the bank runs, and when it has ended.
+#[derive(Debug)]
+struct Gauges {
+    tally: Arc<Tally>,
+    /// Reads the pool's counters. It does not keep the pool open.
+    pool: OnceLock<PoolGauge>,
+    http: OnceLock<ServerStats>,
+}
+
+struct PoolGauge(Box<dyn Fn() -> PoolCounters + Send + Sync>);
+
+impl std::fmt::Debug for PoolGauge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0().fmt(f)
+    }
+}
+
 async fn run_and_tell(settings: &Settings) -> ExitCode {
-    let tally = Arc::new(Tally::new());
-    let incidents = Arc::clone(&tally);
+    let gauges = Gauges { tally: Arc::new(Tally::new()), pool: OnceLock::new(), http: OnceLock::new() };
+    let incidents = Arc::clone(&gauges.tally);
     tenure::set_report_sink(move |incident| incidents.take_incident(incident));
 
-    // A handle to read the counters by, at the end. It does not keep the pool open.
-    let pool = OnceLock::new();
     // It stays `None` if a signal comes first.
     let mut ended = None;
     let code = tenure::run(async {
         // Boxed, since it has room for all the bodies in it.
-        let result = Box::pin(bank(settings, &tally, &pool)).await;
+        let result = Box::pin(claim_and_open(settings, &gauges)).await;
         if ended.insert(result).is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     })
     .await;
 
-    // All exits have run by now, after Ctrl-C as well.
+    // All exits have run by now, after a signal as well.
+    let tally = &gauges.tally;
     let report = Report {
-        seed: settings.seed(),
-        tally: &tally,
-        pool: pool.get().map(Connections::counters).unwrap_or_default(),
+        seed: settings.serve.is_none().then(|| settings.seed()),
+        tally,
+        pool: gauges.pool.get().map(|pool| pool.0()).unwrap_or_default(),
+        http: gauges.http.get().cloned().unwrap_or_default(),
         counters: tenure::counters(),
         open: tenure::open(),
     };
@@ -62,7 +87,8 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
     match ended {
         Some(Ok(())) => {}
         Some(Err(problem)) => {
-            problem.tell();
+            // What a client got to see of a problem is less than the service knows.
+            tally.problem().unwrap_or(problem).tell();
             return code;
         }
         None => eprintln!("bank: stopped by a signal"),
@@ -74,28 +100,52 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
     if violations.is_empty() { code } else { ExitCode::FAILURE }
 }
 
-/// Opens the bank, lets the clients in, and closes it when they are gone.
+/// Claims the database, and opens the bank on it.
+async fn claim_and_open(settings: &Settings, gauges: &Gauges) -> Result<(), Problem> {
+    allow_files(settings)?;
+    match settings.place() {
+        Place::File(path) => {
+            with(DatabaseFile::claim(path), async |database| {
+                database.prepare().await?;
+                open::<Sqlite>(settings, gauges, database.options()).await
+            })
+            .await
+        }
+        Place::Server(cli::Server::Postgres(url)) => {
+            with(server::Server::<Postgres>::claim(url), async |database| {
+                database.prepare().await?;
+                open::<Postgres>(settings, gauges, database.options()).await
+            })
+            .await
+        }
+        Place::Server(cli::Server::MySql(url)) => {
+            with(server::Server::<MySql>::claim(url), async |database| {
+                database.prepare().await?;
+                open::<MySql>(settings, gauges, database.options()).await
+            })
+            .await
+        }
+    }
+}
+
+/// Opens the bank, lets the clients in, and closes it.
 ///
-/// What is entered last is exited first: the clients end, then the money is counted, the progress bar is cleared,
-/// the connections are closed, and the temporary folder is removed.
-async fn bank(settings: &Settings, tally: &Arc<Tally>, pool: &OnceLock<Connections>) -> Result<(), Problem> {
-    with(Database::claim(settings.database.as_deref()), async |database| {
-        database.prepare().await?;
-        let pool = pool.get_or_init(|| connections(database.options(), tally)).clone();
-        with(pool, async |connections| {
-            with(Progress::show(settings.transfers), async |progress| {
-                with(audit(connections, tally), async |_audit| {
-                    let work = Arc::new(Work {
-                        seed: settings.seed(),
-                        transfers: settings.transfers,
-                        connections: connections.clone(),
-                        tally: Arc::clone(tally),
-                        progress: progress.bar(),
-                        next: AtomicU64::new(0),
-                    });
-                    serve(settings.clients, &work).await
-                })
-                .await
+/// What is entered last is exited first: the service stops, the clients end, the money is counted, the progress bar is
+/// cleared, and the connections are closed.
+async fn open<D: Ledger>(
+    settings: &Settings,
+    gauges: &Gauges,
+    options: ConnectOptions<D>,
+) -> Result<(), Problem> {
+    let tally = &gauges.tally;
+    let pool: Connections<D> = connections(options, tally);
+    let counters = pool.clone();
+    let _ = gauges.pool.set(PoolGauge(Box::new(move || counters.counters())));
+    with(pool, async |connections| {
+        with(Progress::show(settings), async |progress| {
+            with(audit(connections, tally), async |_audit| match settings.serve {
+                Some(address) => serve_everybody(address, connections, gauges).await,
+                None => serve_own_clients(settings, connections, progress, gauges).await,
             })
             .await
         })
@@ -104,22 +154,87 @@ async fn bank(settings: &Settings, tally: &Arc<Tally>, pool: &OnceLock<Connectio
     .await
 }
 
-/// Runs the clients until the last one is done. The first that fails ends the others.
-async fn serve(clients: u32, work: &Arc<Work>) -> Result<(), Problem> {
-    with(task_group(), async |group| {
-        // Waiting here rather than at the group's exit lets Ctrl-C end the clients: a body is cancelled, an exit is not.
+/// Serves whoever comes, until a signal comes.
+async fn serve_everybody<D: Ledger>(
+    address: SocketAddr,
+    connections: &Connections<D>,
+    gauges: &Gauges,
+) -> Result<(), Problem> {
+    let router = Bank::new(connections, &gauges.tally, Audience::Everybody).router();
+    with(serve(listen(address).await?, router), async |server| {
+        let _ = gauges.http.set(server.stats());
+        // Nobody can be told that standard output is closed.
+        let _ = writeln!(io::stdout(), "serving on http://{}, Ctrl-C stops it", server.local_addr());
+        pending::<Result<(), Problem>>().await
+    })
+    .await
+}
+
+/// Serves the bank's own clients, and stops when they have sent their last requests, without waiting for the answers.
+async fn serve_own_clients<D: Ledger>(
+    settings: &Settings,
+    connections: &Connections<D>,
+    progress: &Progress,
+    gauges: &Gauges,
+) -> Result<(), Problem> {
+    let router = Bank::new(connections, &gauges.tally, Audience::OwnClients).router();
+    let listener = listen((Ipv4Addr::LOCALHOST, 0).into()).await?;
+    with(task_group(), async |group: &mut TaskGroup<Problem>| {
         let (here, mut all_gone) = mpsc::channel::<Infallible>(1);
-        for _ in 0..clients {
-            let (work, here) = (Arc::clone(work), here.clone());
-            let client = async move {
-                let _here = here;
-                client(work).await
-            };
-            group.spawn(client).expect("the group is open during its body");
-        }
-        drop(here);
+        with(serve(listener, router), async |server: &mut Server| {
+            let _ = gauges.http.set(server.stats());
+            let url = format!("http://{}", server.local_addr());
+            progress.show_url(&url);
+            let work = Work::new(settings.seed(), settings.transfers, url, &gauges.tally, progress.bar());
+            let work = Arc::new(work);
+            let _stop = Stop { work: &work };
+            for _ in 0..settings.clients {
+                let (work, here) = (Arc::clone(&work), here.clone());
+                let client = async move {
+                    let _here = here;
+                    client(work).await
+                };
+                group.spawn(client).expect("the group is open during its body");
+            }
+            drop(here);
+            tokio::select! {
+                () = work.all_taken() => {}
+                _ = all_gone.recv() => {}
+            }
+            Ok::<_, Problem>(())
+        })
+        .await?;
+        // Waiting here rather than at the group's exit lets Ctrl-C end the clients: a body is cancelled, an exit is not.
         all_gone.recv().await;
         Ok(())
     })
     .await
+}
+
+/// Tells that the service is about to stop, also when a signal drops what is around it.
+struct Stop<'w> {
+    work: &'w Work,
+}
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.work.stop();
+        self.work.tally.stopping();
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, Problem> {
+    TcpListener::bind(address).await.map_err(|error| Problem::Listen(address, error))
+}
+
+/// How many files a bank has open besides the two ends of each client's connection: the database's, above all.
+const OTHER_FILES: u64 = 100;
+
+/// Makes sure that there can be as many connections as there are clients.
+fn allow_files(settings: &Settings) -> Result<(), Problem> {
+    let clients = if settings.serve.is_some() { 0 } else { u64::from(settings.clients) };
+    // A connection that is closed on one end may still be open on the other, when the next one is there.
+    let needed = 4 * clients + OTHER_FILES;
+    let allowed = rlimit::increase_nofile_limit(needed).map_err(Problem::Runtime)?;
+    if allowed < needed { Err(Problem::TooFewFiles { needed, allowed }) } else { Ok(()) }
 }

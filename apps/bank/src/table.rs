@@ -4,18 +4,22 @@ use std::fmt;
 use std::time::Duration;
 
 use tenure::{Counters, OpenTenures};
+use tenure_http::ServerStats;
 use tenure_pool::Counters as PoolCounters;
 
-use crate::account::{Books, Cents};
-use crate::tally::{Ended, Tally};
+use crate::books::ledger::{Books, Cents};
+use crate::tally::{Ended, Served, Tally};
 
 /// All that is known after a run.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
-    pub(crate) seed: u64,
+    /// What has decided the transfers of the bank's own clients, if there were any.
+    pub(crate) seed: Option<u64>,
     pub(crate) tally: &'a Tally,
     /// What the pool has counted, after it was closed.
     pub(crate) pool: PoolCounters,
+    /// What the HTTP server has counted, after it was left.
+    pub(crate) http: ServerStats,
     /// What the runtime has counted, after all that was handed over has ended.
     pub(crate) counters: Counters,
     /// What is open then.
@@ -53,6 +57,10 @@ impl Report<'_> {
         );
         let disorderly = pool.close_failures + pool.dropped;
         check(disorderly == 0, format!("{disorderly} connections were not closed in order"));
+        let in_flight = tally.in_flight();
+        check(in_flight == 0, format!("{in_flight} requests were never over"));
+        let http = self.http.open();
+        check(http == 0, format!("{http} connections of clients are still open"));
         check(tally.left_open() == 0, format!("{} transactions were left open", tally.left_open()));
         if let Some((count, first)) = tally.incidents() {
             violations.push(format!(
@@ -76,11 +84,16 @@ impl Report<'_> {
         if after.unexplained != 0 {
             violations.push(format!("the ledger does not explain {} balances", after.unexplained));
         }
-        let committed = self.tally.ended(Ended::Committed);
-        let possible = committed + self.tally.ended(Ended::Cancelled);
+        // A transfer that was being committed when its client went away is in the ledger, and nobody has heard of it.
+        let made = self.tally.made();
+        let possible = made + self.tally.served(Served::Cancelled) + self.tally.served(Served::Failed);
         let written = written(before, after);
-        if !(committed..=possible).contains(&written) {
-            violations.push(format!("the ledger has {written} new entries for {committed} commits"));
+        if !(made..=possible).contains(&written) {
+            violations.push(format!("the ledger has {written} new entries for {made} transfers"));
+        }
+        let committed = self.tally.ended(Ended::Committed);
+        if committed > made {
+            violations.push(format!("the clients heard of {committed} transfers, and {made} were made"));
         }
         violations
     }
@@ -93,41 +106,80 @@ fn written(before: Books, after: Books) -> u64 {
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { tally, pool, counters, .. } = self;
-        let mut row = |label: &str, value: &dyn fmt::Display| {
-            let value = value.to_string();
-            writeln!(f, "{label:<LABEL_WIDTH$}{value:>VALUE_WIDTH$}")
-        };
-        let [committed, rolled_back, cancelled, panicked] =
-            [Ended::Committed, Ended::RolledBack, Ended::Cancelled, Ended::Panicked]
+        if self.seed.is_some() {
+            self.clients(f)?;
+        } else {
+            row(f, "transfers made", &Count(self.tally.made()))?;
+            row(f, "transfers refused", &Count(self.tally.refused()))?;
+        }
+        self.service(f)?;
+        self.database(f)?;
+        match &self.seed {
+            Some(seed) => row(f, "seed", seed),
+            None => Ok(()),
+        }
+    }
+}
+
+fn row(f: &mut fmt::Formatter<'_>, label: &str, value: &dyn fmt::Display) -> fmt::Result {
+    let value = value.to_string();
+    writeln!(f, "{label:<LABEL_WIDTH$}{value:>VALUE_WIDTH$}")
+}
+
+/// The parts of the table.
+impl Report<'_> {
+    /// What the bank's own clients have seen.
+    fn clients(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tally = self.tally;
+        let [committed, rolled_back, cancelled, panicked, unanswered] =
+            [Ended::Committed, Ended::RolledBack, Ended::Cancelled, Ended::Panicked, Ended::Unanswered]
                 .map(|how| tally.ended(how));
-        let transfers = committed + rolled_back + cancelled + panicked;
-        row("transfers", &Count(transfers))?;
-        row("  committed", &Count(committed))?;
-        row("  rolled back", &Count(rolled_back))?;
-        row("  cancelled", &Count(cancelled))?;
+        let transfers = committed + rolled_back + cancelled + panicked + unanswered;
+        row(f, "transfers", &Count(transfers))?;
+        row(f, "  committed", &Count(committed))?;
+        row(f, "  rolled back", &Count(rolled_back))?;
+        row(f, "  cancelled", &Count(cancelled))?;
         if let (Some(before), Some(after)) = (tally.books_before(), tally.books_after()) {
             let finished = written(before, after).saturating_sub(committed);
-            row("    commit under way", &Count(finished))?;
+            row(f, "    commit under way", &Count(finished))?;
         }
-        row("  panicked", &Count(panicked))?;
-        row("transfers/s", &Count(per_second(transfers, tally.took())))?;
-        row("latency p50", &Milliseconds(tally.latency(0.50)))?;
-        row("latency p99", &Milliseconds(tally.latency(0.99)))?;
-        row("connections opened", &Count(pool.opened))?;
-        row("connections closed", &Count(pool.closed))?;
-        row("open transactions left", &Count(tally.left_open()))?;
-        row("enters", &Count(self.enters()))?;
-        row("exits run", &Count(counters.exited))?;
-        row("  in the background", &Count(counters.handed_over))?;
-        row("exits lost", &Count(counters.lost))?;
+        row(f, "  panicked", &Count(panicked))?;
+        row(f, "  unanswered at the stop", &Count(unanswered))?;
+        row(f, "transfers/s", &Count(per_second(transfers, tally.took())))?;
+        row(f, "latency p50", &Milliseconds(tally.latency(0.50)))?;
+        row(f, "latency p99", &Milliseconds(tally.latency(0.99)))
+    }
+
+    /// What the service has seen.
+    fn service(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let served = |how| Count(self.tally.served(how));
+        row(f, "HTTP connections", &Count(self.http.accepted()))?;
+        row(f, "HTTP requests", &Count(self.http.requests()))?;
+        row(f, "  answered", &served(Served::Completed))?;
+        row(f, "  failed", &served(Served::Failed))?;
+        row(f, "  panicked", &served(Served::Panicked))?;
+        row(f, "  client gone", &served(Served::Cancelled))?;
+        row(f, "  in flight at the stop", &Count(self.tally.in_flight_at_stop()))?;
+        row(f, "    cut off", &Count(self.http.cut()))
+    }
+
+    /// What has become of the connections, the exits and the money.
+    fn database(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { tally, pool, counters, .. } = self;
+        row(f, "connections opened", &Count(pool.opened))?;
+        row(f, "connections closed", &Count(pool.closed))?;
+        row(f, "open transactions left", &Count(tally.left_open()))?;
+        row(f, "enters", &Count(self.enters()))?;
+        row(f, "exits run", &Count(counters.exited))?;
+        row(f, "  in the background", &Count(counters.handed_over))?;
+        row(f, "exits lost", &Count(counters.lost))?;
         if let Some(books) = tally.books_before() {
-            row("sum of money before", &Money(books.sum))?;
+            row(f, "sum of money before", &Money(books.sum))?;
         }
         if let Some(books) = tally.books_after() {
-            row("sum of money after", &Money(books.sum))?;
+            row(f, "sum of money after", &Money(books.sum))?;
         }
-        row("seed", &self.seed)
+        Ok(())
     }
 }
 
@@ -179,22 +231,28 @@ mod tests {
     use tenure::{Counters, OpenTenures};
 
     use super::{Count, Money, PoolCounters, Report, per_second};
-    use crate::account::Books;
-    use crate::tally::{Ended, Tally};
+    use tenure_http::ServerStats;
+
+    use crate::books::ledger::Books;
+    use crate::tally::{Ended, Served, Tally};
 
     const BEFORE: Books = Books { sum: 100_000, entries: 10, unexplained: 0 };
 
     fn report(tally: &Tally) -> Report<'_> {
         let (pool, counters, open) = (PoolCounters::default(), Counters::default(), OpenTenures::default());
-        Report { seed: 1, tally, pool, counters, open }
+        Report { seed: Some(1), tally, pool, http: ServerStats::default(), counters, open }
     }
 
     /// The violations after a run with one commit and one cancelled transfer.
     fn violations(after: Books, tamper: impl FnOnce(&mut Report<'_>)) -> String {
         let tally = Tally::new();
         tally.begin(BEFORE);
-        tally.transfer_ended(Ended::Committed, Duration::from_millis(1));
-        tally.transfer_ended(Ended::Cancelled, Duration::from_millis(1));
+        for (ended, served) in [(Ended::Committed, Served::Completed), (Ended::Cancelled, Served::Cancelled)] {
+            tally.request_came();
+            tally.request_ended(served);
+            tally.transfer_ended(ended, Duration::from_millis(1));
+        }
+        tally.transfer_made();
         tally.end(after);
         let mut report = report(&tally);
         tamper(&mut report);
@@ -221,7 +279,7 @@ mod tests {
         );
         for entries in [10, 13] {
             let new = entries - BEFORE.entries;
-            let sentence = format!("the ledger has {new} new entries for 1 commits");
+            let sentence = format!("the ledger has {new} new entries for 1 transfers");
             assert_eq!(violations(Books { entries, ..after }, untouched), sentence);
         }
         assert_eq!(
@@ -243,6 +301,11 @@ mod tests {
                 "1 connections were not closed in order"
             );
         }
+        assert_eq!(
+            violations(after, |report| report.tally.transfer_ended(Ended::Committed, Duration::ZERO)),
+            "the clients heard of 2 transfers, and 1 were made"
+        );
+        assert_eq!(violations(after, |report| report.tally.request_came()), "1 requests were never over");
         assert_eq!(
             violations(after, |report| report.tally.transaction_left_open()),
             "1 transactions were left open"

@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tenure::{Incident, IncidentKind};
+use tenure::{Incident, IncidentKind, Outcome};
 
-use crate::account::Books;
+use crate::books::ledger::Books;
+use crate::problem::Problem;
 
 /// How a transfer ended, as its client saw it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,16 +17,44 @@ pub(crate) enum Ended {
     Committed,
     /// It was refused by a rule.
     RolledBack,
-    /// It was dropped, or timed out. The commit may have been under way, and then it was finished.
+    /// The client went away. The commit may have been under way, and then it was finished.
     Cancelled,
     /// It panicked.
     Panicked,
+    /// The service was stopped before it took the request in.
+    Unanswered,
+}
+
+/// How a request ended, as the service was told at its exit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Served {
+    Completed,
+    Failed,
+    Panicked,
+    Cancelled,
+}
+
+impl From<Outcome<'_>> for Served {
+    fn from(outcome: Outcome<'_>) -> Self {
+        match outcome {
+            Outcome::Completed => Self::Completed,
+            Outcome::Failed(_) => Self::Failed,
+            Outcome::Panicked(_) => Self::Panicked,
+            Outcome::Cancelled => Self::Cancelled,
+        }
+    }
 }
 
 /// The counts of a run.
 #[derive(Debug)]
 pub(crate) struct Tally {
-    ended: [AtomicU64; 4],
+    /// By [`Ended`].
+    ended: [AtomicU64; 5],
+    in_flight: AtomicU64,
+    /// By [`Served`].
+    served: [AtomicU64; 4],
+    made: AtomicU64,
+    refused: AtomicU64,
     left_open: AtomicU64,
     details: Mutex<Details>,
 }
@@ -38,6 +67,9 @@ struct Details {
     took: Duration,
     books_before: Option<Books>,
     books_after: Option<Books>,
+    in_flight_at_stop: u64,
+    /// The first thing that kept the service from its work.
+    problem: Option<Problem>,
     /// What went wrong with nobody there to be told: how often, and what it was first.
     incidents: u64,
     first_incident: Option<String>,
@@ -51,6 +83,10 @@ impl Tally {
     pub(crate) fn new() -> Self {
         Self {
             ended: Default::default(),
+            in_flight: AtomicU64::new(0),
+            served: Default::default(),
+            made: AtomicU64::new(0),
+            refused: AtomicU64::new(0),
             left_open: AtomicU64::new(0),
             details: Mutex::new(Details {
                 latency: Histogram::new_with_max(LATENCY_MAX_US, LATENCY_DIGITS)
@@ -59,6 +95,8 @@ impl Tally {
                 took: Duration::ZERO,
                 books_before: None,
                 books_after: None,
+                in_flight_at_stop: 0,
+                problem: None,
                 incidents: 0,
                 first_incident: None,
             }),
@@ -68,17 +106,19 @@ impl Tally {
     fn details(&self) -> MutexGuard<'_, Details> {
         self.details.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// The clients begin.
+/// What is written. Relaxed throughout: counts publish nothing, and decide something when all who write are gone.
+impl Tally {
+    /// The service begins.
     pub(crate) fn begin(&self, books: Books) {
         let mut details = self.details();
         details.began = Some(Instant::now());
         details.books_before = Some(books);
     }
 
-    /// A transfer ended.
+    /// A transfer ended, for its client.
     pub(crate) fn transfer_ended(&self, how: Ended, after: Duration) {
-        // Relaxed, here and below: counts publish nothing, and are read when all threads that write are joined.
         self.ended[how as usize].fetch_add(1, Ordering::Relaxed);
         let mut details = self.details();
         if how == Ended::Committed {
@@ -90,7 +130,33 @@ impl Tally {
         }
     }
 
-    /// All clients are gone.
+    /// The service takes in a request.
+    pub(crate) fn request_came(&self) {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A request is over.
+    pub(crate) fn request_ended(&self, how: Served) {
+        self.served[how as usize].fetch_add(1, Ordering::Relaxed);
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The service has made a transfer.
+    pub(crate) fn transfer_made(&self) {
+        self.made.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The service has refused a transfer by a rule.
+    pub(crate) fn transfer_refused(&self) {
+        self.refused.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The service is about to be stopped.
+    pub(crate) fn stopping(&self) {
+        self.details().in_flight_at_stop = self.in_flight();
+    }
+
+    /// All clients are gone, and the service has ended.
     pub(crate) fn end(&self, books: Books) {
         self.details().books_after = Some(books);
     }
@@ -98,6 +164,11 @@ impl Tally {
     /// A connection was about to be closed with a transaction open on it.
     pub(crate) fn transaction_left_open(&self) {
         self.left_open.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Something kept the service from its work. The first is kept.
+    pub(crate) fn take_problem(&self, problem: Problem) {
+        self.details().problem.get_or_insert(problem);
     }
 
     /// Something went wrong with nobody there to be told.
@@ -109,16 +180,32 @@ impl Tally {
             details.first_incident.get_or_insert_with(|| incident.to_string());
         }
     }
+}
 
-    /// How often something went wrong with nobody there to be told, and what it was first.
-    pub(crate) fn incidents(&self) -> Option<(u64, String)> {
-        let details = self.details();
-        let first = details.first_incident.clone()?;
-        Some((details.incidents, first))
-    }
-
+/// What is read.
+impl Tally {
     pub(crate) fn ended(&self, how: Ended) -> u64 {
         self.ended[how as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn served(&self, how: Served) -> u64 {
+        self.served[how as usize].load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn in_flight(&self) -> u64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn in_flight_at_stop(&self) -> u64 {
+        self.details().in_flight_at_stop
+    }
+
+    pub(crate) fn made(&self) -> u64 {
+        self.made.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     pub(crate) fn left_open(&self) -> u64 {
@@ -133,6 +220,11 @@ impl Tally {
         self.details().books_after
     }
 
+    /// Since the service began.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.details().began.map(|began| began.elapsed()).unwrap_or_default()
+    }
+
     /// From the begin of the first transfer to the end of the last one.
     pub(crate) fn took(&self) -> Duration {
         self.details().took
@@ -141,5 +233,17 @@ impl Tally {
     /// The latency that this part of the committed transfers did not exceed.
     pub(crate) fn latency(&self, quantile: f64) -> Duration {
         Duration::from_micros(self.details().latency.value_at_quantile(quantile))
+    }
+
+    /// Takes out the first thing that kept the service from its work.
+    pub(crate) fn problem(&self) -> Option<Problem> {
+        self.details().problem.take()
+    }
+
+    /// How often something went wrong with nobody there to be told, and what it was first.
+    pub(crate) fn incidents(&self) -> Option<(u64, String)> {
+        let details = self.details();
+        let first = details.first_incident.clone()?;
+        Some((details.incidents, first))
     }
 }

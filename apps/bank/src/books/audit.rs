@@ -4,25 +4,28 @@ use std::sync::Arc;
 
 use tenure::{AsyncExit, Outcome, with};
 
-use crate::account::{self, Books};
-use crate::connections::Connections;
+use super::connections::Connections;
+use super::ledger::{Books, Ledger};
 use crate::problem::Problem;
 use crate::tally::Tally;
 
 /// The books have been read once, and will be read again: whatever happens in between.
 #[derive(Debug)]
-pub(crate) struct Audit {
-    connections: Connections,
+pub(crate) struct Audit<D: Ledger> {
+    connections: Connections<D>,
     tally: Arc<Tally>,
 }
 
 /// Begins an audit.
-pub(crate) async fn audit(connections: &Connections, tally: &Arc<Tally>) -> Result<Audit, Problem> {
+pub(crate) async fn audit<D: Ledger>(
+    connections: &Connections<D>,
+    tally: &Arc<Tally>,
+) -> Result<Audit<D>, Problem> {
     tally.begin(read(connections).await?);
     Ok(Audit { connections: connections.clone(), tally: Arc::clone(tally) })
 }
 
-impl AsyncExit for Audit {
+impl<D: Ledger> AsyncExit for Audit<D> {
     type Error = Problem;
 
     async fn exit(self, _outcome: Outcome<'_>) -> Result<(), Problem> {
@@ -32,6 +35,6 @@ impl AsyncExit for Audit {
     }
 }
 
-async fn read(connections: &Connections) -> Result<Books, Problem> {
-    with(connections.get(), async |connection| Ok(account::books(connection).await?)).await
+async fn read<D: Ledger>(connections: &Connections<D>) -> Result<Books, Problem> {
+    with(connections.get(), async |connection| Ok(D::books(connection).await?)).await
 }

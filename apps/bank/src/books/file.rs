@@ -1,21 +1,22 @@
-//! Where the bank keeps its accounts: a file that is given, or one in a temporary folder. Checked before use.
+//! An SQLite database to keep the books in: a file that is given, or one in a temporary folder. Checked before use.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use sqlx::Sqlite;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use tempfile::TempDir;
 use tenure::{AsyncExit, Outcome, with};
 use tenure_sqlx::sqlite;
 
-use crate::account::{self, Owner};
-use crate::problem::Problem;
+use super::ledger::{self, Ledger as _, Owner};
+use crate::problem::{FOREIGN, Problem};
 
 /// The bank's database file. The temporary folder that it may be in is removed at the exit.
 #[derive(Debug)]
-pub(crate) struct Database {
+pub(crate) struct DatabaseFile {
     path: PathBuf,
     keep: Keep,
 }
@@ -30,7 +31,7 @@ enum Keep {
     Folder(TempDir),
 }
 
-impl Database {
+impl DatabaseFile {
     /// Claims the file at this path, or makes a temporary folder for one.
     pub(crate) async fn claim(path: Option<&Path>) -> Result<Self, Problem> {
         match path {
@@ -40,7 +41,7 @@ impl Database {
     }
 
     fn kept(path: &Path) -> Result<Self, Problem> {
-        let lock = lock(path).map_err(|reason| Problem::unusable(path, reason))?;
+        let lock = lock(path).map_err(|reason| Problem::unusable(path.display(), reason))?;
         Ok(Self { path: path.to_owned(), keep: Keep::File { _lock: lock } })
     }
 
@@ -49,31 +50,23 @@ impl Database {
         Ok(Self { path: folder.path().join("bank.db"), keep: Keep::Folder(folder) })
     }
 
-    /// Opens the accounts, unless they are there.
+    /// Makes what is missing in it.
     pub(crate) async fn prepare(&self) -> Result<(), Problem> {
         let prepared = match self.owner().await {
-            Ok(Owner::Bank) => return Ok(()),
-            Ok(Owner::Nobody) => self.open_accounts().await,
-            Ok(Owner::Other) => Err(Problem::unusable(&self.path, "it holds the data of another application")),
+            Ok(Owner::BankOrNobody) => {
+                with(sqlite::connect(self.options()), async |connection| ledger::prepare(connection).await)
+                    .await
+            }
+            Ok(Owner::Other) => Err(Problem::unusable(self.path.display(), FOREIGN)),
             Err(problem) => Err(problem),
         };
-        prepared.map_err(|problem| problem.at(&self.path))
+        prepared.map_err(|problem| problem.at(self.path.display()))
     }
 
     /// Looks at the database before it is connected to for good, which changes its journal mode for good.
     async fn owner(&self) -> Result<Owner, Problem> {
-        with(sqlite::connect(self.plain_options()), async |connection| Ok(account::owner(connection).await?))
+        with(sqlite::connect(self.plain_options()), async |connection| Ok(Sqlite::owner(connection).await?))
             .await
-    }
-
-    async fn open_accounts(&self) -> Result<(), Problem> {
-        with(sqlite::connect(self.options()), async |connection| {
-            with(connection.transaction().immediate(), async |transaction| {
-                Ok(account::open_all(transaction).await?)
-            })
-            .await
-        })
-        .await
     }
 
     /// How to connect.
@@ -96,7 +89,7 @@ impl Database {
 /// and is not fair; the transaction's own retries do the rest.
 const BUSY_TIMEOUT: Duration = Duration::from_millis(1);
 
-impl AsyncExit for Database {
+impl AsyncExit for DatabaseFile {
     type Error = Problem;
 
     async fn exit(self, _outcome: Outcome<'_>) -> Result<(), Problem> {

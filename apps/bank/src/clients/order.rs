@@ -2,25 +2,20 @@
 
 use std::time::Duration;
 
-use crate::account::{ACCOUNTS, Account, Cents};
-
-/// An order to move money.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Order {
-    pub(crate) payer: Account,
-    pub(crate) payee: Account,
-    pub(crate) amount: Cents,
-}
+use crate::books::ledger::{ACCOUNTS, Cents};
+use crate::books::transfer::Order;
 
 /// What happens to an order on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     /// Nothing. It may still be refused.
     Plain,
-    /// Its future is dropped when it is suspended for the n-th time, as by a client that disconnects.
+    /// The client goes away when its request is suspended for the n-th time.
     Dropped { suspension: u32 },
-    /// It is dropped when it has not ended after this time.
+    /// The client goes away when it has no answer after this time.
     TimedOut { after: Duration },
+    /// The client sends half of its request, and goes away after this time.
+    HalfSent { after: Duration },
     /// It panics when the money has left one account and has not reached the other.
     Panics,
 }
@@ -30,7 +25,7 @@ const AMOUNT_MAX: Cents = 20_000;
 /// More than any account can have.
 const AMOUNT_OF_A_DREAMER: Cents = 1_000_000_000_000;
 
-const SUSPENSION_MAX: u32 = 12;
+const SUSPENSION_MAX: u32 = 2;
 const TIMEOUT_MAX_MS: u64 = 20;
 
 /// The order of this number, and its fate.
@@ -41,8 +36,9 @@ pub(crate) fn order(seed: u64, number: u64) -> (Order, Fate) {
     let payee = (payer + random.i64(0..ACCOUNTS - 1)) % ACCOUNTS + 1;
     let mut order = Order { payer, payee, amount: random.i64(1..=AMOUNT_MAX) };
     let fate = match random.u32(0..100) {
-        0..6 => Fate::Dropped { suspension: random.u32(0..SUSPENSION_MAX) },
-        6..12 => Fate::TimedOut { after: Duration::from_millis(random.u64(0..=TIMEOUT_MAX_MS)) },
+        0..2 => Fate::Dropped { suspension: random.u32(0..SUSPENSION_MAX) },
+        2..10 => Fate::TimedOut { after: Duration::from_millis(random.u64(0..=TIMEOUT_MAX_MS)) },
+        10..12 => Fate::HalfSent { after: Duration::from_millis(random.u64(0..=TIMEOUT_MAX_MS)) },
         12..16 => Fate::Panics,
         16..20 => {
             order.amount = AMOUNT_OF_A_DREAMER;
@@ -69,7 +65,7 @@ mod tests {
 
     #[test]
     fn orders_are_between_two_accounts_that_exist_and_every_fate_occurs() {
-        let mut seen = [0; 4];
+        let mut seen = [0; 5];
         for number in 0..10_000 {
             let (order, fate) = order(1, number);
             assert_ne!(order.payer, order.payee);
@@ -80,7 +76,8 @@ mod tests {
                 Fate::Plain => 0,
                 Fate::Dropped { .. } => 1,
                 Fate::TimedOut { .. } => 2,
-                Fate::Panics => 3,
+                Fate::HalfSent { .. } => 3,
+                Fate::Panics => 4,
             }] += 1;
         }
         assert!(seen.iter().all(|count| *count > 100), "{seen:?}");
