@@ -5,11 +5,14 @@
 //! - [`runner`]: runs the steps and says how they went.
 //! - [`process`]: one child at a time, in a process group that never outlives its step.
 //! - [`servers`]: private database servers for as long as a step needs them.
+//! - [`browser`]: a browser, likewise; [`install`]: how what is missing comes onto the machine.
 //! - [`toolchain`]: which compiler is used, and what a machine lacks.
 #![forbid(unsafe_code)]
 
+mod browser;
 mod cli;
 mod error;
+mod install;
 mod interrupt;
 mod process;
 mod results;

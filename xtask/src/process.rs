@@ -32,6 +32,16 @@ pub(crate) trait Observer {
     fn tick(&mut self) {}
 }
 
+/// Keeps what a short-lived program printed.
+#[derive(Debug, Default)]
+pub(crate) struct LastWords(pub(crate) Vec<String>);
+
+impl Observer for LastWords {
+    fn line(&mut self, line: &str) {
+        self.0.push(line.to_owned());
+    }
+}
+
 /// How a child ended.
 #[derive(Debug)]
 pub(crate) enum Ended {

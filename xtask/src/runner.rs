@@ -1,17 +1,19 @@
 //! Runs the steps and says how they went, one line each.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use crate::browser;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Ended, Observer};
 use crate::results::Results;
 use crate::servers::Servers;
-use crate::steps::{Plan, Step};
+use crate::steps::{Needs, Plan, Step};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
@@ -97,15 +99,22 @@ impl Runner<'_> {
     fn calls(&self, step: &Step, calls: Vec<Command>, view: &mut View) -> Result<(), Error> {
         let name = step.name;
         // Stopped when this is left, however it is left.
-        let servers = match step.servers {
-            true => Some(Servers::start(self.interrupt, &mut |line| view.line(line))?),
-            false => None,
-        };
+        let mut servers = None;
+        let mut variables: Vec<(&str, OsString)> = Vec::new();
+        match step.needs {
+            Needs::Nothing => {}
+            Needs::Servers => {
+                let started = servers.insert(Servers::start(self.interrupt, &mut |line| view.line(line))?);
+                variables.extend(started.addresses().map(|(name, address)| (name, address.into())));
+            }
+            Needs::Browser => {
+                let found = browser::variables(self.interrupt, &mut |line| view.line(line))?;
+                variables.extend(found.map(|(name, path)| (name, path.into())));
+            }
+        }
         for mut call in calls {
             view.line(&format!("$ {}", words(&call)));
-            if let Some(servers) = &servers {
-                call.envs(servers.addresses());
-            }
+            call.envs(variables.iter().map(|(name, value)| (name, value)));
             let why = match process::run(&mut call, COMMAND_LIMIT, self.interrupt, view)? {
                 Ended::Exited(status) if status.success() => continue,
                 Ended::Exited(status) => format!("failed: `{}` ended with {status}", words(&call)),

@@ -3,28 +3,49 @@
 //! A check is added by a line in [`STEPS`] and the function that says which commands it is made of. A
 //! step without commands has nothing to check in this workspace and is not shown.
 
-use std::path::Path;
 use std::process::Command;
 
 use crate::servers::Servers;
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
-/// The packages whose tests want the servers of [`crate::servers`]. Each finds the servers' addresses in
-/// `TENURE_POSTGRES_URL` and `TENURE_MYSQL_URL`. As long as this is empty, `test` starts no server.
+/// The packages some of whose tests want more than a compiler. These are in test targets of their own, which need
+/// no more than their step gives them:
 ///
-/// Such a package has these tests in test targets of their own: `tests/servers` in each case, and `tests/restart` for
-/// those that stop the servers and see them start again.
-const TESTED_ON_SERVERS: &[&str] = &["tenure-sqlx"];
+/// | target | finds |
+/// |---|---|
+/// | `servers` | the servers' addresses in `TENURE_POSTGRES_URL` and `TENURE_MYSQL_URL` |
+/// | `restart` | the same; its tests stop the servers and see them start again |
+/// | `browser` | the paths of a browser and its driver in `TENURE_CHROMIUM` and `TENURE_CHROMEDRIVER` |
+const TESTED_APART: &[Apart] = &[
+    Apart { package: "tenure-sqlx", folder: "crates/tenure-sqlx", plain: "--lib --test it" },
+    Apart { package: "bank", folder: "apps/bank", plain: "--bins --test it" },
+];
+
+#[derive(Debug)]
+struct Apart {
+    package: &'static str,
+    folder: &'static str,
+    /// The targets that want no more than a compiler.
+    plain: &'static str,
+}
 
 /// One check.
 #[derive(Debug)]
 pub(crate) struct Step {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
-    /// Whether the database servers are up while it runs.
-    pub(crate) servers: bool,
+    /// What is there while it runs.
+    pub(crate) needs: Needs,
     calls: fn(&Plan<'_>) -> Vec<Command>,
+}
+
+/// What a check needs besides a compiler.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    Nothing,
+    Servers,
+    Browser,
 }
 
 /// What the steps are made from.
@@ -44,18 +65,18 @@ const STEPS: &[Step] = &[
     Step::new("examples", "each example prints what it promises", examples),
     Step::new("model", "loom models of what is shared between threads", model),
     Step::new("bank", "the bank, small: money conserved, nothing leaked", bank),
-    Step::on_servers("servers", "tests on PostgreSQL and MariaDB", on_servers),
+    Step::new("browser", "tests of pages in a real browser", in_browser).with(Needs::Browser),
+    Step::new("servers", "tests on PostgreSQL and MariaDB", on_servers).with(Needs::Servers),
 ];
 
 impl Step {
     const fn new(name: &'static str, about: &'static str, calls: fn(&Plan<'_>) -> Vec<Command>) -> Self {
-        let servers = false;
-        Self { name, about, servers, calls }
+        Self { name, about, needs: Needs::Nothing, calls }
     }
 
-    const fn on_servers(name: &'static str, about: &'static str, calls: fn(&Plan<'_>) -> Vec<Command>) -> Self {
-        let servers = true;
-        Self { name, about, servers, calls }
+    const fn with(mut self, needs: Needs) -> Self {
+        self.needs = needs;
+        self
     }
 }
 
@@ -119,10 +140,9 @@ fn docs(plan: &Plan<'_>) -> Vec<Command> {
 fn tests(plan: &Plan<'_>) -> Vec<Command> {
     let mut most = plan.cargo("test --workspace --exclude examples --all-features --tests --no-fail-fast");
     let mut calls = Vec::new();
-    for name in tested_on_servers(plan) {
-        // What needs no server; the rest is the step `servers`.
-        most.args(["--exclude", name]);
-        calls.push(plan.cargo(&format!("test --package {name} --all-features --lib --test it --no-fail-fast")));
+    for Apart { package, plain, .. } in tested_apart(plan) {
+        most.args(["--exclude", package]);
+        calls.push(plan.cargo(&format!("test --package {package} --all-features {plain} --no-fail-fast")));
     }
     if !plan.toolchain.is_measure() {
         most.args(["--", "--skip", "compile_fail"]);
@@ -170,18 +190,29 @@ fn bank(plan: &Plan<'_>) -> Vec<Command> {
 fn on_servers(plan: &Plan<'_>) -> Vec<Command> {
     // Servers that someone else has started are not for us to stop.
     let targets = if Servers::are_all_ours() { ["servers", "restart"].as_slice() } else { &["servers"] };
-    tested_on_servers(plan)
-        .flat_map(|name| targets.iter().map(move |target| (name, target)))
-        .map(|(name, target)| {
-            plan.cargo(&format!("test --package {name} --all-features --test {target} --no-fail-fast"))
-        })
-        .collect()
+    targets.iter().flat_map(|target| apart(plan, target)).collect()
 }
 
-/// The packages that are here of those whose tests want servers.
-fn tested_on_servers(plan: &Plan<'_>) -> impl Iterator<Item = &'static str> {
-    let is_here = |name: &&str| plan.workspace.has_package(&Path::new("crates").join(name).to_string_lossy());
-    TESTED_ON_SERVERS.iter().copied().filter(is_here)
+fn in_browser(plan: &Plan<'_>) -> Vec<Command> {
+    apart(plan, "browser")
+}
+
+/// Tests this target of all packages that have it.
+fn apart(plan: &Plan<'_>, target: &str) -> Vec<Command> {
+    let has_it = |apart: &&Apart| {
+        let folder = plan.workspace.root().join(apart.folder).join("tests").join(target);
+        folder.is_dir()
+    };
+    let call = |apart: &Apart| {
+        let package = apart.package;
+        plan.cargo(&format!("test --package {package} --all-features --test {target} --no-fail-fast"))
+    };
+    tested_apart(plan).filter(has_it).map(call).collect()
+}
+
+/// Those that are here.
+fn tested_apart(plan: &Plan<'_>) -> impl Iterator<Item = &'static Apart> {
+    TESTED_APART.iter().filter(|apart| plan.workspace.has_package(apart.folder))
 }
 
 /// Adds to the compiler flags that the user may have set.

@@ -61,7 +61,7 @@ pub(crate) enum Server {
 fn server(text: &str) -> Result<Server, String> {
     let url: Url = text.parse().map_err(|error| format!("it is no URL: {error}"))?;
     if url.path().len() < 2 {
-        return Err("it names no database: postgres://user@host/database".to_owned());
+        return Err("it names no database, as in postgres://user@host/database".to_owned());
     }
     match url.scheme() {
         "postgres" | "postgresql" => Ok(Server::Postgres(url)),

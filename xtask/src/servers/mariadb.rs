@@ -6,9 +6,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Kind;
-use super::install::found;
 use super::place::{HOST, Place, ROLE};
 use crate::error::Error;
+use crate::install::found;
 
 /// How long to wait for a greeting.
 const GREETING_LIMIT: Duration = Duration::from_millis(500);

@@ -10,18 +10,18 @@
 //! 2. A server that a client stops in order is started again, with its data and at its old address.
 //! 3. Whoever has set a server's variable brings a server of their own; none is started in its place.
 
-mod install;
 mod keeper;
 mod mariadb;
-mod place;
+pub(crate) mod place;
 mod postgres;
 
 use std::thread;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::install;
 use crate::interrupt::Interrupt;
-use crate::process::{self, Ended, Observer};
+use crate::process::{self, Ended, LastWords};
 use keeper::Keeper;
 use place::Place;
 
@@ -91,7 +91,8 @@ impl Servers {
             self.addresses.push((K::VARIABLE, url));
             return Ok(());
         }
-        install::ensure(K::NAME, K::PROGRAMS, K::DEBIAN_PACKAGES, K::CURE, interrupt, say)?;
+        let cure = format!("{}, or set {} to a server of your own", K::CURE, K::VARIABLE);
+        install::ensure(K::NAME, K::PROGRAMS, K::DEBIAN_PACKAGES, &cure, interrupt, say)?;
         let mut tries = 1;
         let (keeper, url) = loop {
             match start::<K>(interrupt) {
@@ -168,14 +169,4 @@ fn start<K: Kind>(interrupt: &Interrupt) -> Result<(Keeper, String), Error> {
         waited += POLL;
     }
     Ok((keeper, url))
-}
-
-/// Keeps what a short-lived program printed.
-#[derive(Default)]
-struct LastWords(Vec<String>);
-
-impl Observer for LastWords {
-    fn line(&mut self, line: &str) {
-        self.0.push(line.to_owned());
-    }
 }

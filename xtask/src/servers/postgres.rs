@@ -3,9 +3,9 @@
 use std::process::Command;
 
 use super::Kind;
-use super::install::found;
 use super::place::{HOST, Place, ROLE};
 use crate::error::Error;
+use crate::install::found;
 
 pub(crate) struct Postgres;
 

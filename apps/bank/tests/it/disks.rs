@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
-use crate::bank::{BANK, Ended, Site};
+use crate::support::bank::{BANK, Ended, Site};
 
 /// Runs a bank on this database, which it has to refuse for this reason.
 #[track_caller]

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "what fails to prepare fails its test")]
 
 mod arguments;
-mod bank;
 mod disks;
 mod runs;
+mod serves;
 mod signals;
+#[path = "../support/mod.rs"]
+mod support;

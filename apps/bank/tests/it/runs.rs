@@ -1,6 +1,6 @@
 //! Runs to the end.
 
-use crate::bank::Site;
+use crate::support::bank::Site;
 
 const SMALL: [&str; 6] = ["--clients", "16", "--transfers", "1500", "--seed", "11"];
 
@@ -16,9 +16,14 @@ fn a_run_conserves_the_money_and_leaves_nothing() {
     // Every fate was met, and every transfer counted.
     let counts = ["committed", "rolled back", "cancelled", "panicked"].map(|label| ended.count(label));
     assert!(counts.iter().all(|count| *count > 0), "{ended:?}");
-    assert_eq!(counts.iter().sum::<u64>(), 1_500);
+    assert_eq!(counts.iter().sum::<u64>() + ended.count("unanswered at the stop"), 1_500);
     assert_eq!(ended.count("transfers "), 1_500);
     assert!(ended.count("in the background") > 0, "nothing was handed over: {ended:?}");
+    // So was every request.
+    let served = ["answered", "failed", "client gone"].map(|label| ended.count(label));
+    assert_eq!(served.iter().sum::<u64>() + ended.count("panicked"), ended.count("HTTP requests"));
+    assert_eq!(ended.count("failed"), 0);
+    assert_eq!(ended.count("cut off"), 0);
     assert!(ended.value("latency p99").ends_with(" ms"));
     assert_eq!(ended.value("seed"), "11");
 }

@@ -1,32 +1,24 @@
 //! Stopped half way.
 
+use std::cell::RefCell;
 use std::path::Path;
-use std::process::{Child, Command};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::process::Child;
 
-use crate::bank::{Ended, Site, list};
+use crate::support::bank::{Ended, Site, list, signal, wait_until};
 
-/// Waits until `happened`.
+/// Waits until `happened`, or the bank has ended by itself.
 fn wait_for(bank: &mut Child, happened: impl Fn() -> bool) {
-    const LIMIT: Duration = Duration::from_secs(60);
-    let began = Instant::now();
-    while !happened() {
-        assert!(bank.try_wait().unwrap().is_none(), "the bank ended by itself");
-        assert!(began.elapsed() < LIMIT, "it did not happen");
-        thread::yield_now();
-    }
+    let bank = RefCell::new(bank);
+    wait_until(|| {
+        assert!(bank.borrow_mut().try_wait().unwrap().is_none(), "the bank ended by itself");
+        happened()
+    });
 }
 
 /// Whether transfers are being written, as seen by the size of the log.
 fn is_busy(log: &Path) -> bool {
     const BYTES: u64 = 500_000;
     log.metadata().is_ok_and(|metadata| metadata.len() > BYTES)
-}
-
-fn signal(bank: &Child, name: &str) {
-    let status = Command::new("kill").args(["-s", name, &bank.id().to_string()]).status().unwrap();
-    assert!(status.success());
 }
 
 #[test]

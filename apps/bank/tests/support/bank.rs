@@ -1,8 +1,11 @@
 //! A bank to be started, in a folder of its own, and what came of it.
 
 use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
@@ -44,11 +47,85 @@ impl Site {
         command.args(endless).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// Starts a bank here that only serves, on a free port.
+    pub(crate) fn serve<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Service {
+        let mut command = self.bank(arguments);
+        command.args(["--serve", "127.0.0.1:0"]);
+        Service::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
     /// Checks that no temporary folder is left.
     #[track_caller]
     pub(crate) fn assert_no_temporary_folder(&self) {
         let left: Vec<_> = list(&self.path("temporary"));
         assert!(left.is_empty(), "left behind: {left:?}");
+    }
+}
+
+/// A bank that serves. Killed, if it has not been stopped.
+pub(crate) struct Service {
+    bank: Option<Child>,
+    output: BufReader<ChildStdout>,
+    /// Its host and port.
+    pub(crate) address: String,
+}
+
+impl Service {
+    fn of(mut bank: Child) -> Self {
+        let mut output = BufReader::new(bank.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("serving on http://").and_then(|line| line.split(',').next());
+        let Some(address) = address.map(str::to_owned) else {
+            panic!("{line:?}: {:?}", Ended::of(&bank.wait_with_output().unwrap()));
+        };
+        Self { bank: Some(bank), output, address }
+    }
+
+    /// Sends it a signal.
+    pub(crate) fn signal(&self, name: &str) {
+        signal(self.bank.as_ref().unwrap(), name);
+    }
+
+    /// What came of it, after a signal.
+    pub(crate) fn ended(mut self) -> Ended {
+        let mut table = String::new();
+        self.output.read_to_string(&mut table).unwrap();
+        let output = self.bank.take().unwrap().wait_with_output().unwrap();
+        Ended { table, ..Ended::of(&output) }
+    }
+
+    /// Waits until its state, as it tells it, is as `wanted`.
+    #[track_caller]
+    pub(crate) fn wait_for(&self, wanted: impl Fn(&serde_json::Value) -> bool) {
+        wait_until(|| wanted(&super::http::get(&self.address, "/state").json()));
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        if let Some(mut bank) = self.bank.take() {
+            // It may have ended by itself.
+            let _ = bank.kill();
+            let _ = bank.wait();
+        }
+    }
+}
+
+/// Sends a process a signal.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill").args(["-s", name, &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// Waits until `happened`.
+#[track_caller]
+pub(crate) fn wait_until(happened: impl Fn() -> bool) {
+    const LIMIT: Duration = Duration::from_secs(60);
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < LIMIT, "it did not happen");
+        thread::yield_now();
     }
 }
 

@@ -1,14 +1,14 @@
-//! Finds a server's programs, and installs them where they are missing and that is allowed.
+//! Finds the programs that tests use, and installs them where they are missing and that is allowed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use super::place::is_root;
 use crate::error::Error;
 use crate::interrupt::Interrupt;
-use crate::process::{self, Ended, Observer};
+use crate::process::{self, Ended, LastWords, Observer as _};
+use crate::servers::place::is_root;
 
 /// How long the system's package manager may take.
 const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -33,7 +33,7 @@ pub(crate) fn found(program: &str) -> Result<PathBuf, Error> {
 /// Makes sure that the programs are there.
 ///
 /// # Errors
-/// If they are not and cannot be installed from here; the error says what to install.
+/// If they are not and cannot be installed from here; the error says what to install: that is the `cure`.
 pub(crate) fn ensure(
     name: &str,
     programs: &[&str],
@@ -52,8 +52,7 @@ pub(crate) fn ensure(
     }
     if is_missing() {
         let missing = programs.join(" and ");
-        let variables = "or set TENURE_POSTGRES_URL and TENURE_MYSQL_URL to servers of your own";
-        return Err(Error::Missing(format!("{name} is missing ({missing}); {cure}, {variables}")));
+        return Err(Error::Missing(format!("{name} is missing ({missing}); {cure}")));
     }
     Ok(())
 }
@@ -64,7 +63,7 @@ fn install(packages: &[&str], interrupt: &Interrupt) -> Result<(), Error> {
     let mut install = apt("install");
     install.args(["--yes", "--no-install-recommends"]).args(packages);
     for command in [&mut update, &mut install] {
-        let mut output = super::LastWords::default();
+        let mut output = LastWords::default();
         match process::run(command, INSTALL_LIMIT, interrupt, &mut output)? {
             Ended::Exited(status) if status.success() => {}
             Ended::Exited(_) | Ended::OutOfTime(_) => {
