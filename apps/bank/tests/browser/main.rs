@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "what fails to prepare fails its test")]
 
 mod driver;
+#[expect(dead_code, reason = "others use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 

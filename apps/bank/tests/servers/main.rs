@@ -4,6 +4,7 @@
 //! servers on which databases may be made.
 #![expect(clippy::unwrap_used, reason = "what fails to prepare fails its test")]
 
+#[expect(dead_code, reason = "others use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,5 +1,4 @@
 //! What the test targets share: a bank to be started, and a client to talk to it.
-#![allow(dead_code, reason = "no target uses all of it")]
 
 pub(crate) mod bank;
 pub(crate) mod http;
