@@ -8,12 +8,13 @@ All checks of this workspace.
 Usage:
   cargo xtask test [--only STEP]… [--list] [--verbose]
   cargo xtask model
-  cargo xtask servers
+  cargo xtask servers [-- COMMAND…]
 
 Commands:
   test      run every check, stop at the first that fails
   model     run the loom models alone: `test --only model`
-  servers   start private PostgreSQL and MariaDB servers and hold them until Ctrl-C
+  servers   start private PostgreSQL and MariaDB servers and hold them until Ctrl-C, or while COMMAND runs, which finds
+            their addresses in TENURE_POSTGRES_URL and TENURE_MYSQL_URL
 
 Options of `test`:
   --only STEP   run this step alone; may be given more than once
@@ -27,7 +28,7 @@ pub(crate) enum Cli {
     Help,
     List,
     Test { only: Vec<String>, verbose: bool },
-    Servers,
+    Servers { command: Vec<String> },
 }
 
 impl Cli {
@@ -42,9 +43,18 @@ impl Cli {
             Some("model") => {
                 Self::parse_test(["--only".to_owned(), "model".to_owned()].into_iter().chain(rest))
             }
-            Some("servers") if rest.is_empty() => Ok(Self::Servers),
-            Some("servers") => Err(Error::Usage("`servers` takes no options".to_owned())),
+            Some("servers") => Self::parse_servers(rest),
             Some(other) => Err(Error::Usage(format!("there is no command `{other}`"))),
+        }
+    }
+
+    fn parse_servers(words: Vec<String>) -> Result<Self, Error> {
+        let mut command = words.into_iter();
+        match command.next().as_deref() {
+            None => Ok(Self::Servers { command: Vec::new() }),
+            Some("--") if !command.as_slice().is_empty() => Ok(Self::Servers { command: command.collect() }),
+            Some("--") => Err(Error::Usage("`servers --` needs a command".to_owned())),
+            Some(_) => Err(Error::Usage("`servers` takes no options but `-- COMMAND`".to_owned())),
         }
     }
 
@@ -90,12 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn servers_take_a_command_with_its_own_options() {
+        let command = ["cargo", "run", "--", "--quick"].map(str::to_owned).to_vec();
+        assert_eq!(parse("servers -- cargo run -- --quick"), Ok(Cli::Servers { command }));
+        assert_eq!(parse("servers"), Ok(Cli::Servers { command: Vec::new() }));
+    }
+
+    #[test]
     fn what_is_not_understood_is_said() {
         for (line, complaint) in [
             ("tset", "there is no command `tset`"),
             ("test --only", "`--only` needs a step"),
             ("test --fast", "there is no option `--fast`"),
             ("servers now", "`servers` takes no options"),
+            ("servers --", "needs a command"),
         ] {
             let error = parse(line).expect_err("a wrong line is refused");
             assert!(error.contains(complaint), "{line}: {error}");

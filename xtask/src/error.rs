@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::process::ExitStatus;
 
 /// Why a run ended without success: one sentence for a person, one code for a script.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub(crate) enum Error {
     Step { name: &'static str, why: String },
     /// A database server could not be brought up.
     Server { name: &'static str, why: String },
+    /// A command that was run on the servers failed; what it printed has been shown.
+    Command { program: String, status: ExitStatus },
     /// A signal ended the run.
     Interrupted { signal: i32 },
     /// The operating system refused something.
@@ -31,7 +34,11 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Interrupted { signal } => u8::try_from(128 + signal).unwrap_or(u8::MAX),
-            Self::Missing(_) | Self::Step { .. } | Self::Server { .. } | Self::Io { .. } => 1,
+            Self::Missing(_)
+            | Self::Step { .. }
+            | Self::Server { .. }
+            | Self::Command { .. }
+            | Self::Io { .. } => 1,
         }
     }
 }
@@ -43,6 +50,7 @@ impl fmt::Display for Error {
             Self::Missing(sentence) => f.write_str(sentence),
             Self::Step { name, why } => write!(f, "step `{name}` {why}"),
             Self::Server { name, why } => write!(f, "{name}: {why}"),
+            Self::Command { program, status } => write!(f, "{program} ended with {status}"),
             Self::Interrupted { signal } => write!(f, "stopped by signal {signal}"),
             Self::Io { doing, source } => write!(f, "cannot {doing}: {source}"),
         }

@@ -50,6 +50,7 @@ fn run() -> Result<(), Error> {
         }
         Cli::List => runner::list(&workspace),
         Cli::Test { only, verbose } => runner::test(&workspace, &interrupt, &only, verbose),
-        Cli::Servers => servers::hold(&interrupt),
+        Cli::Servers { command } if command.is_empty() => servers::hold(&interrupt),
+        Cli::Servers { command } => servers::hold_for(&command, &interrupt),
     }
 }

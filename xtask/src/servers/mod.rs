@@ -21,7 +21,7 @@ use std::time::Duration;
 use crate::error::Error;
 use crate::install;
 use crate::interrupt::Interrupt;
-use crate::process::{self, Ended, LastWords};
+use crate::process::{self, Ended, LastWords, Observer};
 use keeper::Keeper;
 use place::Place;
 
@@ -137,6 +137,24 @@ pub(crate) fn hold(interrupt: &Interrupt) -> Result<(), Error> {
     Ok(())
 }
 
+/// Starts the servers and runs a command that finds them in its environment, to its end.
+///
+/// # Errors
+/// Also if the command fails.
+pub(crate) fn hold_for(command: &[String], interrupt: &Interrupt) -> Result<(), Error> {
+    let [program, arguments @ ..] = command else {
+        return Err(Error::Usage("there is no command".to_owned()));
+    };
+    let servers = Servers::start(interrupt, &mut |line| eprintln!("{line}"))?;
+    let mut command = std::process::Command::new(program);
+    command.args(arguments).envs(servers.addresses());
+    match process::run(&mut command, Duration::MAX, interrupt, &mut Echo)? {
+        Ended::Exited(status) if status.success() => Ok(()),
+        Ended::Exited(status) => Err(Error::Command { program: program.clone(), status }),
+        Ended::OutOfTime(_) => unreachable!("there is no limit"),
+    }
+}
+
 fn start<K: Kind>(interrupt: &Interrupt) -> Result<(Keeper, String), Error> {
     let failed = |why: String| Error::Server { name: K::NAME, why };
     let place = Place::make(K::NAME)?;
@@ -169,4 +187,13 @@ fn start<K: Kind>(interrupt: &Interrupt) -> Result<(Keeper, String), Error> {
         waited += POLL;
     }
     Ok((keeper, url))
+}
+
+/// Shows what a program prints.
+struct Echo;
+
+impl Observer for Echo {
+    fn line(&mut self, line: &str) {
+        println!("{line}");
+    }
 }

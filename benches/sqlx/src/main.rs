@@ -1,0 +1,126 @@
+//! What a pooled transaction costs: take a connection of a pool, begin, insert one row, commit, give it back.
+//!
+//! `cargo run --release -p tenure-sqlx-bench` measures on SQLite, and on PostgreSQL if `TENURE_POSTGRES_URL` says where
+//! it is; `cargo xtask servers -- cargo run --release -p tenure-sqlx-bench` starts one for the run. `-- --quick`
+//! measures a tenth of the time.
+//!
+//! The peers are sqlx's own pool with `begin` and `commit`, and deadpool over the same connections with the same
+//! `begin` and `commit`. All have the same options, the same size, and take turns in short rounds, each first as
+//! often as the others. The figure of a round is its time divided by its transactions; the ratio is the median of the
+//! ratios of neighbouring rounds; the percentiles are of single transactions, the wait for a connection included.
+#![expect(
+    clippy::print_stdout,
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    reason = "figures for people, on a 64-bit machine"
+)]
+
+mod kind;
+mod peers;
+mod race;
+mod wire;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _, Executor as _, Postgres, Sqlite};
+use tokio::runtime::{Builder, Runtime};
+
+use crate::kind::Options;
+use crate::peers::AnyError;
+use crate::race::{Load, Race};
+
+/// How many rounds each peer has. Short ones and many: what disturbs the machine then meets neighbours alike.
+const ROUNDS: u32 = 200;
+
+/// The variable with the address of the server.
+const VARIABLE: &str = "TENURE_POSTGRES_URL";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = std::env::args().skip(1).collect();
+    let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+    let rounds = match *arguments {
+        [] => ROUNDS,
+        ["--quick"] => ROUNDS / 10,
+        _ => {
+            eprintln!("unknown arguments {arguments:?}; known is --quick");
+            return ExitCode::FAILURE;
+        }
+    };
+    match run(rounds) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("cannot measure: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(rounds: u32) -> Result<(), AnyError> {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    on_sqlite(&runtime, rounds)?;
+    match std::env::var(VARIABLE) {
+        Ok(url) => on_postgres(&runtime, rounds, &url),
+        Err(_) => {
+            println!(
+                "PostgreSQL was left out: {VARIABLE} is not set. This starts a server for the run:\n\n    \
+                 cargo xtask servers -- cargo run --release -p tenure-sqlx-bench"
+            );
+            Ok(())
+        }
+    }
+}
+
+fn on_sqlite(runtime: &Runtime, rounds: u32) -> Result<(), AnyError> {
+    let folder = tempfile::tempdir()?;
+    let options = SqliteConnectOptions::new()
+        .filename(folder.path().join("bench.db"))
+        .create_if_missing(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Normal)
+        .busy_timeout(Duration::from_secs(30))
+        .disable_statement_logging();
+    runtime.block_on(prepare::<Sqlite>(&options))?;
+    println!("## SQLite: a file, WAL, `synchronous = NORMAL`, `BEGIN IMMEDIATE`, at {rounds} rounds\n");
+    Race::<Sqlite>::new(&options, 4, Load { tasks: 1, each: 100 }).run(runtime, rounds);
+    // There is one writer at a time. More connections would measure SQLite's own way of waiting for it, which sleeps.
+    Race::<Sqlite>::new(&options, 1, Load { tasks: 64, each: 4 }).run(runtime, rounds);
+    Ok(())
+}
+
+fn on_postgres(runtime: &Runtime, rounds: u32, url: &str) -> Result<(), AnyError> {
+    let options: PgConnectOptions = url.parse()?;
+    let options = options.ssl_mode(PgSslMode::Disable).disable_statement_logging();
+    runtime.block_on(prepare::<Postgres>(&options))?;
+    let settings = runtime.block_on(settings(&options))?;
+    println!("## PostgreSQL {settings}, at {rounds} rounds\n");
+    Race::<Postgres>::new(&options, 4, Load { tasks: 1, each: 50 }).run(runtime, rounds);
+    Race::<Postgres>::new(&options, 4, Load { tasks: 64, each: 4 }).run(runtime, rounds);
+    wire::report(runtime, &options)?;
+    runtime.block_on(async {
+        let mut connection = options.connect().await?;
+        connection.execute("DROP TABLE tenure_bench").await?;
+        connection.close().await
+    })?;
+    Ok(())
+}
+
+async fn prepare<K: kind::Kind>(options: &Options<K>) -> Result<(), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    K::prepare(&mut connection).await?;
+    connection.close().await
+}
+
+async fn settings(options: &PgConnectOptions) -> Result<String, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    let mut settings = Vec::new();
+    for ask in ["SHOW server_version", "SHOW fsync", "SHOW synchronous_commit"] {
+        settings.push(sqlx::query_scalar::<_, String>(ask).fetch_one(&mut connection).await?);
+    }
+    connection.close().await?;
+    let [version, fsync, synchronous_commit] = settings.as_slice() else { unreachable!("three were asked") };
+    let version = version.split(' ').next().unwrap_or(version);
+    Ok(format!("{version}: loopback TCP, `fsync = {fsync}`, `synchronous_commit = {synchronous_commit}`"))
+}
