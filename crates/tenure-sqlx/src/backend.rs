@@ -26,6 +26,9 @@ pub trait Backend: Database<Connection: Connection<Database = Self>> + Driver {
 
 /// The driver's part of [`Backend`], which nobody else can name.
 pub trait Driver: Database {
+    /// Whether of two connections that close at the same time each has to know of the other.
+    const CLOSES_IN_TURN: bool = false;
+
     /// The statement that begins a transaction in this mode.
     fn begin_statement(mode: <Self as Backend>::Mode) -> SqlStr
     where

@@ -45,6 +45,13 @@ impl<DB: Backend> Connection<DB> {
         self.holder.is_closed()
     }
 
+    /// Whether it is here, and as far as sqlx knows no transaction is open on it, nor a word left to send.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_idle(&self) -> bool {
+        let connection = self.holder.connection();
+        connection.is_some_and(|connection| !connection.is_in_transaction() && !connection.should_flush())
+    }
+
     pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
         &mut self.holder
     }

@@ -3,7 +3,9 @@
 //! # Invariants
 //! 1. A connection that is away, because a transaction on it has not ended, is waited for before anything else is done
 //!    with it. One that a transaction has closed is never cleaned, only closed.
-//! 2. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, and the
+//! 2. A use that completed hands on what is here and idle. A connection that is away, or on which sqlx counts a
+//!    transaction or has a word left to send, is closed: nothing would clean it.
+//! 3. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, and the
 //!    user's hook has run.
 
 use std::fmt;
@@ -13,6 +15,7 @@ use std::sync::{PoisonError, RwLock};
 use sqlx::Connection as _;
 use tenure::{AsyncExit as _, Outcome};
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
+use tokio::sync::Mutex;
 
 use crate::connect::Options;
 use crate::transaction::within;
@@ -38,7 +41,12 @@ type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -
 /// | resets, after a use that did not complete | rolls back whatever is open, then calls [`on_reset`](Self::on_reset) |
 /// | closes | takes leave of the server |
 ///
-/// After a use that completed, a connection is lent again as it is: transactions on it have ended by themselves.
+/// After a use that completed, a connection is lent again as it is: transactions on it have ended by themselves. One
+/// on which a transaction of sqlx's own was left open or dropped unfinished is closed instead. What a body has begun in
+/// plain SQL it has to end.
+///
+/// Connections to SQLite are closed one after the other, since the last one clears the log away and has to know that
+/// it is the last.
 ///
 /// ```
 /// # #[cfg(feature = "sqlite")]
@@ -83,12 +91,15 @@ pub struct Connections<DB: Backend> {
     options: RwLock<Options<DB>>,
     after_connect: Option<Hook<DB>>,
     on_reset: Option<Hook<DB>>,
+    /// Held by the one that closes, where only one may.
+    closing: Mutex<()>,
 }
 
 impl<DB: Backend> Connections<DB> {
     /// Connections that are opened like this.
     pub fn new(options: <DB::Connection as sqlx::Connection>::Options) -> Self {
-        Self { options: RwLock::new(options), after_connect: None, on_reset: None }
+        let (options, closing) = (RwLock::new(options), Mutex::new(()));
+        Self { options, after_connect: None, on_reset: None, closing }
     }
 
     /// What to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
@@ -128,6 +139,13 @@ impl<DB: Backend> Connections<DB> {
     pub fn options(&self) -> <DB::Connection as sqlx::Connection>::Options {
         self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+
+    async fn close_in_turn(&self, mut connection: Connection<DB>) -> Result<(), Error> {
+        // Whoever waits for a transaction keeps nobody from closing; why it failed the exit says.
+        let _ = connection.ready().await;
+        let _turn = if DB::CLOSES_IN_TURN { Some(self.closing.lock().await) } else { None };
+        connection.exit(Outcome::Completed).await
+    }
 }
 
 impl<DB: Backend> Manager for Connections<DB> {
@@ -141,7 +159,7 @@ impl<DB: Backend> Manager for Connections<DB> {
             && let Err(error) = hook(&mut connection).await
         {
             let failed = Error::new::<DB>(Stage::AfterConnect, error);
-            return Err(failed.with_cleanup(connection.exit(Outcome::Cancelled).await.err()));
+            return Err(failed.with_cleanup(self.close_in_turn(connection).await.err()));
         }
         Ok(connection)
     }
@@ -164,11 +182,11 @@ impl<DB: Backend> Manager for Connections<DB> {
     }
 
     async fn close(&self, connection: Connection<DB>, _: Context) -> Result<(), Error> {
-        connection.exit(Outcome::Completed).await
+        self.close_in_turn(connection).await
     }
 
     fn is_broken(&self, connection: &Connection<DB>) -> bool {
-        connection.is_closed()
+        !connection.is_idle()
     }
 
     fn assess(&self, connection: &mut Connection<DB>, _: LeaseEnd<'_>) -> Next {

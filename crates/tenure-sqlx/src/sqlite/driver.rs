@@ -42,6 +42,10 @@ impl Backend for Sqlite {
 }
 
 impl Driver for Sqlite {
+    /// SQLite removes its log with the last connection; of two that close at the same time each takes the other for
+    /// one that stays.
+    const CLOSES_IN_TURN: bool = true;
+
     fn begin_statement(mode: Mode) -> SqlStr {
         match mode {
             Mode::Deferred => "BEGIN DEFERRED",

@@ -9,7 +9,8 @@ use sqlx::sqlite::SqliteJournalMode;
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Retry, Stage, sqlite};
 
-use crate::common::{Failure, TempDb, assert_clean, note, suspended_at};
+use crate::common::{TempDb, assert_clean, note, suspended_at};
+use crate::failure::Failure;
 
 const SHORT: Retry =
     Retry::new().limit(Duration::from_millis(50)).pauses(Duration::from_millis(1), Duration::from_millis(5));

@@ -9,8 +9,9 @@ use tenure_sqlx::Retry;
 use tenure_sqlx::sqlite::{self, Connection};
 
 use crate::common::{
-    Failure, TempDb, assert_clean, at_every_suspension, drained, drop_at, note, on_both_flavours, slow_down,
+    TempDb, assert_clean, at_every_suspension, drained, drop_at, note, on_both_flavours, slow_down,
 };
+use crate::failure::Failure;
 
 /// A transaction with a savepoint in it; its notes are named after `n`.
 async fn write(connection: &mut Connection, n: usize, refuse: bool) -> Result<(), Failure> {

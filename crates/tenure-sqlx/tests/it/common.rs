@@ -1,9 +1,8 @@
-//! A database in a folder of its own, a witness that looks at it from outside, and the error of the bodies.
+//! A database in a folder of its own, and a witness that looks at it from outside.
 
 use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::Pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
@@ -11,8 +10,9 @@ use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection
 use tempfile::TempDir;
 use tenure::IncidentKind;
 use tenure_sqlx::sqlite::{self, Connection};
-use tenure_test::Fault;
 use tokio::runtime::Builder;
+
+pub(crate) use crate::dropped::drop_at;
 
 /// A database file with the empty tables `notes` and, for commits that fail, `children` with a deferred
 /// foreign key.
@@ -104,22 +104,6 @@ impl Witness {
     }
 }
 
-/// Polls `future` until it is suspended for the n-th time, counted from zero, and drops it there. `None` if it was
-/// dropped.
-pub(crate) async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut suspended = 0;
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending if suspended == n => Poll::Ready(None),
-        Poll::Pending => {
-            suspended += 1;
-            Poll::Pending
-        }
-    })
-    .await
-}
-
 /// Runs `run` with 0, 1, 2, … until it says that what it was to drop at that suspension ended before; but at least up to
 /// `least`. On a busy machine the database's thread may answer before it is asked, and a run have fewer suspensions.
 pub(crate) async fn at_every_suspension(least: usize, mut run: impl AsyncFnMut(usize) -> bool) {
@@ -184,43 +168,4 @@ pub(crate) async fn assert_clean(connection: &mut Connection) {
     assert!(!connection.is_in_transaction(), "sqlx counts a transaction");
     connection.execute("BEGIN").await.expect("no transaction is open");
     connection.execute("ROLLBACK").await.unwrap();
-}
-
-/// What a body of these tests fails with.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Tenure(tenure_sqlx::Error),
-    Statement(sqlx::Error),
-    /// By intent.
-    Refused,
-    /// By intent of a proof.
-    Injected(#[expect(dead_code, reason = "shown when a test fails")] Fault),
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Injected(fault)
-    }
-}
-
-impl From<tenure_sqlx::Error> for Failure {
-    fn from(error: tenure_sqlx::Error) -> Self {
-        Self::Tenure(error)
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Statement(error)
-    }
-}
-
-impl Failure {
-    #[track_caller]
-    pub(crate) fn into_tenure(self) -> tenure_sqlx::Error {
-        match self {
-            Self::Tenure(error) => error,
-            other => panic!("expected an error of the tenure, got {other:?}"),
-        }
-    }
 }

@@ -3,7 +3,8 @@
 use tenure_sqlx::{Retry, is_conflict};
 use tokio::sync::Mutex;
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{TempDb, assert_clean, note};
+use crate::failure::Failure;
 
 /// Reads, lets another connection write, and writes: SQLite refuses, since what was read is stale.
 async fn read_then_write(retry: Retry) -> (u32, Result<(), sqlx::Error>, Vec<String>) {

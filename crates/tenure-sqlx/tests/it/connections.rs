@@ -5,7 +5,8 @@ use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::Stage;
 use tenure_sqlx::sqlite::{self, Mode};
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{TempDb, assert_clean, note};
+use crate::failure::Failure;
 
 #[tokio::test]
 async fn a_connection_is_closed_at_its_exit() {

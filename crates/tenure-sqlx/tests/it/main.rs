@@ -6,9 +6,18 @@ mod cancelled;
 mod common;
 mod conflicts;
 mod connections;
+#[path = "../common/dropped.rs"]
+mod dropped;
+#[path = "../common/failure.rs"]
+mod failure;
 mod outcomes;
+#[cfg(feature = "pool")]
+mod pooled;
 mod proofs;
 mod savepoints;
 mod sqlx_inside;
+#[cfg(feature = "pool")]
+#[path = "../common/trouble.rs"]
+mod trouble;
 mod types;
 mod undrained;

@@ -6,7 +6,8 @@ use sqlx::Executor as _;
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{TempDb, assert_clean, note};
+use crate::failure::Failure;
 
 #[tokio::test]
 async fn law_01_a_completed_body_commits_and_its_value_comes_out() {

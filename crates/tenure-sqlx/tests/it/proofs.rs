@@ -8,7 +8,8 @@ use tenure_sqlx::sqlite;
 use tenure_test::{Proof, Recorder};
 use tokio::runtime::Runtime;
 
-use crate::common::{Failure, TempDb, note, slow_down};
+use crate::common::{TempDb, note, slow_down};
+use crate::failure::Failure;
 
 /// Writes two notes about an attempt, one of them under a savepoint.
 async fn write(db: Arc<TempDb>, recorder: Recorder) -> Result<(), Failure> {

@@ -4,7 +4,8 @@ use sqlx::Executor as _;
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, TempDb, assert_clean, note};
+use crate::common::{TempDb, assert_clean, note};
+use crate::failure::Failure;
 
 #[tokio::test]
 async fn savepoints_keep_or_undo_their_own_changes() {

@@ -6,7 +6,8 @@ use sqlx::{Acquire, Connection as _, Executor as _, Sqlite};
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, TempDb, assert_clean, note, slow_down};
+use crate::common::{TempDb, assert_clean, note, slow_down};
+use crate::failure::Failure;
 
 #[tokio::test]
 async fn streams_and_typed_queries_run_in_the_body() {

@@ -4,7 +4,8 @@ use tenure::with;
 use tenure_sqlx::sqlite;
 use tokio::runtime::Runtime;
 
-use crate::common::{Failure, TempDb, note};
+use crate::common::{TempDb, note};
+use crate::failure::Failure;
 
 #[test]
 fn law_17_what_a_dead_runtime_had_open_is_rolled_back_by_the_database() {

@@ -1,15 +1,15 @@
 //! Dropped while a statement is on its way: afterwards no session has a transaction open, and the connection is clean.
 
-use std::future::poll_fn;
 use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Stage};
 use tokio::sync::oneshot;
 
-use crate::common::{Failure, Place, assert_clean, drained, note, on_both_servers, until_reached};
+use crate::common::{Place, assert_clean, drained, note, on_both_servers, until_reached};
+use crate::dropped::drop_at;
+use crate::failure::Failure;
 use crate::proxy::{Proxy, Trap};
 use crate::server::{Options as ConnectOptions, Server};
 
@@ -194,19 +194,3 @@ async fn gives_up_at_each_suspension<S: Server>(place: &Place<S>, round: usize) 
 }
 
 const SOON: Duration = Duration::from_secs(1);
-
-/// Polls `future` until it is suspended for the n-th time, counted from zero, and drops it there. `None` if it was
-/// dropped.
-async fn drop_at<F: Future>(n: usize, future: F) -> Option<F::Output> {
-    let mut future = Box::pin(future);
-    let mut suspended = 0;
-    poll_fn(|context| match future.as_mut().poll(context) {
-        Poll::Ready(output) => Poll::Ready(Some(output)),
-        Poll::Pending if suspended == n => Poll::Ready(None),
-        Poll::Pending => {
-            suspended += 1;
-            Poll::Pending
-        }
-    })
-    .await
-}

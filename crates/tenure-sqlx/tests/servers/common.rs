@@ -1,4 +1,4 @@
-//! A place of its own on a server, a witness that looks at it from outside, and the error of the bodies.
+//! A place of its own on a server, and a witness that looks at it from outside.
 
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -10,7 +10,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::{Either, select};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenure_sqlx::Connection;
-use tenure_test::Fault;
 use tokio::runtime::Builder;
 
 use crate::proxy::Proxy;
@@ -189,43 +188,4 @@ pub(crate) async fn assert_clean<S: Server>(place: &Place<S>, connection: &mut C
     assert_eq!(S::texts(connection, "SELECT 'echo'").await.unwrap(), ["echo"]);
     assert_eq!(S::texts(connection, S::transactions()).await.unwrap(), ["0"]);
     place.all_idle().await;
-}
-
-/// What a body of these tests fails with.
-#[derive(Debug)]
-pub(crate) enum Failure {
-    Tenure(tenure_sqlx::Error),
-    Statement(#[expect(dead_code, reason = "shown when a test fails")] sqlx::Error),
-    /// By intent.
-    Refused,
-    /// By intent of a proof.
-    Injected(#[expect(dead_code, reason = "shown when a test fails")] Fault),
-}
-
-impl From<Fault> for Failure {
-    fn from(fault: Fault) -> Self {
-        Self::Injected(fault)
-    }
-}
-
-impl From<tenure_sqlx::Error> for Failure {
-    fn from(error: tenure_sqlx::Error) -> Self {
-        Self::Tenure(error)
-    }
-}
-
-impl From<sqlx::Error> for Failure {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Statement(error)
-    }
-}
-
-impl Failure {
-    #[track_caller]
-    pub(crate) fn into_tenure(self) -> tenure_sqlx::Error {
-        match self {
-            Self::Tenure(error) => error,
-            other => panic!("expected an error of the tenure, got {other:?}"),
-        }
-    }
 }

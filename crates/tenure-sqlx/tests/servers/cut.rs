@@ -7,7 +7,8 @@ use std::time::Duration;
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, Place, Witness, note, on_both_servers};
+use crate::common::{Place, Witness, note, on_both_servers};
+use crate::failure::Failure;
 use crate::proxy::{Proxy, Trap};
 use crate::server::Server;
 

@@ -8,9 +8,15 @@ mod cancelled;
 mod common;
 mod conflicts;
 mod cut;
+#[path = "../common/dropped.rs"]
+mod dropped;
+#[path = "../common/failure.rs"]
+mod failure;
 mod modes;
 mod outcomes;
 mod pooled;
 mod proofs;
 mod proxy;
 mod server;
+#[path = "../common/trouble.rs"]
+mod trouble;

@@ -3,7 +3,8 @@
 use tenure::with;
 use tenure_sqlx::Isolation;
 
-use crate::common::{Failure, Place, assert_clean, note, on_both_flavours, on_both_servers};
+use crate::common::{Place, assert_clean, note, on_both_flavours, on_both_servers};
+use crate::failure::Failure;
 use crate::server::{MySql, Postgres, Server};
 
 on_both_servers!(a_read_only_transaction_refuses_to_write);

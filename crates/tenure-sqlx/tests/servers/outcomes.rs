@@ -6,7 +6,8 @@ use std::panic::panic_any;
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{Failure, Place, assert_clean, note, on_both_servers};
+use crate::common::{Place, assert_clean, note, on_both_servers};
+use crate::failure::Failure;
 use crate::server::Server;
 
 on_both_servers!(

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use tenure::{Options, Stopped, with};
-use tenure_pool::{GetError, GetErrorKind, PoolError};
+use tenure::{Options, with};
+use tenure_pool::GetErrorKind;
 use tenure_sqlx::Stage;
 use tenure_sqlx::pool::{Connections, HookFuture, Pool};
 
-use crate::common::{Failure, Place, note, on_both_servers, until_reached};
+use crate::common::{Place, note, on_both_servers, until_reached};
+use crate::failure::Failure;
 use crate::proxy::{Proxy, Trap};
 use crate::server::{Options as ConnectOptions, Raw, Server};
+use crate::trouble::Trouble;
 
 on_both_servers!(
     a_pool_closes_all_its_connections,
@@ -24,39 +26,6 @@ on_both_servers!(
     options_change_while_the_pool_runs,
     a_wrong_password_is_told_at_once,
 );
-
-/// What the bodies fail with.
-#[derive(Debug)]
-enum Trouble {
-    Get(GetError),
-    Pool(#[expect(dead_code, reason = "shown when a test fails")] PoolError),
-    Stopped(#[expect(dead_code, reason = "shown when a test fails")] Stopped),
-    Other(Failure),
-}
-
-impl From<GetError> for Trouble {
-    fn from(error: GetError) -> Self {
-        Self::Get(error)
-    }
-}
-
-impl From<PoolError> for Trouble {
-    fn from(error: PoolError) -> Self {
-        Self::Pool(error)
-    }
-}
-
-impl From<Stopped> for Trouble {
-    fn from(stopped: Stopped) -> Self {
-        Self::Stopped(stopped)
-    }
-}
-
-impl<E: Into<Failure>> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self::Other(error.into())
-    }
-}
 
 /// One connection, so that the next user gets the one that the last one had.
 fn pool_of_one<S: Server>(options: ConnectOptions<S>) -> Pool<S::Db> {

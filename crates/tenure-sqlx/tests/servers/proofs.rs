@@ -7,7 +7,8 @@ use tenure::with;
 use tenure_test::{Proof, Recorder};
 use tokio::runtime::Runtime;
 
-use crate::common::{Failure, Place, note};
+use crate::common::{Place, note};
+use crate::failure::Failure;
 use crate::server::{MySql, Postgres, Server};
 
 /// Writes two notes about an attempt, one of them under a savepoint.
