@@ -38,6 +38,9 @@ pub trait Driver: Database {
     /// statement's own. To be called before a `BEGIN`.
     fn settle(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
+    /// Takes in the answers to the statements that were abandoned half-way, also where they were stopped.
+    fn skip(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
+
     /// Runs one statement that yields no rows.
     fn execute(
         connection: &mut Self::Connection,

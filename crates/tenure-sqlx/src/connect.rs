@@ -2,10 +2,15 @@
 
 use std::fmt;
 use std::pin::Pin;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use std::time::Duration;
 
 use sqlx::ConnectOptions as _;
 use tenure::shield;
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::cancel::{CANCEL_AFTER, CANCEL_LIMIT, Cancel, identify};
+use crate::cancel::{Canceller, Identify};
 use crate::{Backend, Connection, Error, Retry, Stage};
 
 /// How a connection of this database is opened.
@@ -16,6 +21,34 @@ pub(crate) type Options<DB> = <<DB as sqlx::Database>::Connection as sqlx::Conne
 pub struct Connect<DB: Backend> {
     options: Options<DB>,
     retry: Retry,
+    cancel: Option<Identify<DB>>,
+}
+
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+impl<DB: Cancel> Connect<DB> {
+    /// How long a statement that nobody waits for may go on before the server is told to stop it, with
+    /// [`cancel_statements`](Self::cancel_statements): 100 ms.
+    pub const CANCEL_AFTER: Duration = CANCEL_AFTER;
+    /// How long opening the connection for it may take, and again telling the server: 5 s.
+    pub const CANCEL_LIMIT: Duration = CANCEL_LIMIT;
+
+    /// Whether a statement that a dropped body has left running is stopped before the rollback: after
+    /// [`CANCEL_AFTER`](Self::CANCEL_AFTER), by a word to the server (`pg_cancel_backend`, `KILL QUERY`) on a second
+    /// connection, which is opened for it with the same options and may take [`CANCEL_LIMIT`](Self::CANCEL_LIMIT). The
+    /// default is no: the rollback waits for the statement, up to its
+    /// [`answer_limit`](crate::Begin::answer_limit).
+    ///
+    /// It is done in the exits that undo: of a transaction, of a savepoint, of a connection whose use did not complete.
+    /// If the second connection cannot be opened, it goes on as if this were off. If the server has been asked and does
+    /// not answer, the connection is closed.
+    ///
+    /// It costs one round trip when a connection is opened and, while a statement is being stopped, one further
+    /// connection. Leave it off behind a proxy that shares the
+    /// server's sessions among clients, such as `PgBouncer` in transaction mode: another's statement would be stopped.
+    pub fn cancel_statements(mut self, yes: bool) -> Self {
+        self.cancel = yes.then(identify::<DB>);
+        self
+    }
 }
 
 impl<DB: Backend> Connect<DB> {
@@ -24,7 +57,7 @@ impl<DB: Backend> Connect<DB> {
         expect(dead_code, reason = "there is nothing to connect to without a database")
     )]
     pub(crate) fn new(options: Options<DB>) -> Self {
-        Self { options, retry: Retry::new() }
+        Self { options, retry: Retry::new(), cancel: None }
     }
 
     /// How a busy database is waited for. The default is [`Retry::new`].
@@ -33,11 +66,17 @@ impl<DB: Backend> Connect<DB> {
         self
     }
 
+    #[cfg(feature = "pool")]
+    pub(crate) fn cancel(mut self, cancel: Option<Identify<DB>>) -> Self {
+        self.cancel = cancel;
+        self
+    }
+
     async fn enter(self) -> Result<Connection<DB>, Error> {
         let mut attempts = self.retry.start();
         loop {
             // Only the attempt is shielded: nothing is open between attempts.
-            match shield(open::<DB>(self.options.clone())).await {
+            match shield(open::<DB>(self.options.clone(), self.cancel)).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if DB::is_busy(&error) => {
                     if let Err(gave_up) = attempts.pause().await {
@@ -50,8 +89,18 @@ impl<DB: Backend> Connect<DB> {
     }
 }
 
-async fn open<DB: Backend>(options: Options<DB>) -> Result<Connection<DB>, sqlx::Error> {
-    options.connect().await.map(Connection::from_sqlx)
+async fn open<DB: Backend>(
+    options: Options<DB>,
+    cancel: Option<Identify<DB>>,
+) -> Result<Connection<DB>, sqlx::Error> {
+    let mut connection = options.connect().await?;
+    match cancel {
+        None => Ok(Connection::from_sqlx(connection)),
+        Some(identify) => {
+            let canceller = Canceller::of(&mut connection, options, identify).await?;
+            Ok(Connection::cancellable(connection, canceller))
+        }
+    }
 }
 
 impl<DB: Backend> IntoFuture for Connect<DB> {
@@ -65,7 +114,7 @@ impl<DB: Backend> IntoFuture for Connect<DB> {
 
 impl<DB: Backend> Clone for Connect<DB> {
     fn clone(&self) -> Self {
-        Self { options: self.options.clone(), retry: self.retry }
+        Self { options: self.options.clone(), retry: self.retry, cancel: self.cancel }
     }
 }
 
@@ -75,6 +124,7 @@ impl<DB: Backend> fmt::Debug for Connect<DB> {
         f.debug_struct("Connect")
             .field("database", &DB::NAME)
             .field("retry", &self.retry)
+            .field("cancel_statements", &self.cancel.is_some())
             .finish_non_exhaustive()
     }
 }

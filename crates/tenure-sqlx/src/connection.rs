@@ -2,10 +2,12 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 
 use sqlx::Connection as _;
 use tenure::{AsyncExit, Outcome};
 
+use crate::cancel::{Canceller, stop_abandoned};
 use crate::lease::Holder;
 use crate::{Backend, Begin, Error, Stage};
 
@@ -33,6 +35,10 @@ impl<DB: Backend> Connection<DB> {
     /// Makes a resource of a connection of sqlx's, on which no transaction is open.
     pub fn from_sqlx(connection: DB::Connection) -> Self {
         Self::of(Holder::new(connection))
+    }
+
+    pub(crate) fn cancellable(connection: DB::Connection, canceller: Arc<Canceller<DB>>) -> Self {
+        Self::of(Holder::cancellable(connection, canceller))
     }
 
     pub(crate) fn of(holder: Holder<DB>) -> Self {
@@ -125,9 +131,15 @@ impl<DB: Backend> Connection<DB> {
 impl<DB: Backend> AsyncExit for Connection<DB> {
     type Error = Error;
 
-    async fn exit(mut self, _outcome: Outcome<'_>) -> Result<(), Error> {
+    async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), Error> {
         match self.holder.ready().await {
-            Ok(_) => close(self.holder).await,
+            Ok(_) => {
+                if !matches!(outcome, Outcome::Completed) {
+                    // Closed it is in any case.
+                    let _ = stop_abandoned(&mut self.holder, DB::ANSWER_LIMIT).await;
+                }
+                close(self.holder).await
+            }
             // It was closed by a transaction, whose exit has reported why.
             Err(error) if error.is_closed() => Ok(()),
             Err(still_lent) => Err(still_lent),

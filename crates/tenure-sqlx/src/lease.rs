@@ -19,23 +19,25 @@
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use sqlx::Database;
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::Error;
+use crate::cancel::Canceller;
+use crate::{Backend, Error};
 
 /// How long the next user of a connection waits for it to come back from a transaction that was left behind.
 pub(crate) const HAND_BACK_LIMIT: Duration = Duration::from_secs(10);
 
 /// A connection, and whether the transaction open on it may still commit.
-struct Line<DB: Database> {
+struct Line<DB: Backend> {
     connection: DB::Connection,
     doomed: bool,
+    /// How to stop what runs on it, where that is wanted.
+    canceller: Option<Arc<Canceller<DB>>>,
 }
 
 /// Where a connection is on its way between two owners.
-enum Place<DB: Database> {
+enum Place<DB: Backend> {
     /// The holder has it, or has taken it out again.
     Home,
     /// A lease has it.
@@ -47,7 +49,7 @@ enum Place<DB: Database> {
 }
 
 /// The place where a lease brings a connection back, shared by lease and holder.
-struct Berth<DB: Database> {
+struct Berth<DB: Backend> {
     place: Mutex<Place<DB>>,
     settled: Notify,
     /// Whether what comes back is part of a transaction, which can be doomed and rolled back.
@@ -55,7 +57,7 @@ struct Berth<DB: Database> {
 }
 
 /// The owner of a connection, which may be lent.
-pub(crate) struct Holder<DB: Database> {
+pub(crate) struct Holder<DB: Backend> {
     /// The connection, while it is not lent. It is a `OnceLock` so that a shared reference can take
     /// in what has come back.
     here: OnceLock<Line<DB>>,
@@ -65,14 +67,14 @@ pub(crate) struct Holder<DB: Database> {
 }
 
 /// A connection on loan.
-pub(crate) struct Lease<DB: Database> {
+pub(crate) struct Lease<DB: Backend> {
     holder: Holder<DB>,
     /// Where it comes back to; `None` if it was given for good.
     home: Option<Arc<Berth<DB>>>,
     dirty: bool,
 }
 
-impl<DB: Database> Berth<DB> {
+impl<DB: Backend> Berth<DB> {
     fn place(&self) -> MutexGuard<'_, Place<DB>> {
         // A poisoned lock is in order: no code that can panic runs while it is held.
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
@@ -99,10 +101,15 @@ impl<DB: Database> Berth<DB> {
     }
 }
 
-impl<DB: Database> Holder<DB> {
+impl<DB: Backend> Holder<DB> {
     /// The holder of a connection on which no transaction is open.
     pub(crate) fn new(connection: DB::Connection) -> Self {
-        Self::of(Line { connection, doomed: false }, false)
+        Self::of(Line { connection, doomed: false, canceller: None }, false)
+    }
+
+    /// The same, of one on which statements can be stopped.
+    pub(crate) fn cancellable(connection: DB::Connection, canceller: Arc<Canceller<DB>>) -> Self {
+        Self::of(Line { connection, doomed: false, canceller: Some(canceller) }, false)
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
@@ -142,6 +149,11 @@ impl<DB: Database> Holder<DB> {
         self.line_mut().map(|line| &mut line.connection)
     }
 
+    /// How to stop what runs on the connection, if it is here and that is wanted.
+    pub(crate) fn canceller(&self) -> Option<Arc<Canceller<DB>>> {
+        self.line()?.canceller.clone()
+    }
+
     /// Whether the connection is neither here nor on its way back.
     #[cfg(feature = "pool")]
     pub(crate) fn is_closed(&self) -> bool {
@@ -176,6 +188,13 @@ impl<DB: Database> Holder<DB> {
         Some(Lease { holder: Holder::of(line, true), home: Some(Arc::clone(berth)), dirty: false })
     }
 
+    /// Gives the connection for good, if it is here: who ends the transaction also closes it.
+    pub(crate) fn give(&mut self) -> Option<Lease<DB>> {
+        self.line()?;
+        let line = self.here.take()?;
+        Some(Lease { holder: Holder::of(line, true), home: None, dirty: false })
+    }
+
     /// Takes the connection out for good, if it is here.
     pub(crate) fn take(&mut self) -> Option<DB::Connection> {
         self.line()?;
@@ -183,12 +202,7 @@ impl<DB: Database> Holder<DB> {
     }
 }
 
-impl<DB: Database> Lease<DB> {
-    /// A lease of a connection that was given for good: who ends the transaction also closes it.
-    pub(crate) fn for_good(connection: DB::Connection) -> Self {
-        Self { holder: Holder::of(Line { connection, doomed: false }, true), home: None, dirty: false }
-    }
-
+impl<DB: Backend> Lease<DB> {
     pub(crate) fn holder(&self) -> &Holder<DB> {
         &self.holder
     }
@@ -225,7 +239,7 @@ impl<DB: Database> Lease<DB> {
     }
 }
 
-impl<DB: Database> Drop for Lease<DB> {
+impl<DB: Backend> Drop for Lease<DB> {
     fn drop(&mut self) {
         self.holder.line();
         let line = self.holder.here.take().map(|mut line| {

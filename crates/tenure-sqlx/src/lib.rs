@@ -35,6 +35,7 @@
 
 mod acquire;
 mod backend;
+mod cancel;
 mod connect;
 mod connection;
 mod error;

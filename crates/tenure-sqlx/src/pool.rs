@@ -17,6 +17,9 @@ use tenure::{AsyncExit as _, Outcome};
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
 use tokio::sync::Mutex;
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+use crate::cancel::{Cancel, identify};
+use crate::cancel::{Identify, stop_abandoned};
 use crate::connect::Options;
 use crate::transaction::within;
 use crate::{Backend, Connect, Connection, Error, Retry, Stage};
@@ -91,6 +94,7 @@ pub struct Connections<DB: Backend> {
     options: RwLock<Options<DB>>,
     after_connect: Option<Hook<DB>>,
     on_reset: Option<Hook<DB>>,
+    cancel: Option<Identify<DB>>,
     /// Held by the one that closes, where only one may.
     closing: Mutex<()>,
 }
@@ -99,7 +103,7 @@ impl<DB: Backend> Connections<DB> {
     /// Connections that are opened like this.
     pub fn new(options: <DB::Connection as sqlx::Connection>::Options) -> Self {
         let (options, closing) = (RwLock::new(options), Mutex::new(()));
-        Self { options, after_connect: None, on_reset: None, closing }
+        Self { options, after_connect: None, on_reset: None, cancel: None, closing }
     }
 
     /// What to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
@@ -148,13 +152,25 @@ impl<DB: Backend> Connections<DB> {
     }
 }
 
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+impl<DB: Cancel> Connections<DB> {
+    /// Whether a statement that a dropped body has left running is stopped before the connection is cleaned: see
+    /// [`Connect::cancel_statements`]. The default is no.
+    #[must_use = "it is a setter of a builder"]
+    pub fn cancel_statements(mut self, yes: bool) -> Self {
+        self.cancel = yes.then(identify::<DB>);
+        self
+    }
+}
+
 impl<DB: Backend> Manager for Connections<DB> {
     type Resource = Connection<DB>;
     type Error = Error;
 
     async fn create(&self, _: CreateContext) -> Result<Connection<DB>, Error> {
         // The pool itself pauses between attempts, for all who wait.
-        let mut connection = Connect::<DB>::new(self.options()).retry(Retry::never()).await?;
+        let mut connection =
+            Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel).await?;
         if let Some(hook) = &self.after_connect
             && let Err(error) = hook(&mut connection).await
         {
@@ -165,6 +181,9 @@ impl<DB: Backend> Manager for Connections<DB> {
     }
 
     async fn reset(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        connection.ready().await?;
+        let stopped = stop_abandoned(connection.holder_mut(), DB::ANSWER_LIMIT).await;
+        stopped.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
         let connection = connection.ready().await?;
         let rolled_back = within(DB::ANSWER_LIMIT, DB::roll_back(connection)).await;
         rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
@@ -204,6 +223,7 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("database", &DB::NAME)
             .field("after_connect", &self.after_connect.is_some())
             .field("on_reset", &self.on_reset.is_some())
+            .field("cancel_statements", &self.cancel.is_some())
             .finish_non_exhaustive()
     }
 }

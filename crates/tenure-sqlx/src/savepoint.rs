@@ -13,6 +13,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use tenure::{AsyncExit, Outcome, shield};
 
+use crate::cancel::stop_abandoned;
 use crate::lease::{Holder, Lease};
 use crate::transaction::{AWAY, within};
 use crate::{Backend, Error, Stage};
@@ -114,6 +115,8 @@ impl<DB: Backend> AsyncExit for Savepoint<DB> {
         match outcome {
             Outcome::Completed => release(&mut lease, place).await,
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
+                let stopped = stop_abandoned(lease.holder_mut(), place.answer_limit).await;
+                stopped.map_err(|error| Error::new::<DB>(Stage::RollbackToSavepoint, error))?;
                 roll_back(&mut lease, place).await
             }
         }

@@ -17,9 +17,17 @@ const ABANDONED_MAX: usize = 64;
 /// sqlx does so before each statement. But when it meets an error there, it returns it as the error of the
 /// statement that was to be sent, which has not been sent then.
 pub(crate) async fn skip_abandoned<DB: Backend>(connection: &mut DB::Connection) -> Result<(), sqlx::Error> {
+    skip_those::<DB>(connection, DB::is_answer).await
+}
+
+/// The same, with a say in which errors are answers.
+pub(crate) async fn skip_those<DB: Backend>(
+    connection: &mut DB::Connection,
+    is_answer: fn(&sqlx::Error) -> bool,
+) -> Result<(), sqlx::Error> {
     for _ in 0..ABANDONED_MAX {
         match connection.flush().await {
-            Err(error) if DB::is_answer(&error) => {}
+            Err(error) if is_answer(&error) => {}
             ended => return ended,
         }
     }

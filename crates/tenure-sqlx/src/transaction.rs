@@ -19,6 +19,7 @@ use sqlx_core::transaction::TransactionManager as _;
 use tenure::{AsyncExit, Outcome, shield};
 use tokio::time::timeout;
 
+use crate::cancel::stop_abandoned;
 use crate::connection::close;
 use crate::lease::{Holder, Lease};
 use crate::{Backend, Error, Retry, SetSavepoint, Stage};
@@ -100,7 +101,7 @@ impl<'c, DB: Backend> Begin<'c, DB> {
             }
             On::Owned(mut holder) => {
                 holder.ready().await?;
-                holder.take().map(Lease::for_good).ok_or_else(Error::closed)?
+                holder.give().ok_or_else(Error::closed)?
             }
         };
         let mut attempts = terms.retry.start();
@@ -275,9 +276,7 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
         lease.holder_mut().ready().await?;
         let ended = match outcome {
             Outcome::Completed => commit(&mut lease, terms).await,
-            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
-                roll_back(&mut lease, terms).await
-            }
+            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => undo(&mut lease, terms).await,
         };
         if !lease.is_for_good() {
             return ended;
@@ -336,6 +335,13 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
         }
     }
     Ok(())
+}
+
+/// Stops what was left running, where that is wanted, and rolls back.
+async fn undo<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
+    let stopped = stop_abandoned(lease.holder_mut(), terms.answer_limit).await;
+    stopped.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
+    roll_back(lease, terms).await
 }
 
 /// Rolls back. On failure the lease stays dirty, which closes the connection.

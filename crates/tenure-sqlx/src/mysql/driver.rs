@@ -11,7 +11,8 @@ use sqlx::{AssertSqlSafe, Executor as _, MySql, MySqlConnection, Row as _, SqlSa
 use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::{Backend, Driver};
-use crate::server::{ANSWER_LIMIT, skip_abandoned};
+use crate::cancel::Cancel;
+use crate::server::{ANSWER_LIMIT, skip_abandoned, skip_those};
 use crate::transaction::within;
 use crate::{Begin, Isolation};
 
@@ -76,6 +77,11 @@ impl Driver for MySql {
         in_order(connection, "").await
     }
 
+    async fn skip(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let is_answer = |error: &sqlx::Error| number(error) == Some(INTERRUPTED) || Self::is_answer(error);
+        without_panic(skip_those::<Self>(connection, is_answer)).await
+    }
+
     async fn execute(connection: &mut MySqlConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
         skip_abandoned::<Self>(connection).await?;
         connection.execute(statement).await.map(drop)
@@ -131,11 +137,20 @@ impl Driver for MySql {
     }
 }
 
+impl Cancel for MySql {
+    async fn cancel_statement(connection: &mut MySqlConnection) -> Result<SqlStr, sqlx::Error> {
+        let session: u64 =
+            connection.fetch_one("SELECT CAST(CONNECTION_ID() AS UNSIGNED)").await?.try_get(0)?;
+        Ok(AssertSqlSafe(format!("KILL QUERY {session}")).into_sql_str())
+    }
+}
+
 const CHANGED_SINCE_LAST_READ: u16 = 1020;
 const TOO_MANY_CONNECTIONS: u16 = 1040;
 const TOO_MANY_USER_CONNECTIONS: u16 = 1203;
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const DEADLOCK: u16 = 1213;
+const INTERRUPTED: u16 = 1317;
 const SAVEPOINT_DOES_NOT_EXIST: u16 = 1305;
 
 /// How long a rollback waits for the connection to come back into order. One that has lost its place may wait for an
@@ -144,7 +159,7 @@ const ORDER_LIMIT: Duration = Duration::from_secs(2);
 
 /// What a server says before it hangs up: it is shut down, the statement or the connection is killed, the client was
 /// idle for too long, packets are lost.
-const LAST_WORDS: [u16; 12] = [1053, 1077, 1158, 1159, 1160, 1161, 1184, 1317, 1927, 3169, 4031, 1152];
+const LAST_WORDS: [u16; 12] = [1053, 1077, 1158, 1159, 1160, 1161, 1184, INTERRUPTED, 1927, 3169, 4031, 1152];
 
 /// The number of the error, if it is MySQL that says it.
 fn number(error: &sqlx::Error) -> Option<u16> {

@@ -30,6 +30,7 @@
 //! - Both together cost one round trip at the beginning and one at the end.
 //! - A statement whose future is dropped is not stopped: the rollback waits behind it, up to 2 s. Then the
 //!   connection is closed, and the server rolls back when the statement has ended.
+//!   [`cancel_statements`](crate::Connect::cancel_statements) has it stopped instead.
 //! - Tables of the engine MyISAM know no transactions, and nothing is undone in them.
 
 mod driver;

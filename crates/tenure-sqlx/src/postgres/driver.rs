@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, SqlSafeStr as _, SqlStr};
+use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::{Backend, Driver};
+use crate::cancel::Cancel;
 use crate::server::{ANSWER_LIMIT, skip_abandoned};
 use crate::{Begin, Isolation};
 
@@ -51,6 +52,9 @@ impl Backend for Postgres {
 
 impl Driver for Postgres {
     fn begin_statement(mode: Mode) -> SqlStr {
+        if mode == Mode::default() {
+            return "BEGIN".into_sql_str();
+        }
         let mut begin = "BEGIN".to_owned();
         if let Some(isolation) = mode.isolation {
             begin.push_str(" ISOLATION LEVEL ");
@@ -70,6 +74,11 @@ impl Driver for Postgres {
     }
 
     async fn settle(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        skip_abandoned::<Self>(connection).await
+    }
+
+    async fn skip(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // One that was stopped is reported as any other error of a statement.
         skip_abandoned::<Self>(connection).await
     }
 
@@ -131,6 +140,14 @@ impl Driver for Postgres {
 
     fn is_conflict(error: &sqlx::Error) -> bool {
         matches!(code(error), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+    }
+}
+
+impl Cancel for Postgres {
+    /// The number is that of the process, which serves no other session.
+    async fn cancel_statement(connection: &mut PgConnection) -> Result<SqlStr, sqlx::Error> {
+        let session: i32 = connection.fetch_one("SELECT pg_backend_pid()").await?.try_get(0)?;
+        Ok(AssertSqlSafe(format!("SELECT pg_cancel_backend({session})")).into_sql_str())
     }
 }
 

@@ -60,6 +60,10 @@ impl Driver for Sqlite {
         Ok(())
     }
 
+    async fn skip(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        Ok(())
+    }
+
     async fn execute(connection: &mut SqliteConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
         connection.execute(statement).await.map(drop)
     }

@@ -80,25 +80,40 @@ impl<S: Server> Place<S> {
         }
     }
 
+    /// Waits until a statement runs that takes its time.
+    #[track_caller]
+    pub(crate) fn some_sleeping(&self) -> impl Future<Output = ()> {
+        self.answers_become(S::sleeping(&self.label), |sessions| !sessions.is_empty())
+    }
+
     /// Waits until all sessions have ended.
     #[track_caller]
     pub(crate) fn no_session_left(&self) -> impl Future<Output = ()> {
         self.states_become(<[String]>::is_empty)
     }
 
-    /// Asks the server until its answer is as it should be.
     #[track_caller]
     fn states_become(&self, expected: impl Fn(&[String]) -> bool) -> impl Future<Output = ()> {
+        self.answers_become(S::states(&self.label), expected)
+    }
+
+    /// Asks the server until its answer is as it should be.
+    #[track_caller]
+    fn answers_become(
+        &self,
+        question: String,
+        expected: impl Fn(&[String]) -> bool,
+    ) -> impl Future<Output = ()> {
         let caller = Location::caller();
         let end = Instant::now() + LIMIT;
         async move {
             let mut witness = Witness::<S>::look().await;
             loop {
-                let states = S::texts(&mut witness.0, &S::states(&self.label)).await.unwrap();
-                if expected(&states) {
+                let answers = S::texts(&mut witness.0, &question).await.unwrap();
+                if expected(&answers) {
                     break;
                 }
-                assert!(Instant::now() < end, "at {caller}: {states:?}");
+                assert!(Instant::now() < end, "at {caller}: {answers:?}");
             }
             witness.0.close().await.unwrap();
         }

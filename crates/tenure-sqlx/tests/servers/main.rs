@@ -18,5 +18,6 @@ mod pooled;
 mod proofs;
 mod proxy;
 mod server;
+mod stopped;
 #[path = "../common/trouble.rs"]
 mod trouble;

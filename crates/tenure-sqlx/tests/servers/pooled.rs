@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use tenure::{Options, with};
 use tenure_pool::GetErrorKind;
 use tenure_sqlx::Stage;
@@ -20,6 +21,7 @@ on_both_servers!(
     a_pool_closes_all_its_connections,
     a_begin_of_a_pooled_connection_in_flight,
     a_request_timeout_in_the_middle_of_a_statement,
+    what_a_completed_use_left_open_does_not_stay_open,
     what_was_begun_in_plain_sql_is_rolled_back,
     a_connection_whose_session_is_killed_is_replaced,
     the_hooks_are_called,
@@ -108,6 +110,25 @@ async fn a_request_timeout_in_the_middle_of_a_statement<S: Server>(place: &Place
         place.all_idle().await;
         assert_eq!(pool.status().max_size, 1);
         Ok::<_, Trouble>(())
+    })
+    .await
+    .unwrap();
+    assert_eq!(place.notes().await, ["kept"]);
+}
+
+/// sqlx queues its rollback for whoever uses the connection next.
+async fn what_a_completed_use_left_open_does_not_stay_open<S: Server>(place: &Place<S>) {
+    with(pool_of_one::<S>(place.options()), async |pool| {
+        with(pool.get(), async |connection| {
+            let mut transaction = connection.ready().await?.begin().await?;
+            note::<S>(&mut transaction, "never").await?;
+            drop(transaction);
+            Ok::<_, Trouble>(())
+        })
+        .await?;
+        // Though nobody uses it next.
+        place.all_idle().await;
+        write::<S>(pool, "kept").await
     })
     .await
     .unwrap();

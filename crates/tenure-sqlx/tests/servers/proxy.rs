@@ -6,11 +6,13 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 /// A proxy on a port of its own. Its tasks end with the runtime.
 pub(crate) struct Proxy {
     port: u16,
     wire: Arc<Wire>,
+    door: JoinHandle<()>,
 }
 
 struct Wire {
@@ -46,7 +48,7 @@ impl Proxy {
         let (trap, flow, sprung) = (Mutex::new(None), watch::Sender::new(Flow::Open), watch::Sender::new(0));
         let wire = Arc::new(Wire { trap, flow, sprung });
         let shared = Arc::clone(&wire);
-        tokio::spawn(async move {
+        let door = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else {
                     continue;
@@ -57,7 +59,7 @@ impl Proxy {
                 tokio::spawn(Arc::clone(&shared).carry_answers(from_server, to_client));
             }
         });
-        Self { port, wire }
+        Self { port, wire, door }
     }
 
     pub(crate) fn port(&self) -> u16 {
@@ -88,6 +90,11 @@ impl Proxy {
 
         let _release = Release(self);
         answer.await
+    }
+
+    /// Takes no further connections; those that there are go on.
+    pub(crate) fn refuse_more(&self) {
+        self.door.abort();
     }
 
     /// Lets pass what was held.

@@ -3,6 +3,7 @@
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Executor as _};
+use tenure_sqlx::pool::Connections;
 use tenure_sqlx::{Backend, Begin, Connect, Isolation, mysql, postgres};
 
 pub(crate) type Raw<S> = <<S as Server>::Db as sqlx::Database>::Connection;
@@ -19,6 +20,8 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
     const BEGIN: &'static str;
     /// The state of a session that does nothing and has nothing open.
     const IDLE: &'static str;
+    /// The beginning of what stops a statement.
+    const STOP: &'static str;
     /// The type of a number that counts itself.
     const COUNTER: &'static str;
     /// Says so if a statement waits long for a lock.
@@ -33,6 +36,8 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
     fn intruder(options: Options<Self>) -> Options<Self>;
     fn port(options: &Options<Self>) -> u16;
     fn connect(options: Options<Self>) -> Connect<Self::Db>;
+    /// Connections of a pool on which statements are stopped.
+    fn cancelling(options: Options<Self>) -> Connections<Self::Db>;
     /// The statement that lists the states of the sessions of `label`.
     fn states(label: &str) -> String;
     /// The statements that wait until no transaction has touched a table of `label`.
@@ -42,6 +47,12 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
     /// The statement that yields the number of the session.
     fn session() -> &'static str;
     fn kill(session: &str) -> String;
+    /// The statement that lists the sessions of `label` in which one runs that takes its time.
+    fn sleeping(label: &str) -> String;
+    /// The statement that takes this many milliseconds.
+    fn sleep(milliseconds: u32) -> String;
+    /// The statement that stops what runs in this session.
+    fn stop(session: &str) -> String;
     fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db>;
     fn read_only(begin: Begin<'_, Self::Db>) -> Begin<'_, Self::Db>;
 
@@ -99,6 +110,7 @@ impl Server for Postgres {
     const VARIABLE: &'static str = "TENURE_POSTGRES_URL";
     const BEGIN: &'static str = "BEGIN";
     const IDLE: &'static str = "idle";
+    const STOP: &'static str = "SELECT pg_cancel_backend";
     const COUNTER: &'static str = "SERIAL";
     const HURRY: &'static str = "SET deadlock_timeout = '10ms'";
 
@@ -127,6 +139,10 @@ impl Server for Postgres {
         postgres::connect(options)
     }
 
+    fn cancelling(options: PgConnectOptions) -> Connections<Self::Db> {
+        Connections::new(options).cancel_statements(true)
+    }
+
     fn states(label: &str) -> String {
         format!("SELECT coalesce(state, 'starting') FROM pg_stat_activity WHERE application_name = '{label}'")
     }
@@ -148,6 +164,19 @@ impl Server for Postgres {
         format!("SELECT pg_terminate_backend({session})")
     }
 
+    fn sleeping(label: &str) -> String {
+        let sessions = "SELECT state FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep%'";
+        format!("{sessions} AND application_name = '{label}'")
+    }
+
+    fn sleep(milliseconds: u32) -> String {
+        format!("SELECT pg_sleep({milliseconds} / 1000.0)")
+    }
+
+    fn stop(session: &str) -> String {
+        format!("SELECT pg_cancel_backend({session})")
+    }
+
     fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db> {
         begin.isolation(isolation)
     }
@@ -167,6 +196,7 @@ impl Server for MySql {
     const VARIABLE: &'static str = "TENURE_MYSQL_URL";
     const BEGIN: &'static str = "START TRANSACTION";
     const IDLE: &'static str = "Sleep";
+    const STOP: &'static str = "KILL QUERY";
     const COUNTER: &'static str = "INTEGER AUTO_INCREMENT";
     const HURRY: &'static str = "SET innodb_lock_wait_timeout = 20";
 
@@ -194,6 +224,10 @@ impl Server for MySql {
         mysql::connect(options)
     }
 
+    fn cancelling(options: MySqlConnectOptions) -> Connections<Self::Db> {
+        Connections::new(options).cancel_statements(true)
+    }
+
     fn states(label: &str) -> String {
         format!("SELECT COMMAND FROM information_schema.PROCESSLIST WHERE DB = '{label}'")
     }
@@ -214,6 +248,19 @@ impl Server for MySql {
 
     fn kill(session: &str) -> String {
         format!("KILL {session}")
+    }
+
+    fn sleeping(label: &str) -> String {
+        let sessions = "SELECT COMMAND FROM information_schema.PROCESSLIST WHERE INFO LIKE '%SLEEP(%'";
+        format!("{sessions} AND DB = '{label}'")
+    }
+
+    fn sleep(milliseconds: u32) -> String {
+        format!("SELECT SLEEP({milliseconds} / 1000.0)")
+    }
+
+    fn stop(session: &str) -> String {
+        format!("KILL QUERY {session}")
     }
 
     fn isolated(begin: Begin<'_, Self::Db>, isolation: Isolation) -> Begin<'_, Self::Db> {
