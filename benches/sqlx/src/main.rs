@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release -p tenure-sqlx-bench` measures on SQLite, and on PostgreSQL if `TENURE_POSTGRES_URL` says where
 //! it is; `cargo xtask servers -- cargo run --release -p tenure-sqlx-bench` starts one for the run. `-- --quick`
-//! measures a tenth of the time.
+//! measures a tenth of the time. What it prints is `BENCHMARKS.md` of `crates/tenure-sqlx`.
 //!
 //! The peers are sqlx's own pool with `begin` and `commit`, and deadpool over the same connections with the same
 //! `begin` and `commit`. All have the same options, the same size, and take turns in short rounds, each first as
@@ -35,6 +35,22 @@ use crate::race::{Load, Race};
 /// How many rounds each peer has. Short ones and many: what disturbs the machine then meets neighbours alike.
 const ROUNDS: u32 = 200;
 
+/// What the figures are figures of.
+const PREFACE: &str = "\
+# A pooled transaction beside its peers
+
+Take a connection of a pool, begin, insert one row, commit, give it back. The peers are sqlx's own pool with `begin` and
+`commit`, and deadpool over the same connections with the same `begin` and `commit`. All have the same options and the
+same size, in one run, in turns, on a runtime with two workers.
+
+The figure of a round is its time divided by its transactions; the table has the medians, and the ratio is the median
+of the ratios of neighbouring rounds. The percentiles are of single transactions, the wait for a connection included.
+Before it lends a connection, sqlx's pool pings it by default, tenure's if it was idle for half a second; deadpool's
+manager pings it where the table says default. sqlx's pool also pings what comes back, always, in the background.
+
+These figures are made by `cargo xtask servers -- cargo run --release -p tenure-sqlx-bench`.
+";
+
 /// The variable with the address of the server.
 const VARIABLE: &str = "TENURE_POSTGRES_URL";
 
@@ -59,6 +75,7 @@ fn main() -> ExitCode {
 }
 
 fn run(rounds: u32) -> Result<(), AnyError> {
+    println!("{PREFACE}");
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     on_sqlite(&runtime, rounds)?;
     match std::env::var(VARIABLE) {
@@ -83,7 +100,7 @@ fn on_sqlite(runtime: &Runtime, rounds: u32) -> Result<(), AnyError> {
         .busy_timeout(Duration::from_secs(30))
         .disable_statement_logging();
     runtime.block_on(prepare::<Sqlite>(&options))?;
-    println!("## SQLite: a file, WAL, `synchronous = NORMAL`, `BEGIN IMMEDIATE`, at {rounds} rounds\n");
+    println!("## SQLite: a file, WAL, `synchronous = NORMAL`, `BEGIN IMMEDIATE`, {rounds} rounds\n");
     Race::<Sqlite>::new(&options, 4, Load { tasks: 1, each: 100 }).run(runtime, rounds);
     // There is one writer at a time. More connections would measure SQLite's own way of waiting for it, which sleeps.
     Race::<Sqlite>::new(&options, 1, Load { tasks: 64, each: 4 }).run(runtime, rounds);
@@ -95,7 +112,7 @@ fn on_postgres(runtime: &Runtime, rounds: u32, url: &str) -> Result<(), AnyError
     let options = options.ssl_mode(PgSslMode::Disable).disable_statement_logging();
     runtime.block_on(prepare::<Postgres>(&options))?;
     let settings = runtime.block_on(settings(&options))?;
-    println!("## PostgreSQL {settings}, at {rounds} rounds\n");
+    println!("## PostgreSQL {settings}, {rounds} rounds\n");
     Race::<Postgres>::new(&options, 4, Load { tasks: 1, each: 50 }).run(runtime, rounds);
     Race::<Postgres>::new(&options, 4, Load { tasks: 64, each: 4 }).run(runtime, rounds);
     wire::report(runtime, &options)?;
