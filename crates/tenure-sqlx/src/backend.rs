@@ -5,6 +5,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::{Connection, Database, SqlStr};
 
 /// A database whose connections and transactions can be tenures.
@@ -76,5 +77,5 @@ pub trait Driver: Database {
     fn is_busy(error: &sqlx::Error) -> bool;
 
     /// Whether doing the whole transaction again may cure this error.
-    fn is_conflict(error: &sqlx::Error) -> bool;
+    fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool;
 }

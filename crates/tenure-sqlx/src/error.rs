@@ -35,6 +35,8 @@ pub struct Error {
 pub enum Stage {
     /// Opening a connection.
     Connect,
+    /// Getting a connection from a pool.
+    Get,
     /// Waiting for a connection that was lent to come back.
     HandBack,
     /// Beginning a transaction. None is open.
@@ -96,6 +98,9 @@ enum Reason {
     EndedElsewhere(Option<sqlx::Error>),
     /// A savepoint inside could not be undone.
     Doomed,
+    /// The pool lent none.
+    #[cfg(feature = "pool")]
+    NotLent(tenure_pool::GetError),
 }
 
 impl Error {
@@ -128,6 +133,11 @@ impl Error {
 
     pub(crate) fn doomed(stage: Stage) -> Self {
         Self::of(stage, Reason::Doomed)
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn not_lent(error: tenure_pool::GetError) -> Self {
+        Self::of(Stage::Get, Reason::NotLent(error))
     }
 
     fn of(stage: Stage, reason: Reason) -> Self {
@@ -164,7 +174,7 @@ impl Error {
     pub fn fate(&self) -> Option<Fate> {
         match self.stage {
             Stage::Commit if self.is_unknown() => Some(Fate::Unknown),
-            Stage::Connect | Stage::Close | Stage::HandBack => None,
+            Stage::Connect | Stage::Get | Stage::Close | Stage::HandBack => None,
             Stage::AfterConnect | Stage::Check | Stage::Reset => None,
             // Also a rollback whose answer is lost: the connection is closed then, and the database
             // rolls back what a closed connection leaves behind.
@@ -205,6 +215,8 @@ impl Error {
             | Reason::StillLent(_)
             | Reason::Closed
             | Reason::Doomed => false,
+            #[cfg(feature = "pool")]
+            Reason::NotLent(_) => false,
         }
     }
 }
@@ -218,6 +230,7 @@ impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Connect => "opening the connection",
+            Self::Get => "getting a connection from the pool",
             Self::HandBack => "waiting for the connection",
             Self::Begin => "beginning the transaction",
             Self::Commit => "committing the transaction",
@@ -238,6 +251,8 @@ impl fmt::Display for Error {
         let stage = self.stage;
         match &self.reason {
             Reason::Sqlx { .. } | Reason::Unsent { .. } => write!(f, "{stage} failed")?,
+            #[cfg(feature = "pool")]
+            Reason::NotLent(_) => write!(f, "{stage} failed")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
                 let times = if *attempts == 1 { "attempt" } else { "attempts" };
@@ -275,6 +290,8 @@ impl std::error::Error for Error {
             | Reason::Unsent { source, .. }
             | Reason::Busy { source, .. }
             | Reason::EndedElsewhere(Some(source)) => Some(source),
+            #[cfg(feature = "pool")]
+            Reason::NotLent(source) => Some(source),
             Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
         }
     }

@@ -16,9 +16,11 @@
 //! 5. A holder that goes leaves the berth to the lease, and what is brought back goes with it: nobody wants it.
 //! 6. No lock is held across an await, nor while a connection is dropped.
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use tenure::{AsyncExit, Outcome};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
@@ -72,6 +74,28 @@ pub(crate) struct Lease<DB: Backend> {
     /// Where it comes back to; `None` if it was given for good.
     home: Option<Arc<Berth<DB>>>,
     dirty: bool,
+    /// What has the holder it comes back to, where nobody else has. Dropped after the berth is settled.
+    keeper: Option<Keeper<DB>>,
+}
+
+/// What has the holder of a connection: a lease of a pool.
+pub(crate) trait Keep<DB: Backend>: Send {
+    fn holder_mut(&mut self) -> &mut Holder<DB>;
+
+    /// Gives the holder back, told how its use ended.
+    fn give_back<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Pin<Box<dyn Future<Output = ()> + Send + 'o>>;
+}
+
+/// A keeper, as a resource.
+pub(crate) struct Keeper<DB: Backend>(pub(crate) Box<dyn Keep<DB>>);
+
+impl<DB: Backend> AsyncExit for Keeper<DB> {
+    type Error = Error;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+        self.0.give_back(outcome).await;
+        Ok(())
+    }
 }
 
 impl<DB: Backend> Berth<DB> {
@@ -185,14 +209,19 @@ impl<DB: Backend> Holder<DB> {
             Arc::new(Berth { place: Mutex::new(Place::Home), settled: Notify::new(), in_transaction })
         });
         *berth.place() = Place::Away;
-        Some(Lease { holder: Holder::of(line, true), home: Some(Arc::clone(berth)), dirty: false })
+        Some(Lease {
+            holder: Holder::of(line, true),
+            home: Some(Arc::clone(berth)),
+            dirty: false,
+            keeper: None,
+        })
     }
 
     /// Gives the connection for good, if it is here: who ends the transaction also closes it.
     pub(crate) fn give(&mut self) -> Option<Lease<DB>> {
         self.line()?;
         let line = self.here.take()?;
-        Some(Lease { holder: Holder::of(line, true), home: None, dirty: false })
+        Some(Lease { holder: Holder::of(line, true), home: None, dirty: false, keeper: None })
     }
 
     /// Takes the connection out for good, if it is here.
@@ -209,6 +238,17 @@ impl<DB: Backend> Lease<DB> {
 
     pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
         &mut self.holder
+    }
+
+    /// Takes the keeper along, until the lease ends.
+    pub(crate) fn keep(mut self, keeper: Keeper<DB>) -> Self {
+        self.keeper = Some(keeper);
+        self
+    }
+
+    /// Ends the lease: the connection goes home, and the keeper is the caller's to give back.
+    pub(crate) fn end(mut self) -> Option<Keeper<DB>> {
+        self.keeper.take()
     }
 
     /// Whether the connection was given for good.

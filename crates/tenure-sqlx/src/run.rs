@@ -5,6 +5,7 @@ use std::fmt::Debug;
 use std::future::ready;
 use std::pin::Pin;
 
+use sqlx::error::DatabaseError;
 use tenure::{BodyFn, with};
 
 use crate::lease::Holder;
@@ -25,7 +26,10 @@ use crate::{Backend, Begin, Connection, Error, Transaction};
 pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.downcast_ref::<sqlx::Error>().is_some_and(|error| CONFLICTS.iter().any(|says| says(error))) {
+        // An error that is transparent to sqlx's passes over it in its sources, to what sqlx has in it.
+        let said = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        let said = said.or_else(|| Some(&**error.downcast_ref::<Box<dyn DatabaseError>>()?));
+        if said.is_some_and(|said| CONFLICTS.iter().any(|says| says(said))) {
             return true;
         }
         next = error.source();
@@ -34,7 +38,7 @@ pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
 }
 
 /// What each database calls a conflict; of another's errors it says no.
-const CONFLICTS: &[fn(&sqlx::Error) -> bool] = &[
+const CONFLICTS: &[fn(&(dyn DatabaseError + 'static)) -> bool] = &[
     #[cfg(feature = "sqlite")]
     <sqlx::Sqlite as crate::backend::Driver>::is_conflict,
     #[cfg(feature = "postgres")]
@@ -132,6 +136,9 @@ impl<DB: Backend> Begin<'_, DB> {
                     attempt(connection.holder_mut(), terms, is_conflict, make).await
                 })
                 .await
+            }
+            On::Pooled(get) => {
+                with(get, async |keeper| attempt(keeper.0.holder_mut(), terms, is_conflict, make).await).await
             }
         }
     }

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 
 use crate::cancel::stop_abandoned;
 use crate::connection::close;
-use crate::lease::{Holder, Lease};
+use crate::lease::{Holder, Keeper, Lease};
 use crate::{Backend, Error, Retry, SetSavepoint, Stage};
 
 /// A transaction to be entered; made by [`Connection::transaction`](crate::Connection::transaction).
@@ -50,7 +50,13 @@ impl<DB: Backend> Copy for Terms<DB> {}
 pub(crate) enum On<'c, DB: Backend> {
     Borrowed(&'c mut Holder<DB>),
     Owned(Holder<DB>),
+    /// One that a pool will lend.
+    #[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "there is no pool"))]
+    Pooled(Get<DB>),
 }
+
+/// Gets a connection of a pool.
+pub(crate) type Get<DB> = Pin<Box<dyn Future<Output = Result<Keeper<DB>, Error>> + Send>>;
 
 impl<'c, DB: Backend> Begin<'c, DB> {
     pub(crate) fn borrowed(holder: &'c mut Holder<DB>) -> Self {
@@ -103,6 +109,12 @@ impl<'c, DB: Backend> Begin<'c, DB> {
                 holder.ready().await?;
                 holder.give().ok_or_else(Error::closed)?
             }
+            On::Pooled(get) => {
+                let mut keeper = get.await?;
+                let holder = keeper.0.holder_mut();
+                holder.ready().await?;
+                holder.lend().ok_or_else(Error::closed)?.keep(keeper)
+            }
         };
         let mut attempts = terms.retry.start();
         loop {
@@ -131,6 +143,11 @@ async fn refuse<DB: Backend>(lease: Lease<DB>, error: Error) -> Error {
 impl<DB: Backend> Begin<'static, DB> {
     pub(crate) fn owned(holder: Holder<DB>) -> Self {
         Self::on(On::Owned(holder))
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn pooled(get: Get<DB>) -> Self {
+        Self::on(On::Pooled(get))
     }
 }
 
@@ -279,6 +296,10 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => undo(&mut lease, terms).await,
         };
         if !lease.is_for_good() {
+            if let Some(keeper) = lease.end() {
+                let outcome = ended.as_ref().map_or_else(Outcome::failed, |()| outcome);
+                keeper.exit(outcome).await?;
+            }
             return ended;
         }
         let closed = shut(lease).await;

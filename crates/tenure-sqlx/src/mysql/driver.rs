@@ -6,6 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Executor as _, MySql, MySqlConnection, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
@@ -132,8 +133,9 @@ impl Driver for MySql {
         matches!(number(error), Some(TOO_MANY_CONNECTIONS | TOO_MANY_USER_CONNECTIONS))
     }
 
-    fn is_conflict(error: &sqlx::Error) -> bool {
-        matches!(number(error), Some(DEADLOCK | LOCK_WAIT_TIMEOUT | CHANGED_SINCE_LAST_READ))
+    fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
+        let error = error.try_downcast_ref().map(MySqlDatabaseError::number);
+        matches!(error, Some(DEADLOCK | LOCK_WAIT_TIMEOUT | CHANGED_SINCE_LAST_READ))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
@@ -138,8 +139,9 @@ impl Driver for Postgres {
         matches!(code(error), Some(TOO_MANY_CONNECTIONS | CANNOT_CONNECT_NOW))
     }
 
-    fn is_conflict(error: &sqlx::Error) -> bool {
-        matches!(code(error), Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
+    fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
+        let code = error.try_downcast_ref().map(PgDatabaseError::code);
+        matches!(code, Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
     }
 }
 

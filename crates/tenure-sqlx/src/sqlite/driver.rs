@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteError, SqliteTransactionManager as Manager};
 use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager as _;
@@ -105,11 +106,11 @@ impl Driver for Sqlite {
     }
 
     fn is_busy(error: &sqlx::Error) -> bool {
-        matches!(primary_code(error), Some(SQLITE_BUSY | SQLITE_LOCKED))
+        error.as_database_error().is_some_and(Self::is_conflict)
     }
 
-    fn is_conflict(error: &sqlx::Error) -> bool {
-        Self::is_busy(error)
+    fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
+        matches!(primary_code(error), Some(SQLITE_BUSY | SQLITE_LOCKED))
     }
 }
 
@@ -126,14 +127,14 @@ const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;
 
 /// The result code without its extension: `SQLITE_BUSY_SNAPSHOT` (517) is a `SQLITE_BUSY` (5).
-fn primary_code(error: &sqlx::Error) -> Option<i32> {
-    let error: &SqliteError = error.as_database_error()?.try_downcast_ref()?;
-    let code = sqlx::error::DatabaseError::code(error)?;
+fn primary_code(error: &(dyn DatabaseError + 'static)) -> Option<i32> {
+    let error: &SqliteError = error.try_downcast_ref()?;
+    let code = error.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)
 }
 
 /// Whether this answer to a `COMMIT` or `ROLLBACK` says that there is nothing to end: that is the only reason for
 /// which either fails with the unspecific code.
 fn says_no_transaction(error: &sqlx::Error) -> bool {
-    primary_code(error) == Some(SQLITE_ERROR)
+    error.as_database_error().and_then(primary_code) == Some(SQLITE_ERROR)
 }

@@ -13,6 +13,7 @@ mod failure;
 mod outcomes;
 #[cfg(feature = "pool")]
 mod pooled;
+mod pooled_transactions;
 mod proofs;
 mod savepoints;
 mod sqlx_inside;

@@ -17,9 +17,9 @@ use crate::dropped::drop_at;
 use crate::failure::Failure;
 use crate::trouble::Trouble;
 
-const SIZE: usize = 2;
+pub(crate) const SIZE: usize = 2;
 
-fn pool_of(size: usize, connections: Connections<Sqlite>) -> Pool<Sqlite> {
+pub(crate) fn pool_of(size: usize, connections: Connections<Sqlite>) -> Pool<Sqlite> {
     let pool = Pool::builder(connections).max_size(size).get_timeout(Duration::from_secs(20));
     pool.create_backoff(Duration::from_millis(1), Duration::from_millis(1)).build().unwrap()
 }
@@ -37,7 +37,7 @@ async fn write(pool: &Pool<Sqlite>, text: &str) -> Result<(), Trouble> {
 }
 
 /// Checks that all connections can be had at once, that each is clean, and that closing them leaves nothing.
-async fn assert_whole(db: &TempDb, pool: &Pool<Sqlite>) {
+pub(crate) async fn assert_whole(db: &TempDb, pool: &Pool<Sqlite>) {
     let mut leases = Vec::new();
     for _ in 0..pool.status().max_size {
         let mut lease = pool.get().await.unwrap();
@@ -76,7 +76,7 @@ async fn attempt(pool: &Pool<Sqlite>, recorder: &Recorder) -> Result<(), Trouble
 }
 
 /// That both notes of an attempt are there, or none.
-async fn assert_not_torn(db: &TempDb) {
+pub(crate) async fn assert_not_torn(db: &TempDb) {
     let notes = db.notes().await;
     assert!(notes.is_empty() || notes == ["first", "second"], "a transaction was torn apart: {notes:?}");
 }
@@ -93,7 +93,7 @@ async fn story(db: Arc<TempDb>, recorder: Recorder) -> Result<(), Trouble> {
 }
 
 /// A proof that looks at the database after each run: all connections closed, no transaction torn apart.
-fn proof(db: &Arc<TempDb>) -> Proof {
+pub(crate) fn proof(db: &Arc<TempDb>) -> Proof {
     let db = Arc::clone(db);
     Proof::new().real_clock().check(move |_run| {
         let db = Arc::clone(&db);
@@ -105,7 +105,7 @@ fn proof(db: &Arc<TempDb>) -> Proof {
     })
 }
 
-fn prepared() -> Arc<TempDb> {
+pub(crate) fn prepared() -> Arc<TempDb> {
     Arc::new(Runtime::new().unwrap().block_on(TempDb::new()))
 }
 
