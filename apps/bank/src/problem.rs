@@ -63,6 +63,16 @@ impl Problem {
         }
     }
 
+    /// Why the pool lent no connection, if it is that.
+    pub(crate) fn not_lent(&self) -> Option<&GetError> {
+        match self {
+            Self::NoConnection(error) => Some(error),
+            // A transaction on the pool.
+            Self::Tenure(error) => error.source()?.downcast_ref(),
+            _ => None,
+        }
+    }
+
     /// Prints the sentence.
     pub(crate) fn tell(&self) {
         eprintln!("bank: {self}");
@@ -71,16 +81,16 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(cause) = self.not_lent().and_then(GetError::cause) {
+            // Why none could be opened; the pool's own text around it is of no help to whoever started the bank.
+            return write!(f, "{cause}");
+        }
         match self {
             Self::Unusable { database, reason } => write!(f, "cannot use {database}: {reason}"),
             Self::Folder(error) => write!(f, "cannot use a temporary folder: {error}"),
             Self::Runtime(error) => write!(f, "cannot start the runtime: {error}"),
             Self::Tenure(error) => chain(error, f),
-            Self::NoConnection(error) => match error.cause() {
-                // Why none could be opened; the pool's own text around it is of no help to whoever started the bank.
-                Some(cause) => write!(f, "{cause}"),
-                None => chain(error, f),
-            },
+            Self::NoConnection(error) => chain(error, f),
             Self::Pool(error) => chain(error, f),
             Self::LeftOpen => f.write_str("a transaction was left open"),
             Self::Statement(error) => chain(error, f),

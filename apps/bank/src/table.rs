@@ -152,9 +152,11 @@ impl Report<'_> {
 
     /// What the service has seen.
     fn service(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [Served::Completed, Served::Failed, Served::Panicked, Served::Cancelled];
+        let requests: u64 = all.into_iter().map(|how| self.tally.served(how)).sum();
         let served = |how| Count(self.tally.served(how));
         row(f, "HTTP connections", &Count(self.http.accepted()))?;
-        row(f, "HTTP requests", &Count(self.http.requests()))?;
+        row(f, "HTTP requests", &Count(requests))?;
         row(f, "  answered", &served(Served::Completed))?;
         row(f, "  failed", &served(Served::Failed))?;
         row(f, "  panicked", &served(Served::Panicked))?;

@@ -11,7 +11,6 @@ use std::time::Duration;
 use sqlx::Connection as _;
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next, Pool};
 use tenure_sqlx::{Connection, pool};
-use tokio::sync::Mutex;
 
 use super::ledger::Ledger;
 use crate::problem::Problem;
@@ -33,7 +32,7 @@ pub(crate) type ConnectOptions<D> = <<D as sqlx::Database>::Connection as sqlx::
 /// Connections to this database. As a context they are all closed at the exit, when all have been returned.
 pub(crate) fn connections<D: Ledger>(options: ConnectOptions<D>, tally: &Arc<Tally>) -> Connections<D> {
     let inner = pool::Connections::new(options);
-    Pool::builder(Connector { inner, tally: Arc::clone(tally), closing: Mutex::new(()) })
+    Pool::builder(Connector { inner, tally: Arc::clone(tally) })
         .name("bank")
         .max_size(D::CONNECTIONS)
         .get_timeout(GET_LIMIT)
@@ -49,9 +48,6 @@ pub(crate) fn connections<D: Ledger>(options: ConnectOptions<D>, tally: &Arc<Tal
 pub(crate) struct Connector<D: Ledger> {
     inner: pool::Connections<D>,
     tally: Arc<Tally>,
-    /// Closing goes one by one: SQLite removes its log with the last connection, but of two that close at the same
-    /// time each takes the other for one that stays.
-    closing: Mutex<()>,
 }
 
 impl<D: Ledger> Manager for Connector<D> {
@@ -78,7 +74,6 @@ impl<D: Ledger> Manager for Connector<D> {
         if connection.ready().await.is_ok_and(|connection| connection.is_in_transaction()) {
             self.tally.transaction_left_open();
         }
-        let _alone = self.closing.lock().await;
         Ok(self.inner.close(connection, context).await?)
     }
 

@@ -47,8 +47,8 @@ pub(crate) trait Ledger: Backend {
     /// a bank that was stopped in the middle goes on here the next time.
     const TABLES: &[&str];
 
-    /// A transaction that will write.
-    fn begin(connection: &mut Connection<Self>) -> Begin<'_, Self>;
+    /// The transaction, as one that will write.
+    fn to_write(transaction: Begin<'_, Self>) -> Begin<'_, Self>;
 
     /// Whether the database may be used.
     fn owner(connection: &mut Self::Connection) -> impl Future<Output = Result<Owner, sqlx::Error>> + Send;
@@ -100,14 +100,15 @@ pub(crate) async fn prepare<D: Ledger>(connection: &mut Connection<D>) -> Result
     for statement in D::TABLES {
         D::make(connection, statement).await?;
     }
-    with(D::begin(connection), async |transaction| Ok(D::open_accounts(transaction).await?)).await
+    with(D::to_write(connection.transaction()), async |transaction| Ok(D::open_accounts(transaction).await?))
+        .await
 }
 
 /// Implements [`Ledger`] for a database. What it does not name is the same in all of them.
 macro_rules! ledger {
     (
         $database:ty, $connection:ty, at most $connections:literal connections,
-        begin: $begin:expr,
+        to write: $to_write:expr,
         // How it writes the first, second and third parameter of a statement.
         parameters: [$first:literal, $second:literal, $third:literal],
         // The type that a sum is cast to, to be a whole number of 64 bits.
@@ -122,8 +123,8 @@ macro_rules! ledger {
             const CONNECTIONS: usize = $connections;
             const TABLES: &[&str] = &[$($table),+];
 
-            fn begin(connection: &mut Connection<Self>) -> Begin<'_, Self> {
-                $begin(connection.transaction())
+            fn to_write(transaction: Begin<'_, Self>) -> Begin<'_, Self> {
+                $to_write(transaction)
             }
 
             async fn owner(connection: &mut $connection) -> Result<Owner, sqlx::Error> {
@@ -217,7 +218,7 @@ ledger! {
     // One writes at a time; the others begin, wait, end and are returned meanwhile.
     Sqlite, SqliteConnection, at most 4 connections,
     // With the lock for writing from the beginning: one that reads first and writes later may come too late.
-    begin: Begin::<Sqlite>::immediate,
+    to write: Begin::<Sqlite>::immediate,
     parameters: ["?1", "?2", "?3"],
     whole_number: "INTEGER",
     locking: "",
@@ -245,7 +246,7 @@ ledger! {
 
 ledger! {
     Postgres, PgConnection, at most 8 connections,
-    begin: std::convert::identity,
+    to write: std::convert::identity,
     parameters: ["$1", "$2", "$3"],
     whole_number: "BIGINT",
     locking: " FOR UPDATE",
@@ -272,7 +273,7 @@ ledger! {
 
 ledger! {
     MySql, MySqlConnection, at most 8 connections,
-    begin: std::convert::identity,
+    to write: std::convert::identity,
     parameters: ["?", "?", "?"],
     whole_number: "SIGNED",
     locking: " FOR UPDATE",

@@ -6,7 +6,8 @@ use std::error::Error;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use tenure::with;
+use tenure_sqlx::Transaction;
+use tenure_sqlx::pool::PoolExt as _;
 
 use super::connections::Connections;
 use super::ledger::{Account, Cents, Ledger};
@@ -31,28 +32,25 @@ pub(crate) async fn transfer<D: Ledger>(
     panics: bool,
 ) -> Result<Cents, Refused> {
     order.check()?;
-    with(connections.get(), async |connection| {
-        let attempt = || {
-            async |transaction: &mut tenure_sqlx::Transaction<D>| {
-                let balance = D::balance(transaction, order.payer).await?;
-                let balance = balance.ok_or(Refused::NoAccount(order.payer))?;
-                if balance < order.amount {
-                    return Err(Refused::InsufficientFunds);
-                }
-                D::add(transaction, order.payer, -order.amount).await?;
-                if panics {
-                    panics::inject();
-                }
-                if !D::add(transaction, order.payee, order.amount).await? {
-                    return Err(Refused::NoAccount(order.payee));
-                }
-                D::record(transaction, order.payer, order.payee, order.amount).await?;
-                Ok(balance - order.amount)
+    let attempt = || {
+        async |transaction: &mut Transaction<D>| {
+            let balance = D::balance(transaction, order.payer).await?;
+            let balance = balance.ok_or(Refused::NoAccount(order.payer))?;
+            if balance < order.amount {
+                return Err(Refused::InsufficientFunds);
             }
-        };
-        D::begin(connection).run(attempt).await
-    })
-    .await
+            D::add(transaction, order.payer, -order.amount).await?;
+            if panics {
+                panics::inject();
+            }
+            if !D::add(transaction, order.payee, order.amount).await? {
+                return Err(Refused::NoAccount(order.payee));
+            }
+            D::record(transaction, order.payer, order.payee, order.amount).await?;
+            Ok(balance - order.amount)
+        }
+    };
+    D::to_write(connections.transaction()).run(attempt).await
 }
 
 impl Order {

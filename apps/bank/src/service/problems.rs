@@ -31,9 +31,11 @@ impl<D: Ledger> Bank<D> {
 impl Problem {
     /// Whether it is that too many want the same at once.
     fn is_overload(&self) -> bool {
-        let Self::NoConnection(error) = self else { return false };
-        error.cause().is_none()
-            && matches!(error.kind(), GetErrorKind::Exhausted | GetErrorKind::Saturated | GetErrorKind::Shed)
+        self.not_lent().is_some_and(|error| {
+            let is_crowded =
+                matches!(error.kind(), GetErrorKind::Exhausted | GetErrorKind::Saturated | GetErrorKind::Shed);
+            is_crowded && error.cause().is_none()
+        })
     }
 }
 

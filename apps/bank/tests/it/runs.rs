@@ -19,9 +19,9 @@ fn a_run_conserves_the_money_and_leaves_nothing() {
     assert_eq!(counts.iter().sum::<u64>() + ended.count("unanswered at the stop"), 1_500);
     assert_eq!(ended.count("transfers "), 1_500);
     assert!(ended.count("in the background") > 0, "nothing was handed over: {ended:?}");
-    // So was every request.
-    let served = ["answered", "failed", "client gone"].map(|label| ended.count(label));
-    assert_eq!(served.iter().sum::<u64>() + ended.count("panicked"), ended.count("HTTP requests"));
+    // What the clients have heard of, the service has answered; and it has seen them go.
+    assert!(ended.count("answered") >= ended.count("committed") + ended.count("rolled back"));
+    assert!(ended.count("client gone") > 0);
     assert_eq!(ended.count("failed"), 0);
     assert_eq!(ended.count("cut off"), 0);
     assert!(ended.value("latency p99").ends_with(" ms"));
