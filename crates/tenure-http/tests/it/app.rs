@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -11,12 +12,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::StatusCode;
 use http_body::{Body as _, Frame};
-use tenure::BodyFn;
-use tenure_http::{OnDisconnect, RequestScope, RequestScopeLayer, Scoped, ServeError, Server};
+use tenure::{Held, hold};
+use tenure_http::{OnDisconnect, RequestScope, RequestScopeLayer, Scoped, Serve, ServeError, Server, serve};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc};
 
-use crate::support::{Log, Probe};
+use crate::support::{Events, Log, Probe, check, log, until};
 
 /// What routes share with their test.
 #[derive(Clone, Debug)]
@@ -171,8 +172,52 @@ pub(crate) async fn listen() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Serves the app while `body` runs.
-pub(crate) async fn serving(app: &App, body: impl for<'r> BodyFn<&'r mut Server, Result<(), ServeError>>) {
-    let server = tenure_http::serve(listen().await, app.router());
-    tenure::with_local(server, body).await.unwrap();
+/// Runs a test against a server of the app, on both flavours of the runtime; then all is left, and nothing may be open.
+#[track_caller]
+pub(crate) fn served(test: impl AsyncFn(&mut Server, &App, &mut Events)) {
+    served_with(|server| server, test);
+}
+
+/// [`served`], with limits of the test's own.
+#[track_caller]
+pub(crate) fn served_with(
+    setup: impl Fn(Serve<Router>) -> Serve<Router>,
+    test: impl AsyncFn(&mut Server, &App, &mut Events),
+) {
+    check(async || {
+        let (log, mut events) = log();
+        let app = App::new(&log);
+        let served = tenure::with_local(setup(serve(listen().await, app.router())), async |server| {
+            test(server, &app, &mut events).await;
+            Ok::<_, ServeError>(())
+        });
+        served.await.unwrap();
+    });
+}
+
+/// Runs a test that leaves the server itself.
+#[track_caller]
+pub(crate) fn held(test: impl AsyncFn(Held<Server>, &App, &mut Events)) {
+    check(async || {
+        let (log, mut events) = log();
+        let app = App::new(&log);
+        let server = serve(listen().await, app.router()).grace_limit(GRACE);
+        test(hold(server).await.unwrap(), &app, &mut events).await;
+    });
+}
+
+/// Long enough for what is let finish, short for what has to be cut.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// The URL of a server.
+pub(crate) fn url(server: &Server) -> String {
+    format!("http://{}", server.local_addr())
+}
+
+/// Waits until the server has done with all connections but so many.
+///
+/// It is the server's to notice that a client is gone, so there is nothing of the test's to wait for.
+pub(crate) async fn until_open(server: &Server, but: u64) {
+    let stats = server.stats();
+    until(|| stats.open() <= but).await;
 }

@@ -7,11 +7,11 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Version};
 use http_body_util::{Empty, Full};
 use tenure::{drain, hold, with};
-use tenure_http::{Client, ClientError, Connect, ServeError, Stage, connect};
+use tenure_http::{Client, ClientError, Connect, Stage, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::app::{App, listen, serving};
-use crate::support::{HANG, check, log};
+use crate::app::{held, listen, served, until_open, url};
+use crate::support::{HANG, check, exits};
 use crate::tls::TlsServer;
 
 const LIMIT: usize = 1024;
@@ -27,59 +27,46 @@ async fn hello(client: &mut Client) -> Result<String, ClientError> {
 
 #[test]
 fn gets_and_posts_over_both_versions_and_leaves_nothing() {
-    check(async || {
-        let (log, _) = log();
-        serving(&App::new(&log), async |server| {
-            let url = format!("http://{}", server.local_addr());
-            for (connection, version) in both_versions(&url) {
-                let (first, second, posted) = with(connection, async |client| {
-                    assert_eq!(client.version(), version);
-                    let posted = client.post("/upload", "12345").await?;
-                    assert_eq!(posted.status(), StatusCode::OK);
-                    Ok::<_, ClientError>((
-                        hello(client).await?,
-                        hello(client).await?,
-                        posted.into_body().text(LIMIT).await?,
-                    ))
-                })
-                .await
-                .unwrap();
-                assert_eq!((&*first, &*second, &*posted), ("hello", "hello", "5"));
-            }
-            let stats = server.stats();
-            while stats.open() > 0 {
-                tokio::task::yield_now().await;
-            }
-            assert_eq!((stats.accepted(), stats.requests(), stats.broken()), (2, 6, 0));
-            Ok(())
-        })
-        .await;
+    served(async |server, _, _| {
+        let url = url(server);
+        for (connection, version) in both_versions(&url) {
+            let (first, second, posted) = with(connection, async |client| {
+                assert_eq!(client.version(), version);
+                let posted = client.post("/upload", "12345").await?;
+                assert_eq!(posted.status(), StatusCode::OK);
+                Ok::<_, ClientError>((
+                    hello(client).await?,
+                    hello(client).await?,
+                    posted.into_body().text(LIMIT).await?,
+                ))
+            })
+            .await
+            .unwrap();
+            assert_eq!((&*first, &*second, &*posted), ("hello", "hello", "5"));
+        }
+        let stats = server.stats();
+        until_open(server, 0).await;
+        assert_eq!((stats.accepted(), stats.requests(), stats.broken()), (2, 6, 0));
     });
 }
 
 #[test]
 fn over_http2_requests_run_side_by_side() {
-    check(async || {
-        let (log, mut events) = log();
-        let app = App::new(&log);
-        serving(&app, async |server| {
-            let url = format!("http://{}", server.local_addr());
-            with(connect(&url).http2_only(), async |client| {
-                let mut other = client.share().unwrap();
-                let waiting = tokio::spawn(async move { other.get("/gate").await });
-                events.expect(&["enter a", "enter b", "waiting"]).await;
-                assert_eq!(hello(client).await?, "hello");
-                events.expect(&["enter a", "enter b", "exit b, completed", "exit a, completed"]).await;
-                app.gate.notify_one();
-                let waited = waiting.await.unwrap()?;
-                assert_eq!(waited.into_body().text(LIMIT).await?, "done");
-                Ok::<_, ClientError>(())
-            })
-            .await
-            .unwrap();
-            Ok(())
+    served(async |server, app, events| {
+        let url = url(server);
+        with(connect(&url).http2_only(), async |client| {
+            let mut other = client.share().unwrap();
+            let waiting = tokio::spawn(async move { other.get("/gate").await });
+            events.entered_and("waiting").await;
+            assert_eq!(hello(client).await?, "hello");
+            events.entered_and_exited("completed").await;
+            app.gate.notify_one();
+            let waited = waiting.await.unwrap()?;
+            assert_eq!(waited.into_body().text(LIMIT).await?, "done");
+            Ok::<_, ClientError>(())
         })
-        .await;
+        .await
+        .unwrap();
     });
 }
 
@@ -179,175 +166,134 @@ fn a_server_that_breaks_off_is_an_error_of_the_request_or_of_the_body() {
 
 #[test]
 fn a_request_for_another_server_is_not_sent() {
-    check(async || {
-        let (log, mut events) = log();
-        serving(&App::new(&log), async |server| {
-            let here = format!("http://{}", server.local_addr());
-            with(connect(&here), async |client| {
-                let other = Request::get("http://example.com/hello").body(Empty::<Bytes>::new()).unwrap();
-                assert_eq!(stage_of(client.send(other).await), Stage::Url);
-                let own = Request::get(format!("{here}/hello")).body(Empty::<Bytes>::new()).unwrap();
-                let answer = client.send(own).await?.into_body();
-                assert_eq!(answer.text(LIMIT).await?, "hello");
-                Ok::<_, ClientError>(())
-            })
-            .await
-            .unwrap();
-            Ok(())
+    served(async |server, _, events| {
+        let here = format!("http://{}", server.local_addr());
+        with(connect(&here), async |client| {
+            let other = Request::get("http://example.com/hello").body(Empty::<Bytes>::new()).unwrap();
+            assert_eq!(stage_of(client.send(other).await), Stage::Url);
+            let own = Request::get(format!("{here}/hello")).body(Empty::<Bytes>::new()).unwrap();
+            let answer = client.send(own).await?.into_body();
+            assert_eq!(answer.text(LIMIT).await?, "hello");
+            Ok::<_, ClientError>(())
         })
-        .await;
+        .await
+        .unwrap();
         assert_eq!(events.rest()[..2], ["enter a", "enter b"]);
     });
 }
 
 #[test]
 fn dropped_amid_a_request_both_sides_are_left_clean() {
-    check(async || {
-        let (log, mut events) = log();
-        serving(&App::new(&log), async |server| {
-            let url = format!("http://{}", server.local_addr());
-            for (connection, _) in both_versions(&url) {
-                let call = tokio::spawn(with(connection, async |client: &mut Client| {
-                    client.get("/for-ever").await?;
-                    Ok::<_, ClientError>(())
-                }));
-                events.expect(&["enter a", "enter b", "waiting"]).await;
-                call.abort();
-                events.expect(&["exit b, cancelled", "exit a, cancelled"]).await;
-            }
-            Ok(())
-        })
-        .await;
+    served(async |server, _, events| {
+        let url = url(server);
+        for (connection, _) in both_versions(&url) {
+            let call = tokio::spawn(with(connection, async |client: &mut Client| {
+                client.get("/for-ever").await?;
+                Ok::<_, ClientError>(())
+            }));
+            events.entered_and("waiting").await;
+            call.abort();
+            events.exited("cancelled").await;
+        }
     });
 }
 
 #[test]
 fn over_http2_a_dropped_request_cancels_its_handler_and_no_other() {
-    check(async || {
-        let (log, mut events) = log();
-        let app = App::new(&log);
-        serving(&app, async |server| {
-            let url = format!("http://{}", server.local_addr());
-            with(connect(&url).http2_only(), async |client| {
-                let mut other = client.share().unwrap();
-                let dropped = tokio::spawn(async move { other.get("/for-ever").await });
-                events.expect(&["enter a", "enter b", "waiting"]).await;
-                dropped.abort();
-                events.expect(&["exit b, cancelled", "exit a, cancelled"]).await;
-                let mut other = client.share().unwrap();
-                let kept = tokio::spawn(async move { other.get("/keep").await });
-                events.expect(&["enter a", "enter b", "waiting"]).await;
-                kept.abort();
-                assert!(kept.await.unwrap_err().is_cancelled());
-                assert_eq!(hello(client).await?, "hello");
-                events.expect(&["enter a", "enter b", "exit b, completed", "exit a, completed"]).await;
-                app.gate.notify_one();
-                events.expect(&["went on", "exit b, completed", "exit a, completed"]).await;
-                Ok::<_, ClientError>(())
-            })
-            .await
-            .unwrap();
-            Ok(())
+    served(async |server, app, events| {
+        let url = url(server);
+        with(connect(&url).http2_only(), async |client| {
+            let mut other = client.share().unwrap();
+            let dropped = tokio::spawn(async move { other.get("/for-ever").await });
+            events.entered_and("waiting").await;
+            dropped.abort();
+            events.exited("cancelled").await;
+            let mut other = client.share().unwrap();
+            let kept = tokio::spawn(async move { other.get("/keep").await });
+            events.entered_and("waiting").await;
+            kept.abort();
+            assert!(kept.await.unwrap_err().is_cancelled());
+            assert_eq!(hello(client).await?, "hello");
+            events.entered_and_exited("completed").await;
+            app.gate.notify_one();
+            events.expect(&["went on", "exit b, completed", "exit a, completed"]).await;
+            Ok::<_, ClientError>(())
         })
-        .await;
+        .await
+        .unwrap();
     });
 }
 
 #[test]
 fn over_http2_a_handler_that_panics_ends_its_stream_alone() {
-    check(async || {
-        let (log, mut events) = log();
-        serving(&App::new(&log), async |server| {
-            let url = format!("http://{}", server.local_addr());
-            with(connect(&url).http2_only(), async |client| {
-                assert_eq!(stage_of(client.get("/panic").await), Stage::Request);
-                let exits = ["exit b, panicked: in the handler", "exit a, panicked: in the handler"];
-                events.expect(&["enter a", "enter b", exits[0], exits[1]]).await;
-                assert_eq!(hello(client).await?, "hello");
-                Ok::<_, ClientError>(())
-            })
-            .await
-            .unwrap();
-            Ok(())
+    served(async |server, _, events| {
+        let url = url(server);
+        with(connect(&url).http2_only(), async |client| {
+            assert_eq!(stage_of(client.get("/panic").await), Stage::Request);
+            events.entered_and_exited("panicked: in the handler").await;
+            assert_eq!(hello(client).await?, "hello");
+            Ok::<_, ClientError>(())
         })
-        .await;
+        .await
+        .unwrap();
     });
 }
 
 #[test]
 fn over_http2_a_server_is_left_in_order_too() {
-    check(async || {
-        for (path, last) in
-            [("/gate", "completed"), ("/for-ever", "cancelled"), ("/keep-for-ever", "cancelled")]
-        {
-            let (log, mut events) = log();
-            let app = App::new(&log);
-            let server =
-                tenure_http::serve(listen().await, app.router()).grace_limit(Duration::from_millis(100));
-            let server = hold(server).await.unwrap();
-            let url = format!("http://{}", server.local_addr());
-            let client = hold(connect(url).http2_only()).await.unwrap();
+    for (path, last) in [("/gate", "completed"), ("/for-ever", "cancelled"), ("/keep-for-ever", "cancelled")] {
+        held(async |server, app, events| {
+            let client = hold(connect(url(&server)).http2_only()).await.unwrap();
             let mut requests = client.share().unwrap();
             let answer = tokio::spawn(async move { requests.get(path).await?.into_body().text(LIMIT).await });
-            events.expect(&["enter a", "enter b", "waiting"]).await;
+            events.entered_and("waiting").await;
             let leaving = tokio::spawn(server.close());
             if path == "/gate" {
                 app.gate.notify_one();
                 events.expect(&["went on"]).await;
             }
             leaving.await.unwrap().unwrap();
-            let exits = [format!("exit b, {last}"), format!("exit a, {last}")];
-            assert_eq!(events.rest(), exits, "{path}");
+            assert_eq!(events.rest(), exits(last), "{path}");
             assert_eq!(answer.await.unwrap().is_ok(), path == "/gate");
             client.close().await.unwrap();
+        });
+    }
+}
+
+#[test]
+fn an_end_that_takes_too_long_is_cut_and_told() {
+    served(async |server, _, _| {
+        let url = url(server);
+        for (connection, _) in both_versions(&url) {
+            let mut escaped = None;
+            let limited = connection.shutdown_limit(Duration::from_millis(20));
+            let ended = with(limited, async |client| {
+                escaped = Some(client.get("/flood").await?);
+                Ok::<_, ClientError>(())
+            });
+            let failed = ended.await.unwrap_err();
+            assert!(failed.stage() == Stage::Shutdown && failed.is_timeout(), "{failed:?}");
+            // The body's connection is gone, in the middle.
+            let body = escaped.unwrap().into_body();
+            assert_eq!(stage_of(body.bytes(usize::MAX).await), Stage::Body);
         }
     });
 }
 
 #[test]
-fn an_end_that_takes_too_long_is_cut_and_told() {
-    check(async || {
-        let (log, _) = log();
-        serving(&App::new(&log), async |server| {
-            let url = format!("http://{}", server.local_addr());
-            for (connection, _) in both_versions(&url) {
-                let mut escaped = None;
-                let limited = connection.shutdown_limit(Duration::from_millis(20));
-                let ended = with(limited, async |client| {
-                    escaped = Some(client.get("/flood").await?);
-                    Ok::<_, ClientError>(())
-                });
-                let failed = ended.await.unwrap_err();
-                assert!(failed.stage() == Stage::Shutdown && failed.is_timeout(), "{failed:?}");
-                // The body's connection is gone, in the middle.
-                let body = escaped.unwrap().into_body();
-                assert_eq!(stage_of(body.bytes(usize::MAX).await), Stage::Body);
-            }
-            Ok(())
-        })
-        .await;
-    });
-}
-
-#[test]
 fn a_body_that_fails_on_its_way_up_is_an_error_of_the_request() {
-    check(async || {
-        let (log, mut events) = log();
-        serving(&App::new(&log), async |server| {
-            let url = format!("http://{}", server.local_addr());
-            let failed = with(connect(&url), async |client| {
-                let body = Full::<Bytes>::new(Bytes::from_static(b"x"));
-                let body = http_body_util::BodyExt::map_err(body, |never: Infallible| match never {});
-                let body = http_body_util::BodyExt::map_frame(body, |frame| frame);
-                assert_eq!(client.send(Request::post("/upload").body(body).unwrap()).await?.status(), 200);
-                let broken = http_body_util::StreamBody::new(Broken);
-                client.send(Request::post("/upload").body(broken).unwrap()).await?;
-                Ok::<_, ClientError>(())
-            });
-            assert_eq!(stage_of(failed.await), Stage::Request);
-            Ok::<_, ServeError>(())
-        })
-        .await;
+    served(async |server, _, events| {
+        let url = url(server);
+        let failed = with(connect(&url), async |client| {
+            let body = Full::<Bytes>::new(Bytes::from_static(b"x"));
+            let body = http_body_util::BodyExt::map_err(body, |never: Infallible| match never {});
+            let body = http_body_util::BodyExt::map_frame(body, |frame| frame);
+            assert_eq!(client.send(Request::post("/upload").body(body).unwrap()).await?.status(), 200);
+            let broken = http_body_util::StreamBody::new(Broken);
+            client.send(Request::post("/upload").body(broken).unwrap()).await?;
+            Ok::<_, ClientError>(())
+        });
+        assert_eq!(stage_of(failed.await), Stage::Request);
         while !events.next().await.starts_with("exit a, completed") {}
     });
 }
@@ -368,17 +314,10 @@ impl futures_core::Stream for Broken {
 
 #[test]
 fn law_11_a_held_client_that_is_dropped_ends_in_the_background() {
-    check(async || {
-        let (log, _) = log();
-        serving(&App::new(&log), async |server| {
-            let client = hold(connect(format!("http://{}", server.local_addr()))).await.unwrap();
-            drop(client);
-            assert!(drain(HANG).await.is_clean());
-            while server.stats().open() > 0 {
-                tokio::task::yield_now().await;
-            }
-            Ok(())
-        })
-        .await;
+    served(async |server, _, _| {
+        let client = hold(connect(format!("http://{}", server.local_addr()))).await.unwrap();
+        drop(client);
+        assert!(drain(HANG).await.is_clean());
+        until_open(server, 0).await;
     });
 }

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tenure::{AsyncExit, Outcome, counters, drain, open};
-use tenure_http::{RequestFailed, RequestScope, Scoped};
+use tenure_http::{RequestFailed, RequestScope, Scoped, Server};
 use tenure_test::Flavour;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -35,6 +35,18 @@ pub(crate) fn check<F: Future<Output = ()>>(test: impl Fn() -> F) {
             assert_eq!(counters.lost, 0, "{flavour:?}: {counters:?}");
             assert_eq!(counters.entered, counters.exited + counters.disarmed, "{flavour:?}: {counters:?}");
         });
+    }
+}
+
+/// How the two resources of a handler exit.
+pub(crate) fn exits(outcome: &str) -> [String; 2] {
+    [format!("exit b, {outcome}"), format!("exit a, {outcome}")]
+}
+
+/// Waits for what nobody tells of: that somebody else's task gets there.
+pub(crate) async fn until(is_so: impl Fn() -> bool) {
+    while !is_so() {
+        tokio::task::yield_now().await;
     }
 }
 
@@ -80,11 +92,47 @@ impl Events {
 
     #[track_caller]
     pub(crate) fn expect<'e>(&'e mut self, expected: &'e [&'e str]) -> impl Future<Output = ()> + 'e {
+        self.expect_at(expected, std::panic::Location::caller())
+    }
+
+    async fn expect_at(&mut self, expected: &[&str], location: &std::panic::Location<'_>) {
+        for (index, expected) in expected.iter().enumerate() {
+            assert_eq!(self.next().await, *expected, "event {index} at {location}");
+        }
+    }
+
+    /// A handler enters its two resources.
+    #[track_caller]
+    pub(crate) fn entered(&mut self) -> impl Future<Output = ()> + '_ {
+        self.expect(&["enter a", "enter b"])
+    }
+
+    /// A handler enters its two resources, and notes where it is.
+    #[track_caller]
+    pub(crate) fn entered_and<'e>(&'e mut self, note: &'e str) -> impl Future<Output = ()> + 'e {
         let location = std::panic::Location::caller();
         async move {
-            for (index, expected) in expected.iter().enumerate() {
-                assert_eq!(self.next().await, *expected, "event {index} at {location}");
-            }
+            self.expect_at(&["enter a", "enter b", note], location).await;
+        }
+    }
+
+    /// The two resources exit, in order, told this.
+    #[track_caller]
+    pub(crate) fn exited<'e>(&'e mut self, outcome: &'e str) -> impl Future<Output = ()> + 'e {
+        let location = std::panic::Location::caller();
+        async move {
+            let exits = exits(outcome);
+            self.expect_at(&[&exits[0], &exits[1]], location).await;
+        }
+    }
+
+    /// A request from its begin to its end.
+    #[track_caller]
+    pub(crate) fn entered_and_exited<'e>(&'e mut self, outcome: &'e str) -> impl Future<Output = ()> + 'e {
+        let location = std::panic::Location::caller();
+        async move {
+            let exits = exits(outcome);
+            self.expect_at(&["enter a", "enter b", &exits[0], &exits[1]], location).await;
         }
     }
 
@@ -130,6 +178,10 @@ pub(crate) struct RawClient {
 impl RawClient {
     pub(crate) async fn connect(to: SocketAddr) -> Self {
         Self { stream: TcpStream::connect(to).await.unwrap() }
+    }
+
+    pub(crate) async fn of(server: &Server) -> Self {
+        Self::connect(server.local_addr()).await
     }
 
     pub(crate) async fn send(&mut self, bytes: &str) {
