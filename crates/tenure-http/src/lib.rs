@@ -10,6 +10,7 @@
 //! | reach it in handlers of axum | `axum` | `RequestScope` as an extractor |
 //! | serve as a context: stop, finish, cancel, await | `serve` | `serve` |
 //! | hold a client connection as a context | `client` | `connect` |
+//! | keep connections of several servers for many requests | `pool` | `pool` |
 //!
 #![cfg_attr(all(feature = "axum", feature = "serve", feature = "client"), doc = "```")]
 #![cfg_attr(not(all(feature = "axum", feature = "serve", feature = "client")), doc = "```ignore")]
@@ -53,25 +54,45 @@
 //!
 //! What exits after the answer cannot change it any more: an exit that fails then is told to the report sink. Where it
 //! has to decide the answer, exit early: `Scoped::exit`, or [`tenure::with`] inside the handler.
+//!
+//! # Or reqwest?
+//! The client is there for what has to end in order: what a scope connects to is closed when it is left, and the request
+//! knows on which connection it goes. It sends requests and nothing else. For redirects, cookies, proxies, decompression,
+//! JSON, retries, or HTTP/2 connections that many tasks share unasked, use [reqwest]; its pool closes its connections when
+//! it likes, and nobody can await that.
+//!
+//! [reqwest]: https://docs.rs/reqwest
 #![forbid(unsafe_code)]
 
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "layer")]
 mod layer;
+#[cfg(any(feature = "serve", feature = "client"))]
+mod metered;
 #[cfg(feature = "layer")]
 mod scope;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(any(feature = "serve", feature = "client"))]
+mod stall;
 #[cfg(any(feature = "layer", feature = "serve"))]
 mod stop;
 #[cfg(any(feature = "serve", feature = "client"))]
 mod tasks;
+#[cfg(any(feature = "serve", feature = "client"))]
+mod tcp;
 
 #[cfg(feature = "client")]
 pub use client::{
     CONNECT_TIMEOUT_DEFAULT, Client, ClientError, Connect, Requests, ResponseBody, SHUTDOWN_LIMIT_DEFAULT,
-    Stage, connect,
+    SILENCE_LIMIT_DEFAULT, Stage, connect,
+};
+#[cfg(feature = "pool")]
+pub use client::{
+    Clients, ClientsStats, POOL_CONNECTIONS_EACH_MAX_DEFAULT, POOL_CONNECTIONS_MAX_DEFAULT,
+    POOL_DRAIN_LIMIT_DEFAULT, POOL_GET_TIMEOUT_DEFAULT, POOL_IDLE_TIMEOUT_DEFAULT, POOL_LIFETIME_DEFAULT, Pool,
+    Pooled, pool,
 };
 #[cfg(feature = "layer")]
 pub use layer::{OnDisconnect, RequestScopeBody, RequestScopeLayer, RequestScopeService, ResponseFuture};
@@ -81,6 +102,9 @@ pub use scope::NoRequestScope;
 pub use scope::{EnterError, ExitFailed, RequestFailed, RequestScope, Scoped};
 #[cfg(feature = "serve")]
 pub use serve::{
-    GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT, MAX_CONNECTIONS_DEFAULT, Serve,
-    ServeError, Server, ServerStats, serve,
+    BODY_READ_TIMEOUT_DEFAULT, GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT,
+    MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server, ServerStats,
+    WRITE_TIMEOUT_DEFAULT, serve,
 };
+#[cfg(any(feature = "serve", feature = "client"))]
+pub use tcp::PEER_LOST_LIMIT_DEFAULT;

@@ -13,12 +13,17 @@ use super::handshake::{Versions, handshake};
 use super::requests::Origin;
 use super::tls::{self, Trust};
 use super::{ClientError, Stage};
+use crate::stall::after;
+use crate::tcp::{self, PEER_LOST_LIMIT_DEFAULT};
 
 /// How long connecting may take, all its stages together: 10 s.
 pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
 /// How long the orderly end of a connection may take: 5 s.
 pub const SHUTDOWN_LIMIT_DEFAULT: Duration = Duration::from_secs(5);
+
+/// How long a server may be silent while something is expected of it: 60 s.
+pub const SILENCE_LIMIT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Connects to the server of an `http://` or `https://` URL, as a context for [`tenure::with`] and its like.
 ///
@@ -49,12 +54,25 @@ pub const SHUTDOWN_LIMIT_DEFAULT: Duration = Duration::from_secs(5);
 /// # Cancel safety
 /// Dropped while it connects, it closes what it has opened. Nothing runs on.
 pub fn connect(url: impl Into<String>) -> Connect {
-    Connect {
-        url: url.into(),
-        versions: Versions::Agreed,
-        trust: Trust::default(),
-        connect_timeout: CONNECT_TIMEOUT_DEFAULT,
-        shutdown_limit: SHUTDOWN_LIMIT_DEFAULT,
+    Connect { url: url.into(), versions: Versions::Agreed, trust: Trust::default(), limits: Limits::default() }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Limits {
+    pub(super) connect: Duration,
+    pub(super) silence: Duration,
+    pub(super) peer_lost: Duration,
+    pub(super) shutdown: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connect: CONNECT_TIMEOUT_DEFAULT,
+            silence: SILENCE_LIMIT_DEFAULT,
+            peer_lost: PEER_LOST_LIMIT_DEFAULT,
+            shutdown: SHUTDOWN_LIMIT_DEFAULT,
+        }
     }
 }
 
@@ -65,8 +83,7 @@ pub struct Connect {
     url: String,
     versions: Versions,
     trust: Trust,
-    connect_timeout: Duration,
-    shutdown_limit: Duration,
+    limits: Limits,
 }
 
 impl Connect {
@@ -90,33 +107,54 @@ impl Connect {
 
     /// How long connecting may take, all its stages together. Default: [`CONNECT_TIMEOUT_DEFAULT`].
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
-        self.connect_timeout = limit;
+        self.limits.connect = limit;
+        self
+    }
+
+    /// How long the server may be silent: while a request is sent and its response awaited no byte is taken, or none comes
+    /// while the response's body is read. For answers that take longer to begin, raise it. Default:
+    /// [`SILENCE_LIMIT_DEFAULT`].
+    pub fn silence_limit(mut self, limit: Duration) -> Self {
+        self.limits.silence = limit;
+        self
+    }
+
+    /// How long a server whose system does not answer is taken to be there, between requests too: TCP keep-alive, and
+    /// on Linux `TCP_USER_TIMEOUT`. In whole seconds; on Linux no less than the
+    /// [`silence_limit`](Self::silence_limit). Default: [`PEER_LOST_LIMIT_DEFAULT`].
+    pub fn peer_lost_limit(mut self, limit: Duration) -> Self {
+        self.limits.peer_lost = limit;
         self
     }
 
     /// How long the orderly end may take. Default: [`SHUTDOWN_LIMIT_DEFAULT`].
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
-        self.shutdown_limit = limit;
+        self.limits.shutdown = limit;
         self
+    }
+
+    #[cfg(feature = "pool")]
+    pub(super) fn shutdown_limit_set(&self) -> Duration {
+        self.limits.shutdown
     }
 
     async fn enter(self) -> Result<Client, ClientError> {
         let Target { origin, host, port } = Target::of(&self.url)?;
-        let time = Time { deadline: Instant::now() + self.connect_timeout, limit: self.connect_timeout };
+        let limits = self.limits;
+        let time = Time { deadline: after(Instant::now(), limits.connect), limit: limits.connect };
         let found = time.within(Stage::Resolve, lookup_host((&*host, port))).await?;
         let found: Vec<_> = found.collect();
         let stream = time.within(Stage::Connect, TcpStream::connect(&*found)).await?;
-        // Requests go out as they are written. Where the system refuses this, they come a little later.
-        let _ = stream.set_nodelay(true);
+        tcp::prepare(&stream, limits.peer_lost, limits.silence);
         if !origin.is_secure() {
             let two = self.versions == Versions::Http2;
-            let shaken = handshake(stream, two, origin, self.shutdown_limit);
+            let shaken = Box::pin(handshake(stream, two, origin, limits));
             return time.within(Stage::Handshake, shaken).await;
         }
         let stream = tls::connect(&self.trust, self.versions, &host, stream);
         let stream = time.within(Stage::Tls, stream).await?;
         let two = tls::agreed_on_two(&stream, self.versions)?;
-        time.within(Stage::Handshake, handshake(stream, two, origin, self.shutdown_limit)).await
+        time.within(Stage::Handshake, Box::pin(handshake(stream, two, origin, limits))).await
     }
 }
 
@@ -157,14 +195,14 @@ impl Time {
     }
 }
 
-struct Target {
+pub(super) struct Target {
     origin: Origin,
     host: String,
     port: u16,
 }
 
 impl Target {
-    fn of(url: &str) -> Result<Self, ClientError> {
+    pub(super) fn of(url: &str) -> Result<Self, ClientError> {
         let wrong = |message: &str| ClientError::new(Stage::Url, format!("{url:?} {message}"));
         let uri: Uri = url.parse().map_err(|error| ClientError::new(Stage::Url, error))?;
         let default_port = match uri.scheme_str() {
@@ -178,5 +216,14 @@ impl Target {
         let port = uri.port_u16().unwrap_or(default_port);
         let origin = Origin::of(&uri).ok_or_else(|| wrong("names no host"))?;
         Ok(Self { origin, host, port })
+    }
+
+    /// The same for all URLs of an origin: its scheme, host and port, as a URL.
+    #[cfg(feature = "pool")]
+    pub(super) fn key(&self) -> String {
+        let scheme = if self.origin.is_secure() { "https" } else { "http" };
+        let host = self.host.to_ascii_lowercase();
+        let (open, close) = if host.contains(':') { ("[", "]") } else { ("", "") };
+        format!("{scheme}://{open}{host}{close}:{}", self.port)
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stage {
+    /// Waiting for a connection of a pool.
+    Pool,
     /// Reading the address: it is no `http://` or `https://` URL, or not one of this connection's.
     Url,
     /// Looking up the host's name.
@@ -29,6 +31,7 @@ pub enum Stage {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Pool => "waiting for a connection of the pool",
             Self::Url => "reading the URL",
             Self::Resolve => "looking up the host",
             Self::Connect => "connecting",
@@ -68,7 +71,27 @@ impl ClientError {
     /// Whether it ran out of time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
+        #[cfg(feature = "pool")]
+        if super::pool::ran_out_of_time(&*self.cause) {
+            return true;
+        }
         self.cause.is::<TimedOut>()
+    }
+
+    /// Whether to connect once more would fail as well.
+    #[cfg(feature = "pool")]
+    pub(super) fn is_permanent(&self) -> bool {
+        match self.stage {
+            Stage::Url => true,
+            // What TLS itself says is the inner error; a stream that broke has none.
+            Stage::Tls => match self.cause.downcast_ref::<std::io::Error>() {
+                Some(error) => {
+                    error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()).is_some()
+                }
+                None => !self.is_timeout(),
+            },
+            _ => false,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! From a stream to a connection: the handshake of HTTP, and the tasks that drive it.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use hyper::client::conn::{http1, http2};
 use hyper::rt::Executor as _;
@@ -8,8 +8,11 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
+use super::connect::Limits;
 use super::connection::Client;
+use super::exchange::Exchange;
 use super::requests::{Origin, Requests, Sender};
+use crate::metered::Metered;
 use crate::tasks::Tasks;
 
 /// Which versions of HTTP may be spoken.
@@ -25,14 +28,15 @@ pub(super) async fn handshake<T>(
     stream: T,
     two: bool,
     origin: Origin,
-    shutdown_limit: Duration,
+    limits: Limits,
 ) -> Result<Client, hyper::Error>
 where
     T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let (tasks, end) = Tasks::new();
     let (ended, driven) = oneshot::channel();
-    let io = TokioIo::new(stream);
+    let exchange = Arc::new(Exchange::new());
+    let io = TokioIo::new(Metered { stream, meter: Arc::clone(&exchange) });
     let sender = if two {
         let (sender, connection) = http2::handshake(tasks.clone(), io).await?;
         tasks.execute(async move { drop(ended.send(connection.await)) });
@@ -42,5 +46,6 @@ where
         tasks.execute(async move { drop(ended.send(connection.await)) });
         Sender::One(sender)
     };
-    Ok(Client::new(Requests::new(sender, origin), end, driven, shutdown_limit))
+    let requests = Requests::new(sender, origin, exchange, limits.silence);
+    Ok(Client::new(requests, end, driven, limits.shutdown))
 }

@@ -1,6 +1,8 @@
 //! Sending requests.
 
 use std::fmt::{self, Debug};
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
@@ -11,7 +13,9 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 
+use super::body::Tracked;
 use super::error::Cause;
+use super::exchange::{Exchange, Half, is_last, says_close};
 use super::{ClientError, ResponseBody, Stage};
 
 pub(super) type RequestBody = UnsyncBoxBody<Bytes, Cause>;
@@ -53,11 +57,24 @@ impl Origin {
 pub struct Requests {
     sender: Sender,
     origin: Origin,
+    exchange: Arc<Exchange>,
+    silence_limit: Duration,
 }
 
 impl Requests {
-    pub(super) fn new(sender: Sender, origin: Origin) -> Self {
-        Self { sender, origin }
+    pub(super) fn new(
+        sender: Sender,
+        origin: Origin,
+        exchange: Arc<Exchange>,
+        silence_limit: Duration,
+    ) -> Self {
+        Self { sender, origin, exchange, silence_limit }
+    }
+
+    /// Whether the connection is as good as a new one.
+    #[cfg(feature = "pool")]
+    pub(super) fn is_reusable(&self) -> bool {
+        !self.is_closed() && (self.version() == Version::HTTP_2 || self.exchange.is_idle())
     }
 
     /// The version that was agreed on.
@@ -87,9 +104,12 @@ impl Requests {
     pub fn share(&self) -> Option<Self> {
         match &self.sender {
             Sender::One(_) => None,
-            Sender::Two(sender) => {
-                Some(Self { sender: Sender::Two(sender.clone()), origin: self.origin.clone() })
-            }
+            Sender::Two(sender) => Some(Self {
+                sender: Sender::Two(sender.clone()),
+                origin: self.origin.clone(),
+                exchange: Arc::clone(&self.exchange),
+                silence_limit: self.silence_limit,
+            }),
         }
     }
 
@@ -129,7 +149,8 @@ impl Requests {
     /// too.
     ///
     /// # Errors
-    /// If the URI is of another server; if the connection fails or has ended. A response of any status is none.
+    /// If the URI is of another server; if the connection fails or has ended; if the server is silent for longer than the
+    /// [`silence_limit`](super::Connect::silence_limit). A response of any status is none.
     ///
     /// # Cancel safety
     /// Dropped after its first poll, the request may have reached the server. An HTTP/1.1 connection is closed then.
@@ -137,19 +158,34 @@ impl Requests {
     where
         B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
     {
-        let request = self.addressed(request)?.map(|body| body.map_err(Into::into).boxed_unsync());
-        let sent = match &mut self.sender {
-            Sender::One(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
-            },
-            Sender::Two(sender) => match sender.ready().await {
-                Ok(()) => sender.send_request(request).await,
-                Err(error) => Err(error),
-            },
+        let request = self.addressed(request)?;
+        let (sending, answering) = (Half::begin(&self.exchange), Half::begin(&self.exchange));
+        let closes = says_close(request.headers());
+        let request = request.map(|body| Tracked::new(body.map_err(Into::into), sending).boxed_unsync());
+        let sender = &mut self.sender;
+        let sent = async {
+            match sender {
+                Sender::One(sender) => match sender.ready().await {
+                    Ok(()) => sender.send_request(request).await,
+                    Err(error) => Err(error),
+                },
+                Sender::Two(sender) => match sender.ready().await {
+                    Ok(()) => sender.send_request(request).await,
+                    Err(error) => Err(error),
+                },
+            }
         };
-        let response = sent.map_err(|error| ClientError::new(Stage::Request, error))?;
-        Ok(response.map(ResponseBody::new))
+        let sent = tokio::select! {
+            biased;
+            sent = sent => sent.map_err(|error| ClientError::new(Stage::Request, error)),
+            () = self.exchange.silence(self.silence_limit) => {
+                Err(ClientError::timed_out(Stage::Request, self.silence_limit))
+            }
+        };
+        let response = sent?;
+        // Broken off on purpose: nothing comes after the last.
+        let answering = (!closes && !is_last(&response)).then_some(answering);
+        Ok(response.map(|incoming| ResponseBody::new(incoming, answering, self.silence_limit)))
     }
 
     /// The request with its URI as its version wants it: HTTP/1.1 has the host in a header, HTTP/2 in the URI.

@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::sleep;
 use tower_service::Service;
 
+use super::RequestBody;
 use super::connection::serve_connection;
 use super::server::Control;
 
@@ -21,12 +20,11 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 pub(super) async fn accept_all<S, B>(listener: TcpListener, service: S, control: Arc<Control>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let service = TowerToHyperService::new(service);
     loop {
         let next = async {
             let slot = Arc::clone(&control.slots).acquire_owned().await;

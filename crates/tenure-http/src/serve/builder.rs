@@ -7,18 +7,24 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::{ServeError, Server};
+use super::{RequestBody, ServeError, Server};
+use crate::tcp::PEER_LOST_LIMIT_DEFAULT;
 
 /// How long a client may take for the head of a request, and how long it may keep a connection without sending one: 30 s.
 pub const HEADER_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
 /// The most bytes of a request's head: 64 KiB.
 pub const HEADER_BYTES_MAX_DEFAULT: u32 = 64 * 1024;
+
+/// How long a client may send nothing of a request's body that is waited for: 30 s.
+pub const BODY_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+/// How long a client may take nothing of a response that is ready: 60 s.
+pub const WRITE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// The most connections at a time: 10,000.
 pub const MAX_CONNECTIONS_DEFAULT: u32 = 10_000;
@@ -36,11 +42,10 @@ pub const GRACE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
 /// ```
 /// use std::convert::Infallible;
 /// use http::{Request, Response};
-/// use hyper::body::Incoming;
-/// use tenure_http::{ServeError, serve};
+/// use tenure_http::{RequestBody, ServeError, serve};
 ///
 /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), ServeError> {
-/// let hello = async |_: Request<Incoming>| Ok::<_, Infallible>(Response::new("hello".to_owned()));
+/// let hello = async |_: Request<RequestBody>| Ok::<_, Infallible>(Response::new("hello".to_owned()));
 /// let hello = tower::service_fn(move |request| hello(request));
 /// let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.map_err(ServeError::Listener)?;
 ///
@@ -78,6 +83,9 @@ pub struct Serve<S> {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) header_read_timeout: Duration,
+    pub(super) body_read_timeout: Duration,
+    pub(super) write_timeout: Duration,
+    pub(super) peer_lost_limit: Duration,
     pub(super) header_bytes_max: u32,
     pub(super) max_connections: u32,
     pub(super) grace_limit: Duration,
@@ -87,6 +95,9 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             header_read_timeout: HEADER_READ_TIMEOUT_DEFAULT,
+            body_read_timeout: BODY_READ_TIMEOUT_DEFAULT,
+            write_timeout: WRITE_TIMEOUT_DEFAULT,
+            peer_lost_limit: PEER_LOST_LIMIT_DEFAULT,
             header_bytes_max: HEADER_BYTES_MAX_DEFAULT,
             max_connections: MAX_CONNECTIONS_DEFAULT,
             grace_limit: GRACE_LIMIT_DEFAULT,
@@ -102,6 +113,30 @@ impl<S> Serve<S> {
     /// long again.
     pub fn header_read_timeout(mut self, limit: Duration) -> Self {
         self.limits.header_read_timeout = limit;
+        self
+    }
+
+    /// How long a client may send nothing of a request's body while a handler waits for it; then the request is cancelled:
+    /// its connection is closed, or over HTTP/2 its stream. However little comes counts as progress. Default:
+    /// [`BODY_READ_TIMEOUT_DEFAULT`].
+    pub fn body_read_timeout(mut self, limit: Duration) -> Self {
+        self.limits.body_read_timeout = limit;
+        self
+    }
+
+    /// How long a client may take nothing of a response that is ready to be sent; then the request is cancelled: its
+    /// connection is closed, or over HTTP/2, if the client still takes what others send, its stream. However little is
+    /// taken counts as progress. A handler may take as long as it likes. Default: [`WRITE_TIMEOUT_DEFAULT`].
+    pub fn write_timeout(mut self, limit: Duration) -> Self {
+        self.limits.write_timeout = limit;
+        self
+    }
+
+    /// How long a client whose system does not answer is taken to be there, while a handler runs too: TCP keep-alive, and
+    /// on Linux `TCP_USER_TIMEOUT`. In whole seconds; on Linux no less than the
+    /// [`write_timeout`](Self::write_timeout). Default: [`PEER_LOST_LIMIT_DEFAULT`].
+    pub fn peer_lost_limit(mut self, limit: Duration) -> Self {
+        self.limits.peer_lost_limit = limit;
         self
     }
 
@@ -130,7 +165,7 @@ impl<S> Serve<S> {
 
 impl<S, B> IntoFuture for Serve<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,

@@ -5,34 +5,35 @@
 //!    The exit of the connection awaits both.
 
 use std::error::Error;
-use std::future::ready;
+use std::future::{poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::Service as HyperService;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::service::TowerToHyperService;
 use tenure::{AsyncExit, Options, Outcome, Stopped};
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 use tower_service::Service;
 
+use super::RequestBody;
+use super::body::Watched;
 use super::builder::Limits;
-use super::progress::{Metered, Progress};
+use super::progress::Progress;
 use super::server::Control;
+use super::watch::{Streams, Watch, of_stream};
+use crate::metered::Metered;
 use crate::stop::ServerStop;
 use crate::tasks::{Tasks, TasksEnd};
+use crate::tcp;
 
-pub(super) async fn serve_connection<S, B>(
-    stream: TcpStream,
-    service: TowerToHyperService<S>,
-    control: Arc<Control>,
-) where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+pub(super) async fn serve_connection<S, B>(stream: TcpStream, service: S, control: Arc<Control>)
+where
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -75,22 +76,30 @@ impl AsyncExit for Connection {
 }
 
 /// Serves requests until the client, an error, or the server's end ends it.
-async fn drive<S, B>(stream: TcpStream, inner: TowerToHyperService<S>, tasks: Tasks, control: &Arc<Control>)
+async fn drive<S, B>(stream: TcpStream, service: S, tasks: Tasks, control: &Arc<Control>)
 where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+    S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    // Answers go out as they are written. Where the system refuses this, they come a little later.
-    let _ = stream.set_nodelay(true);
-    let progress = Arc::new(Progress::default());
-    let service = Requests { inner, progress: Arc::clone(&progress), control: Arc::clone(control) };
-    let io = TokioIo::new(Metered { stream, progress: Arc::clone(&progress) });
-    let builder = protocol(tasks, control.limits);
-    let mut connection = pin!(builder.serve_connection_with_upgrades(io, service));
+    let limits = control.limits;
+    tcp::prepare(&stream, limits.peer_lost_limit, limits.write_timeout);
+    let progress = Arc::new(Progress::new());
+    let io = TokioIo::new(Metered { stream, meter: Arc::clone(&progress) });
+    let (watch, shared) = (Arc::clone(&progress.watch), Arc::clone(control));
+    let noted = Arc::clone(&progress);
+    let answering = service_fn(move |mut request: Request<Incoming>| {
+        noted.request();
+        shared.stats.count_request();
+        request.extensions_mut().insert(ServerStop(Some(shared.kill.clone())));
+        answer(request, service.clone(), Arc::clone(&noted.watch), limits)
+    });
+    let builder = protocol(Streams { tasks, control: Arc::clone(control) }, limits);
+    let mut connection = pin!(builder.serve_connection_with_upgrades(io, answering));
+    let mut stalled = pin!(watch.stalled(limits.write_timeout));
     let mut asked = pin!(control.stop.cancelled());
-    let mut first = pin!(sleep(control.limits.header_read_timeout));
+    let mut first = pin!(sleep(limits.header_read_timeout));
     let (mut finishing, mut waiting) = (false, true);
     loop {
         tokio::select! {
@@ -112,12 +121,18 @@ where
                 }
                 waiting = false;
             }
+            // After the connection, which tells it.
+            () = stalled.as_mut() => {
+                control.stats.count_broken();
+                control.stats.count_stalled();
+                return;
+            }
         }
     }
 }
 
-fn protocol(tasks: Tasks, limits: Limits) -> auto::Builder<Tasks> {
-    let mut builder = auto::Builder::new(tasks);
+fn protocol(streams: Streams, limits: Limits) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(streams);
     let mut http1 = builder.http1();
     http1
         .timer(TokioTimer::new())
@@ -132,25 +147,20 @@ fn protocol(tasks: Tasks, limits: Limits) -> auto::Builder<Tasks> {
     builder
 }
 
-/// The service as a connection calls it.
-struct Requests<S> {
-    inner: TowerToHyperService<S>,
-    progress: Arc<Progress>,
-    control: Arc<Control>,
-}
-
-impl<S> HyperService<Request<Incoming>> for Requests<S>
+/// Calls the service, in the task of the connection (HTTP/1.1) or in that of the stream (HTTP/2).
+async fn answer<S, B>(
+    request: Request<Incoming>,
+    mut service: S,
+    watch: Arc<Watch>,
+    limits: Limits,
+) -> Result<Response<Watched<B>>, S::Error>
 where
-    S: Service<Request<Incoming>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<B>>,
 {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = <TowerToHyperService<S> as HyperService<Request<Incoming>>>::Future;
-
-    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        self.progress.request();
-        self.control.stats.count_request();
-        request.extensions_mut().insert(ServerStop(Some(self.control.kill.clone())));
-        self.inner.call(request)
-    }
+    let of_stream = of_stream();
+    let watch = of_stream.clone().unwrap_or(watch);
+    let request = request.map(|incoming| RequestBody::new(incoming, limits.body_read_timeout, watch));
+    poll_fn(|context| service.poll_ready(context)).await?;
+    let response = service.call(request).await?;
+    Ok(response.map(|body| Watched::new(body, of_stream)))
 }

@@ -13,7 +13,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tenure::{AsyncExit, CancelToken, Outcome};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
@@ -21,9 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tower_service::Service;
 
-use super::ServeError;
 use super::accept::accept_all;
 use super::builder::Limits;
+use super::{RequestBody, ServeError};
 
 /// What the server's tasks share.
 #[derive(Debug)]
@@ -50,7 +49,7 @@ pub struct Server {
 impl Server {
     pub(super) fn begin<S, B>(listener: TcpListener, service: S, limits: Limits) -> Result<Self, ServeError>
     where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + Sync + 'static,
+        S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
@@ -140,6 +139,7 @@ struct Counts {
     requests: AtomicU64,
     cut: AtomicU64,
     broken: AtomicU64,
+    stalled: AtomicU64,
 }
 
 impl ServerStats {
@@ -174,6 +174,12 @@ impl ServerStats {
         self.counts.broken.load(Ordering::Relaxed)
     }
 
+    /// Connections, and single streams of HTTP/2, that were closed because their client made no progress.
+    #[must_use]
+    pub fn stalled(&self) -> u64 {
+        self.counts.stalled.load(Ordering::Relaxed)
+    }
+
     pub(super) fn count_accepted(&self) {
         self.counts.accepted.fetch_add(1, Ordering::Relaxed);
     }
@@ -192,5 +198,9 @@ impl ServerStats {
 
     pub(super) fn count_broken(&self) {
         self.counts.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_stalled(&self) {
+        self.counts.stalled.fetch_add(1, Ordering::Relaxed);
     }
 }

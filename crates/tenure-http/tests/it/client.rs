@@ -14,14 +14,14 @@ use crate::app::{held, listen, served, until_open, url};
 use crate::support::{HANG, check, exits};
 use crate::tls::TlsServer;
 
-const LIMIT: usize = 1024;
+pub(crate) const LIMIT: usize = 1024;
 
 /// A connection of each version, to the same server.
-fn both_versions(url: &str) -> [(Connect, Version); 2] {
+pub(crate) fn both_versions(url: &str) -> [(Connect, Version); 2] {
     [(connect(url), Version::HTTP_11), (connect(url).http2_only(), Version::HTTP_2)]
 }
 
-async fn hello(client: &mut Client) -> Result<String, ClientError> {
+pub(crate) async fn hello(client: &mut Client) -> Result<String, ClientError> {
     client.get("/hello").await?.into_body().text(LIMIT).await
 }
 
@@ -93,7 +93,7 @@ fn tls_agrees_on_a_version_and_ends_in_order() {
 }
 
 #[track_caller]
-fn stage_of<T>(result: Result<T, ClientError>) -> Stage {
+pub(crate) fn stage_of<T>(result: Result<T, ClientError>) -> Stage {
     match result {
         Ok(_) => panic!("it did not fail"),
         Err(error) => error.stage(),

@@ -1,43 +1,37 @@
 //! What a scope does for a handler that ends, fails, panics, is dropped, or keeps what it was lent.
 
 use std::convert::Infallible;
-use std::pin::pin;
 
 use http::{Request, Response};
 use tenure::{Ending, closing, with};
 use tenure_http::{EnterError, OnDisconnect, RequestScope, RequestScopeLayer, RequestScopeService};
-use tower::{Layer as _, Service as _, ServiceExt as _, service_fn};
+use tower::{Service as _, ServiceExt as _};
 
-use crate::script::{End, Script, frame};
+use crate::script::{End, Script, Scripted, answered, read, service};
 use crate::support::{Log, check, log};
 
 /// A service whose handler enters two resources and does `then`.
-fn service<F, Fut>(layer: &RequestScopeLayer, log: &Log, then: F) -> RequestScopeService<Boxed>
+fn entering<F, Fut>(layer: &RequestScopeLayer, log: &Log, then: F) -> RequestScopeService<Scripted>
 where
     F: Fn(RequestScope, Log) -> Fut + Clone + Send + Sync + 'static,
     Fut: Future<Output = Result<Response<Script>, String>> + Send + 'static,
 {
-    let log = log.clone();
-    let service = service_fn(move |request: Request<()>| {
-        let (log, then) = (log.clone(), then.clone());
+    service(layer, log, move |scope, log| {
+        let then = then.clone();
         async move {
-            let scope = request.extensions().get::<RequestScope>().unwrap().clone();
             // The guards live as long as the handler.
             let _held = log.two(&scope).await;
             log.note("begun");
             then(scope, log).await
         }
-    });
-    layer.layer(tower::util::BoxCloneSyncService::new(service))
+    })
 }
-
-type Boxed = tower::util::BoxCloneSyncService<Request<()>, Response<Script>, String>;
 
 #[test]
 fn law_04_a_panic_of_the_handler_resumes_after_the_exits() {
     check(async || {
         let (log, mut events) = log();
-        let service = service(&RequestScopeLayer::new(), &log, async |_, _| panic!("at the handler"));
+        let service = entering(&RequestScopeLayer::new(), &log, async |_, _| panic!("at the handler"));
         let after = log.clone();
         let panicked = tokio::spawn(async move {
             let guard = Noting(after);
@@ -62,7 +56,7 @@ impl Drop for Noting {
 fn an_error_of_the_service_comes_out_after_the_exits() {
     check(async || {
         let (log, mut events) = log();
-        let service = service(&RequestScopeLayer::new(), &log, async |_, _| Err("no answer".to_owned()));
+        let service = entering(&RequestScopeLayer::new(), &log, async |_, _| Err("no answer".to_owned()));
         assert_eq!(service.oneshot(Request::new(())).await.unwrap_err(), "no answer");
         let outcome = r#"failed: the service failed: "no answer""#;
         let exits = [format!("exit b, {outcome}"), format!("exit a, {outcome}")];
@@ -74,7 +68,7 @@ fn an_error_of_the_service_comes_out_after_the_exits() {
 fn law_13_a_dropped_handler_exits_its_inner_tenures_before_its_scope() {
     check(async || {
         let (log, mut events) = log();
-        let service = service(&RequestScopeLayer::new(), &log, async |_, log| {
+        let service = entering(&RequestScopeLayer::new(), &log, async |_, log| {
             let inner = with(log.slow("inner"), async |_| {
                 log.note("inside");
                 std::future::pending::<Result<(), Infallible>>().await
@@ -93,21 +87,16 @@ fn law_13_a_dropped_handler_exits_its_inner_tenures_before_its_scope() {
 fn law_13_also_when_the_scope_is_first_used_inside_another_tenure() {
     check(async || {
         let (log, mut events) = log();
-        let inner = log.clone();
-        let service = service_fn(move |request: Request<()>| {
-            let log = inner.clone();
-            async move {
-                let scope = request.extensions().get::<RequestScope>().unwrap().clone();
-                let around: Result<(), Infallible> = with(log.slow("around"), async |_| {
-                    let _a = scope.enter(log.quick("a")).await.unwrap();
-                    log.note("begun");
-                    std::future::pending().await
-                })
-                .await;
-                around.map(|()| Response::new(Script::new(&[], End::Ends)))
-            }
+        let service = service(&RequestScopeLayer::new(), &log, async |scope: RequestScope, log: Log| {
+            let around: Result<(), Infallible> = with(log.slow("around"), async |_| {
+                let _a = scope.enter(log.quick("a")).await.unwrap();
+                log.note("begun");
+                std::future::pending().await
+            })
+            .await;
+            Err(format!("never: {around:?}"))
         });
-        let call = tokio::spawn(RequestScopeLayer::new().layer(service).oneshot(Request::new(())));
+        let call = tokio::spawn(service.oneshot(Request::new(())));
         events.expect(&["enter around", "enter a", "begun"]).await;
         call.abort();
         events.expect(&["exit around, cancelled", "exit a, cancelled"]).await;
@@ -120,7 +109,7 @@ fn law_09_a_request_that_is_never_polled_enters_nothing() {
         let (log, mut events) = log();
         for choice in [OnDisconnect::Cancel, OnDisconnect::Complete] {
             let layer = RequestScopeLayer::new().on_disconnect(choice);
-            let mut service = service(&layer, &log, async |_, _| Err("never".to_owned()));
+            let mut service = entering(&layer, &log, async |_, _| Err("never".to_owned()));
             drop(service.ready().await.unwrap().call(Request::new(())));
             assert!(events.rest().is_empty() && tenure::counters().entered == 0);
         }
@@ -137,7 +126,7 @@ fn a_handler_may_run_on_without_its_client() {
             let go = std::sync::Arc::new(tokio::sync::Notify::new());
             let waits = std::sync::Arc::clone(&go);
             let layer = RequestScopeLayer::new().on_disconnect(OnDisconnect::Complete);
-            let service = service(&layer, &log, move |_, log| {
+            let service = entering(&layer, &log, move |_, log| {
                 let go = std::sync::Arc::clone(&waits);
                 async move {
                     go.notified().await;
@@ -164,21 +153,18 @@ fn the_scope_waits_for_a_guard_that_is_still_in_use() {
         let (log, mut events) = log();
         let (send, receive) = tokio::sync::oneshot::channel();
         let send = std::sync::Arc::new(std::sync::Mutex::new(Some(send)));
-        let inner = log.clone();
-        let service = service_fn(move |request: Request<()>| {
-            let (log, send) = (inner.clone(), std::sync::Arc::clone(&send));
+        let body = answered(&log, move |scope, log| {
+            let send = std::sync::Arc::clone(&send);
             async move {
-                let scope = request.extensions().get::<RequestScope>().unwrap().clone();
                 drop(scope.enter(log.quick("a")).await.unwrap());
                 let b = scope.enter(log.quick("b")).await.unwrap();
                 send.lock().unwrap().take().unwrap().send((scope, b)).unwrap();
-                Ok::<_, Infallible>(Response::new(Script::new(&[], End::Ends)))
             }
-        });
-        let Ok(response) = RequestScopeLayer::new().layer(service).oneshot(Request::new(())).await;
+        })
+        .await;
         let (scope, b) = receive.await.unwrap();
         assert!(!scope.is_closed());
-        assert!(frame(pin!(response.into_body())).await.is_none());
+        read(body).await;
         assert!(scope.is_closed());
         assert_eq!(events.rest(), ["enter a", "enter b"]);
         log.note(format!("drop {}", b.name));
@@ -195,23 +181,17 @@ fn the_scope_waits_for_a_guard_that_is_still_in_use() {
 fn a_guard_can_be_exited_early_and_its_error_has_a_caller() {
     check(async || {
         let (log, mut events) = log();
-        let inner = log.clone();
-        let service = service_fn(move |request: Request<()>| {
-            let log = inner.clone();
-            async move {
-                let scope = request.extensions().get::<RequestScope>().unwrap().clone();
-                drop(scope.enter(log.quick("a")).await.unwrap());
-                let b = scope.enter(log.slow("b")).await.unwrap();
-                assert_eq!(b.exit(Ending::Completed).await, Ok(()));
-                let failing = closing(async { Ok::<_, Infallible>(()) }, async |()| Err::<(), _>("no commit"));
-                let failing = scope.enter(failing).await.unwrap();
-                assert_eq!(failing.exit(Ending::Completed).await, Err("no commit"));
-                log.note("answered");
-                Ok::<_, Infallible>(Response::new(Script::new(&[], End::Ends)))
-            }
-        });
-        let Ok(response) = RequestScopeLayer::new().layer(service).oneshot(Request::new(())).await;
-        assert!(frame(pin!(response.into_body())).await.is_none());
+        let body = answered(&log, async move |scope: RequestScope, log: Log| {
+            drop(scope.enter(log.quick("a")).await.unwrap());
+            let b = scope.enter(log.slow("b")).await.unwrap();
+            assert_eq!(b.exit(Ending::Completed).await, Ok(()));
+            let failing = closing(async { Ok::<_, Infallible>(()) }, async |()| Err::<(), _>("no commit"));
+            let failing = scope.enter(failing).await.unwrap();
+            assert_eq!(failing.exit(Ending::Completed).await, Err("no commit"));
+            log.note("answered");
+        })
+        .await;
+        read(body).await;
         events.expect(&["enter a", "enter b", "exit b, completed", "answered", "exit a, completed"]).await;
     });
 }
@@ -223,24 +203,18 @@ fn law_05_an_exit_that_fails_after_the_answer_is_reported_and_seen_by_the_next()
         let sink = log.clone();
         tenure::set_report_sink(move |incident| sink.note(format!("{}: {}", incident.kind, incident.message)));
         for waits in [false, true] {
-            let inner = log.clone();
-            let service = service_fn(move |request: Request<()>| {
-                let log = inner.clone();
-                async move {
-                    let scope = request.extensions().get::<RequestScope>().unwrap().clone();
-                    drop(scope.enter(log.quick("a")).await.unwrap());
-                    let failing = closing(async { Ok::<_, Infallible>(()) }, async move |()| {
-                        if waits {
-                            tokio::task::yield_now().await;
-                        }
-                        Err::<(), _>("no commit")
-                    });
-                    drop(scope.enter(failing).await.unwrap());
-                    Ok::<_, Infallible>(Response::new(Script::new(&[], End::Ends)))
-                }
-            });
-            let Ok(response) = RequestScopeLayer::new().layer(service).oneshot(Request::new(())).await;
-            assert!(frame(pin!(response.into_body())).await.is_none());
+            let body = answered(&log, move |scope, log| async move {
+                drop(scope.enter(log.quick("a")).await.unwrap());
+                let failing = closing(async { Ok::<_, Infallible>(()) }, async move |()| {
+                    if waits {
+                        tokio::task::yield_now().await;
+                    }
+                    Err::<(), _>("no commit")
+                });
+                drop(scope.enter(failing).await.unwrap());
+            })
+            .await;
+            read(body).await;
             events.expect(&["enter a"]).await;
             let (exit, report) = (events.next().await, events.next().await);
             assert!(exit.starts_with("exit a, failed: the exit of tenure::resources::Closing"), "{exit}");
@@ -257,7 +231,7 @@ fn law_05_an_exit_that_fails_after_the_answer_is_reported_and_seen_by_the_next()
 fn open_shows_what_a_request_holds_and_where_it_was_entered() {
     check(async || {
         let (log, mut events) = log();
-        let service = service(&RequestScopeLayer::new(), &log, async |_, _| std::future::pending().await);
+        let service = entering(&RequestScopeLayer::new(), &log, async |_, _| std::future::pending().await);
         let call = tokio::spawn(service.oneshot(Request::new(())));
         events.entered_and("begun").await;
         let open = tenure::open();
@@ -276,17 +250,11 @@ fn an_exit_is_not_handed_over_because_its_task_has_run_for_long() {
         // Far more than tokio lets a task do without a suspension.
         let busy = tokio::spawn(async move {
             for _ in 0..500 {
-                let inner = log.clone();
-                let service = service_fn(move |request: Request<()>| {
-                    let log = inner.clone();
-                    async move {
-                        let scope = request.extensions().get::<RequestScope>().unwrap().clone();
-                        drop(scope.enter(log.quick("a")).await.unwrap());
-                        Ok::<_, Infallible>(Response::new(Script::new(&[], End::Ends)))
-                    }
-                });
-                let Ok(response) = RequestScopeLayer::new().layer(service).oneshot(Request::new(())).await;
-                assert!(frame(pin!(response.into_body())).await.is_none());
+                let body = answered(&log, async move |scope: RequestScope, log: Log| {
+                    drop(scope.enter(log.quick("a")).await.unwrap());
+                })
+                .await;
+                read(body).await;
             }
         });
         busy.await.unwrap();

@@ -1,14 +1,13 @@
 //! When a scope closes, and what it is told: the response body, polled and dropped by hand.
 
-use std::convert::Infallible;
 use std::pin::pin;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
 use tenure_http::{OnDisconnect, RequestScope, RequestScopeBody, RequestScopeLayer};
-use tower::{Layer as _, ServiceExt as _, service_fn};
+use tower::ServiceExt as _;
 
-use crate::script::{End, Script, frame};
+use crate::script::{End, Script, answered, frame, read, service};
 use crate::support::{Log, check, log};
 
 type Answer = RequestScopeBody<Script>;
@@ -18,24 +17,24 @@ async fn answer(
     layer: RequestScopeLayer,
     log: &Log,
     method: Method,
-    response: impl FnOnce() -> Response<Script> + Clone + Send + 'static,
+    response: impl FnOnce() -> Response<Script> + Clone + Send + Sync + 'static,
 ) -> Response<Answer> {
-    let log = log.clone();
-    let service = service_fn(move |request: Request<()>| {
-        let (log, response) = (log.clone(), response.clone());
+    let service = service(&layer, log, move |scope, log| {
+        let response = response.clone();
         async move {
-            let scope = request.extensions().get::<RequestScope>().unwrap().clone();
             let (a, b) = log.two(&scope).await;
             assert_eq!((a.name, b.name), ("a", "b"));
-            Ok::<_, Infallible>(response())
+            Ok(response())
         }
     });
     let request = Request::builder().method(method).body(()).unwrap();
-    let Ok(response) = layer.layer(service).oneshot(request).await;
-    response
+    service.oneshot(request).await.unwrap()
 }
 
-fn ok(chunks: &'static [&'static str], end: End) -> impl FnOnce() -> Response<Script> + Clone + Send + 'static
+fn ok(
+    chunks: &'static [&'static str],
+    end: End,
+) -> impl FnOnce() -> Response<Script> + Clone + Send + Sync + 'static
 where
     End: Send,
 {
@@ -64,17 +63,10 @@ fn exits_after_the_end_of_the_body_in_reverse_order() {
 fn quick_exits_have_run_when_the_end_is_reported() {
     check(async || {
         let (log, mut events) = log();
-        let inner = log.clone();
-        let service = service_fn(move |request: Request<()>| {
-            let log = inner.clone();
-            async move {
-                let scope = request.extensions().get::<RequestScope>().unwrap().clone();
-                drop(scope.enter(log.quick("a")).await.unwrap());
-                Ok::<_, Infallible>(Response::new(Script::new(&[], End::Ends)))
-            }
+        let body = answered(&log, async |scope: RequestScope, log: Log| {
+            drop(scope.enter(log.quick("a")).await.unwrap());
         });
-        let Ok(response) = RequestScopeLayer::new().layer(service).oneshot(Request::new(())).await;
-        assert!(frame(pin!(response.into_body())).await.is_none());
+        read(body.await).await;
         assert_eq!(events.rest(), ["enter a", "exit a, completed"]);
         assert_eq!(tenure::counters().handed_over, 0, "nothing was spawned");
     });

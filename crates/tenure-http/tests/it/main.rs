@@ -1,15 +1,20 @@
 //! What is said of requests, servers and connections, against real sockets.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![cfg(all(feature = "axum", feature = "serve", feature = "client"))]
+#![cfg(all(feature = "axum", feature = "serve", feature = "pool"))]
 
 mod app;
 mod client;
 mod disconnect;
 mod everywhere;
+mod half_open;
 mod handler;
 mod layer;
 mod limits;
+mod pool;
 mod script;
 mod server;
+mod stalled;
 mod support;
 mod tls;
+#[cfg(target_os = "linux")]
+mod vanished;

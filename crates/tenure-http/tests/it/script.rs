@@ -1,11 +1,16 @@
-//! A response body that does as it is told.
+//! Handlers and response bodies that do as they are told.
 
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use tenure_http::RequestScopeBody;
+use tenure_http::{RequestScope, RequestScopeBody, RequestScopeLayer, RequestScopeService};
+use tower::util::BoxCloneSyncService;
+use tower::{Layer as _, ServiceExt as _, service_fn};
+
+use crate::support::Log;
 
 /// A body of frames, each ready at once, and what comes after them.
 #[derive(Debug)]
@@ -50,6 +55,43 @@ impl Body for Script {
     fn size_hint(&self) -> SizeHint {
         self.hint
     }
+}
+
+pub(crate) type Scripted = BoxCloneSyncService<Request<()>, Response<Script>, String>;
+
+/// A service whose handler does this with its scope.
+pub(crate) fn service<F, Fut>(layer: &RequestScopeLayer, log: &Log, then: F) -> RequestScopeService<Scripted>
+where
+    F: Fn(RequestScope, Log) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = Result<Response<Script>, String>> + Send + 'static,
+{
+    let log = log.clone();
+    let service = service_fn(move |request: Request<()>| {
+        let scope = request.extensions().get::<RequestScope>().unwrap().clone();
+        then(scope, log.clone())
+    });
+    layer.layer(BoxCloneSyncService::new(service))
+}
+
+/// A request whose handler does this with its scope and answers with nothing.
+pub(crate) async fn answered<F, Fut>(log: &Log, then: F) -> RequestScopeBody<Script>
+where
+    F: Fn(RequestScope, Log) -> Fut + Clone + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    let service = service(&RequestScopeLayer::new(), log, move |scope, log| {
+        let then = then(scope, log);
+        async move {
+            then.await;
+            Ok(Response::new(Script::new(&[], End::Ends)))
+        }
+    });
+    service.oneshot(Request::new(())).await.unwrap().into_body()
+}
+
+/// Reads a body that has no frames to its end, as a server does.
+pub(crate) async fn read(body: RequestScopeBody<Script>) {
+    assert!(frame(pin!(body)).await.is_none());
 }
 
 /// The next frame.

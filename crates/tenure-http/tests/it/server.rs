@@ -13,7 +13,7 @@ fn answers_and_tells_how_requests_ended() {
     served(async |server, _, events| {
         let failed = "failed: the request was answered with 500 Internal Server Error";
         for (path, text, outcome) in [("/hello", "hello", "completed"), ("/fail", "failed", failed)] {
-            let mut client = RawClient::of(&server).await;
+            let mut client = RawClient::of(server).await;
             client.get(path).await;
             client.read_until(text).await;
             events.entered().await;
@@ -25,8 +25,8 @@ fn answers_and_tells_how_requests_ended() {
 #[test]
 fn a_handler_that_panics_takes_its_connection_along_and_no_other() {
     served(async |server, _, events| {
-        let mut other = RawClient::of(&server).await;
-        let mut client = RawClient::of(&server).await;
+        let mut other = RawClient::of(server).await;
+        let mut client = RawClient::of(server).await;
         client.get("/panic").await;
         events.entered_and_exited("panicked: in the handler").await;
         assert_eq!(client.read_to_end().await, "");

@@ -9,8 +9,10 @@ use tenure::{AsyncExit, Outcome, counters, drain, open};
 use tenure_http::{RequestFailed, RequestScope, Scoped, Server};
 use tenure_test::Flavour;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::timeout;
 
 /// What fails a test that hangs. Nothing waits for it otherwise.
@@ -209,5 +211,61 @@ impl RawClient {
         let mut read = Vec::new();
         let _ = timeout(HANG, self.stream.read_to_end(&mut read)).await.expect("the server does not close");
         String::from_utf8_lossy(&read).into_owned()
+    }
+}
+
+/// Stands between clients and a server, and passes on what they say, until it does not.
+///
+/// From then on it is silent and keeps all sockets open: what each side sees of a peer, or a network, that is gone.
+pub(crate) struct Middleman {
+    pub(crate) address: SocketAddr,
+    passes: watch::Sender<bool>,
+    _task: AbortOnDrop,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Middleman {
+    pub(crate) async fn to(server: &Server) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, server) = (listener.local_addr().unwrap(), server.local_addr());
+        let (passes, passing) = watch::channel(true);
+        let task = tokio::spawn(async move {
+            let mut pumps = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                let (from_client, to_client) = client.into_split();
+                let (from_server, to_server) = TcpStream::connect(server).await.unwrap().into_split();
+                pumps.spawn(pump(from_client, to_server, passing.clone()));
+                pumps.spawn(pump(from_server, to_client, passing.clone()));
+            }
+        });
+        Self { address, passes, _task: AbortOnDrop(task) }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Is silent from now on.
+    pub(crate) fn vanish(&self) {
+        self.passes.send_replace(false);
+    }
+}
+
+async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut passes: watch::Receiver<bool>) {
+    let vanished = async {
+        let _ = passes.wait_for(|passes| !passes).await;
+    };
+    tokio::select! {
+        biased;
+        () = vanished => std::future::pending().await,
+        // Ends when one of them does, and so tells the other.
+        _ = tokio::io::copy(&mut from, &mut to) => {}
     }
 }
