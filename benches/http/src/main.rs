@@ -2,7 +2,8 @@
 //!
 //! `cargo run --release -p tenure-http-bench` prints three tables; `-- --quick` measures a tenth of the time.
 //!
-//! 1. What is the cost of a request, when nothing else is measured? The service is called in the process.
+//! 1. What is the cost of a request, when nothing else is measured? The service is called in the process: timed, and where
+//!    there is valgrind, its instructions are counted.
 //! 2. What is left of the throughput of a server, over real connections?
 //! 3. How long does it take until the last exit has run, when 10,000 clients disconnect at once?
 #![expect(clippy::print_stdout, clippy::cast_precision_loss, reason = "figures for people")]
@@ -25,6 +26,14 @@ fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("the clients: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+        // One way alone, for valgrind.
+        ["--calls", way, requests] => match call::calls(way, requests) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{way} {requests}: {error}");
                 return ExitCode::FAILURE;
             }
         },

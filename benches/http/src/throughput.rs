@@ -1,7 +1,8 @@
 //! A server's throughput: one worker serves, one thread has the clients, connections are kept alive, each sends its
 //! next request when it has its answer.
 //!
-//! The servers are measured in turns, and the ratio is the median of the ratios of neighbouring turns.
+//! The servers are measured in short rounds, one after the other, and the ratio is the median of the ratios of neighbouring
+//! rounds; beside it stand the quartiles.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -11,15 +12,17 @@ use axum::routing::get;
 use tenure_http::{RequestScope, RequestScopeLayer, ServeError, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
+use crate::call::Nothing;
 use crate::median;
 use crate::noop::noop;
 
 const CONNECTIONS: usize = 32;
-const TURNS: u32 = 60;
-const TURN: Duration = Duration::from_millis(500);
+/// Short, and many: what disturbs the machine then disturbs neighbours alike.
+const ROUNDS: usize = 400;
+const ROUND: Duration = Duration::from_millis(60);
 
 async fn hello() -> &'static str {
     "hello"
@@ -30,10 +33,11 @@ async fn entering(scope: RequestScope) -> &'static str {
     "hello"
 }
 
-fn routers() -> [(&'static str, Router); 3] {
+fn routers() -> [(&'static str, Router); 4] {
     let layer = RequestScopeLayer::new();
     [
         ("without the layer", Router::new().route("/", get(hello))),
+        ("with a layer that does nothing", Router::new().route("/", get(hello)).layer(Nothing)),
         ("with the layer, nothing entered", Router::new().route("/", get(hello)).layer(layer.clone())),
         ("with the layer, one context entered", Router::new().route("/", get(entering)).layer(layer)),
     ]
@@ -54,25 +58,34 @@ pub(crate) fn measure(share: u32) {
         }));
         stops.push((stop, server));
     }
-    let turns = TURNS / share;
+    let rounds = ROUNDS / share as usize;
+    let mut clients: Vec<_> = addresses.iter().map(|address| Clients::connect(&clients, *address)).collect();
     let mut figures = vec![Vec::new(); addresses.len()];
-    for turn in 0..=turns as usize {
+    for round in 0..=rounds {
         for place in 0..addresses.len() {
             // Each comes first in its turn.
-            let server = (turn + place) % addresses.len();
-            let figures = &mut figures[server];
-            let figure = clients.block_on(requests_each_second(addresses[server]));
+            let server = (round + place) % addresses.len();
+            let figure = clients[server].requests_each_second();
             // The first one warms up.
-            if turn > 0 {
-                figures.push(figure);
+            if round > 0 {
+                figures[server].push(figure);
             }
         }
     }
-    println!("A server with {CONNECTIONS} connections, kept alive ({turns} turns of {TURN:?}, medians)\n");
-    println!("| handler | requests/s | of the throughput without |\n|---|---:|---:|");
+    drop(clients);
+    println!("A server with {CONNECTIONS} connections, kept alive ({rounds} rounds of {ROUND:?}, medians)\n");
+    println!("| handler | requests/s | a request more, ns | of the throughput without | half of the rounds |");
+    println!("|---|---:|---:|---:|---:|");
+    let base = median(figures[0].clone());
     for ((name, _), own) in routers().iter().zip(&figures) {
-        let ratios = own.iter().zip(&figures[0]).map(|(own, base)| own / base).collect();
-        println!("| {name} | {:.0} | {:.1} % |", median(own.clone()), 100.0 * median(ratios));
+        let mut ratios: Vec<_> = own.iter().zip(&figures[0]).map(|(own, base)| 100.0 * own / base).collect();
+        ratios.sort_by(f64::total_cmp);
+        let [low, middle, high] = [1, 2, 3].map(|quarter| ratios[ratios.len() * quarter / 4]);
+        let more = (100.0 / middle - 1.0) * 1e9 / base;
+        println!(
+            "| {name} | {:.0} | {more:.0} | {middle:.1} % | {low:.1} to {high:.1} % |",
+            median(own.clone())
+        );
     }
     println!();
     for (stop, server) in stops {
@@ -81,21 +94,44 @@ pub(crate) fn measure(share: u32) {
     }
 }
 
-async fn requests_each_second(address: SocketAddr) -> f64 {
-    let mut clients = JoinSet::new();
-    let begin = Instant::now();
-    for _ in 0..CONNECTIONS {
-        clients.spawn(client(address, begin + TURN));
-    }
-    let count: u64 = clients.join_all().await.into_iter().sum();
-    count as f64 / begin.elapsed().as_secs_f64()
+/// The connections to one server, which stay open from round to round.
+struct Clients<'r> {
+    runtime: &'r Runtime,
+    streams: Vec<TcpStream>,
 }
 
-async fn client(address: SocketAddr, until: Instant) -> u64 {
+impl<'r> Clients<'r> {
+    fn connect(runtime: &'r Runtime, address: SocketAddr) -> Self {
+        let connect = async || {
+            let stream = TcpStream::connect(address).await.expect("the server is there");
+            stream.set_nodelay(true).expect("a TCP stream");
+            stream
+        };
+        let streams = (0..CONNECTIONS).map(|_| runtime.block_on(connect())).collect();
+        Self { runtime, streams }
+    }
+
+    fn requests_each_second(&mut self) -> f64 {
+        let streams = std::mem::take(&mut self.streams);
+        self.runtime.block_on(async {
+            let mut clients = JoinSet::new();
+            let begin = Instant::now();
+            for stream in streams {
+                clients.spawn(client(stream, begin + ROUND));
+            }
+            let mut count = 0;
+            for (stream, answered) in clients.join_all().await {
+                self.streams.push(stream);
+                count += answered;
+            }
+            count as f64 / begin.elapsed().as_secs_f64()
+        })
+    }
+}
+
+async fn client(mut stream: TcpStream, until: Instant) -> (TcpStream, u64) {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
-    let mut stream = TcpStream::connect(address).await.expect("the server is there");
-    stream.set_nodelay(true).expect("a TCP stream");
-    let mut answer = vec![0; 1024];
+    let mut answer = [0; 1024];
     let mut count = 0;
     while Instant::now() < until {
         stream.write_all(REQUEST).await.expect("the server is there");
@@ -107,5 +143,5 @@ async fn client(address: SocketAddr, until: Instant) -> u64 {
         }
         count += 1;
     }
-    count
+    (stream, count)
 }

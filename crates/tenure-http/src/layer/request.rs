@@ -26,7 +26,8 @@ impl AsyncExit for Handling {
             return Ok(());
         }
         match self.scope.close() {
-            Some(stack) => AsyncExit::exit(stack, outcome).await,
+            // In a box, since this future, which each request has room for, would be 3 KB otherwise, for what is rare.
+            Some(stack) => Box::pin(AsyncExit::exit(stack, outcome)).await,
             None => Ok(()),
         }
     }

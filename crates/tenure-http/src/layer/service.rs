@@ -148,7 +148,7 @@ where
         request.extensions_mut().insert(scope.clone());
         let options = self.options.clone();
         let on = options.completes().then(|| ServerStop::of(request.extensions()));
-        let handler = self.inner.call(request);
+        let handler = Box::pin(self.inner.call(request));
         ResponseFuture::new(handle(handler, scope, method, options), on)
     }
 }
