@@ -4,15 +4,18 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use http::Request;
 use tenure::{Ending, hold, with};
 use tenure_http::{ClientError, Clients, ClientsStats, Pool, Pooled, ServeError, Server, Stage, pool, serve};
 use tenure_test::{Fault, Proof, Recorder};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 
 use crate::app::{App, listen, served, served_with, until_open, url};
 use crate::client::{LIMIT, stage_of};
-use crate::support::{check, log, until};
+use crate::stalled::body;
+use crate::support::{RawClient, check, log, until};
 use crate::tls::TlsServer;
 
 /// Short, since real time has to pass.
@@ -133,37 +136,59 @@ fn a_connection_that_the_server_closed_while_it_was_lent_is_not_lent_again() {
     );
 }
 
+/// A server that answers each connection once, when it has the head of a request, and leaves the closing to the client.
+async fn answering_once(answer: &'static str, connections: usize) -> (String, JoinHandle<Vec<RawClient>>) {
+    let listener = listen().await;
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answered = tokio::spawn(async move {
+        let mut clients = Vec::new();
+        for _ in 0..connections {
+            let (stream, _) = listener.accept().await.unwrap();
+            let mut client = RawClient { stream };
+            client.read_until("\r\n\r\n").await;
+            client.send(answer).await;
+            clients.push(client);
+        }
+        clients
+    });
+    (url, answered)
+}
+
 #[test]
 fn a_response_that_says_close_is_the_last_of_its_connection() {
     check(async || {
-        for head in [
-            "HTTP/1.1 200 OK\r\nconnection: x, Close\r\ncontent-length: 2\r\n\r\nok",
-            "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
-        ] {
-            let listener = listen().await;
-            let url = format!("http://{}", listener.local_addr().unwrap());
-            let answering = tokio::spawn(async move {
-                let mut streams = Vec::new();
-                for _ in 0..2 {
-                    let (stream, _) = listener.accept().await.unwrap();
-                    let mut client = crate::support::RawClient { stream };
-                    client.read_until("\r\n\r\n").await;
-                    client.send(head).await;
-                    // It says so, and leaves the closing to the client.
-                    streams.push(client);
-                }
-                streams
-            });
+        for head in ["HTTP/1.1 200 OK\r\nconnection: x, Close", "HTTP/1.0 200 OK"] {
+            let answer = format!("{head}\r\ncontent-length: 2\r\n\r\nok").leak();
+            let (url, answered) = answering_once(answer, 2).await;
             pooled(pool(), async |clients| {
                 assert_eq!(visit(clients, &url).await.unwrap(), "ok");
                 assert_eq!(visit(clients, &url).await.unwrap(), "ok");
                 assert_eq!(clients.stats().opened(), 2);
             })
             .await;
-            for mut stream in answering.await.unwrap() {
-                assert_eq!(stream.read_to_end().await, "");
+            for mut client in answered.await.unwrap() {
+                assert_eq!(client.read_to_end().await, "");
             }
         }
+    });
+}
+
+#[test]
+fn a_request_that_was_answered_before_it_was_sent_closes_its_connection() {
+    check(async || {
+        let (url, answered) = answering_once("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", 2).await;
+        pooled(pool(), async |clients| {
+            let (_chunks, upload) = body();
+            let early = with(clients.get(&url), async |client| {
+                let request = Request::post("/").body(upload).unwrap();
+                client.send(request).await?.into_body().text(LIMIT).await
+            });
+            assert_eq!(early.await.unwrap(), "ok");
+            assert_eq!(visit(clients, &url).await.unwrap(), "ok");
+            assert_eq!(clients.stats().opened(), 2);
+        })
+        .await;
+        drop(answered.await.unwrap());
     });
 }
 

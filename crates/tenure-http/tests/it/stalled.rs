@@ -23,12 +23,12 @@ fn impatient<S>(server: Serve<S>) -> Serve<S> {
 }
 
 /// A body of what is sent here.
-fn body() -> (mpsc::Sender<Bytes>, StreamBody<Chunks>) {
+pub(crate) fn body() -> (mpsc::Sender<Bytes>, StreamBody<Chunks>) {
     let (sender, receiver) = mpsc::channel(1);
     (sender, StreamBody::new(Chunks(receiver)))
 }
 
-struct Chunks(mpsc::Receiver<Bytes>);
+pub(crate) struct Chunks(mpsc::Receiver<Bytes>);
 
 impl futures_core::Stream for Chunks {
     type Item = Result<Frame<Bytes>, Infallible>;
