@@ -67,6 +67,17 @@ pub const GRACE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
 ///
 /// When the exit is over, no task of the server is left.
 ///
+/// # Limits while it runs
+/// | a client that | is given up after |
+/// |---|---|
+/// | connects, or keeps a connection, and sends no head of a request | [`header_read_timeout`](Serve::header_read_timeout), 30 s |
+/// | stops in the middle of a body that a handler waits for | [`body_read_timeout`](Serve::body_read_timeout), 30 s |
+/// | stops taking a response | [`write_timeout`](Serve::write_timeout), 60 s |
+/// | is gone, with its system or network, while a handler runs | [`peer_lost_limit`](Serve::peer_lost_limit), 60 s |
+///
+/// What such a client's request holds is exited, told `Cancelled`. How long a handler may take is for a layer to say, such as
+/// tower's `TimeoutLayer`; so is a least speed, since here any progress counts.
+///
 /// [`Router`]: https://docs.rs/axum/0.8/axum/struct.Router.html
 pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
     Serve { listener, service, limits: Limits::default() }

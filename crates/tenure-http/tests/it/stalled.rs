@@ -158,6 +158,23 @@ fn whoever_goes_on_however_little_has_time() {
 }
 
 #[test]
+fn whoever_takes_a_response_slowly_has_time() {
+    served_with(impatient, async |server, _, events| {
+        let mut client = RawClient::of(server).await;
+        client.get("/flood").await;
+        events.entered_and("flooding").await;
+        // The server has always more than this to send, so it waits again and again.
+        for_long(async || {
+            client.read_until("x").await;
+        })
+        .await;
+        assert_eq!(server.stats().stalled(), 0);
+        drop(client);
+        events.exited("cancelled").await;
+    });
+}
+
+#[test]
 fn a_handler_may_take_its_time() {
     served_with(impatient, async |server, app, events| {
         let mut client = RawClient::of(server).await;
