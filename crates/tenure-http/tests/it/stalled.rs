@@ -166,7 +166,7 @@ fn whoever_takes_a_response_slowly_has_time() {
         events.entered_and("flooding").await;
         // The server has always more than this to send, so it waits again and again.
         for_long(async || {
-            client.stream.read_exact(&mut [0; 64 * 1024]).await.unwrap();
+            client.stream.read_exact(&mut vec![0; 64 * 1024]).await.unwrap();
         })
         .await;
         assert_eq!(server.stats().stalled(), 0);
