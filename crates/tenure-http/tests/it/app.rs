@@ -200,20 +200,20 @@ pub(crate) fn served_with(
     });
 }
 
-/// Runs a test that leaves the server itself.
+/// Runs a test that leaves the server itself, within this grace limit.
 #[track_caller]
 #[expect(clippy::needless_pass_by_value, reason = "the test is a closure, written where it is passed")]
-pub(crate) fn held(test: impl AsyncFn(Held<Server>, &App, &mut Events)) {
+pub(crate) fn held(grace: Duration, test: impl AsyncFn(Held<Server>, &App, &mut Events)) {
     check(async || {
         let (log, mut events) = log();
         let app = App::new(&log);
-        let server = serve(listen().await, app.router()).grace_limit(GRACE);
+        let server = serve(listen().await, app.router()).grace_limit(grace);
         test(hold(server).await.unwrap(), &app, &mut events).await;
     });
 }
 
-/// Long enough for what is let finish, short for what has to be cut.
-const GRACE: Duration = Duration::from_millis(100);
+/// For what is to be cut: short, since real time has to pass.
+pub(crate) const CUT: Duration = Duration::from_millis(100);
 
 /// The URL of a server.
 pub(crate) fn url(server: &Server) -> String {

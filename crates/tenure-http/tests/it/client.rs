@@ -7,10 +7,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, Version};
 use http_body_util::{Empty, Full};
 use tenure::{drain, hold, with};
-use tenure_http::{Client, ClientError, Connect, Stage, connect};
+use tenure_http::{Client, ClientError, Connect, GRACE_LIMIT_DEFAULT, Stage, connect};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::app::{held, listen, served, until_open, url};
+use crate::app::{CUT, held, listen, served, until_open, url};
 use crate::support::{HANG, check, exits};
 use crate::tls::TlsServer;
 
@@ -242,7 +242,8 @@ fn over_http2_a_handler_that_panics_ends_its_stream_alone() {
 #[test]
 fn over_http2_a_server_is_left_in_order_too() {
     for (path, last) in [("/gate", "completed"), ("/for-ever", "cancelled"), ("/keep-for-ever", "cancelled")] {
-        held(async |server, app, events| {
+        let grace = if path == "/gate" { GRACE_LIMIT_DEFAULT } else { CUT };
+        held(grace, async |server, app, events| {
             let client = hold(connect(url(&server)).http2_only()).await.unwrap();
             let mut requests = client.share().unwrap();
             let answer = tokio::spawn(async move { requests.get(path).await?.into_body().text(LIMIT).await });

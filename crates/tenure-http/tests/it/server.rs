@@ -2,10 +2,10 @@
 
 use bytes::Bytes;
 use tenure::drain;
-use tenure_http::serve;
+use tenure_http::{GRACE_LIMIT_DEFAULT, serve};
 use tokio::net::TcpStream;
 
-use crate::app::{App, held, listen, served};
+use crate::app::{App, CUT, held, listen, served};
 use crate::support::{HANG, RawClient, check, exits, log, until};
 
 #[test]
@@ -37,7 +37,7 @@ fn a_handler_that_panics_takes_its_connection_along_and_no_other() {
 
 #[test]
 fn leaving_waits_for_requests_in_flight() {
-    held(async |server, app, events| {
+    held(GRACE_LIMIT_DEFAULT, async |server, app, events| {
         let (address, stats) = (server.local_addr(), server.stats());
         let mut idle = RawClient::connect(address).await;
         idle.get("/hello").await;
@@ -66,7 +66,7 @@ fn leaving_waits_for_requests_in_flight() {
 #[test]
 fn at_the_grace_limit_requests_are_cancelled_and_their_exits_awaited() {
     for path in ["/for-ever", "/keep-for-ever"] {
-        held(async |server, _, events| {
+        held(CUT, async |server, _, events| {
             let stats = server.stats();
             let mut client = RawClient::of(&server).await;
             client.get(path).await;
@@ -81,7 +81,7 @@ fn at_the_grace_limit_requests_are_cancelled_and_their_exits_awaited() {
 
 #[test]
 fn at_the_grace_limit_a_handler_without_a_client_ends_too() {
-    held(async |server, _, events| {
+    held(CUT, async |server, _, events| {
         let mut client = RawClient::of(&server).await;
         client.get("/keep-for-ever").await;
         events.entered_and("waiting").await;
@@ -94,7 +94,7 @@ fn at_the_grace_limit_a_handler_without_a_client_ends_too() {
 
 #[test]
 fn at_the_grace_limit_a_slow_reader_is_cut() {
-    held(async |server, _, events| {
+    held(CUT, async |server, _, events| {
         let stats = server.stats();
         let mut client = RawClient::of(&server).await;
         client.get("/flood").await;
@@ -109,7 +109,7 @@ fn at_the_grace_limit_a_slow_reader_is_cut() {
 
 #[test]
 fn a_response_under_way_is_finished() {
-    held(async |server, app, events| {
+    held(GRACE_LIMIT_DEFAULT, async |server, app, events| {
         let chunks = app.stream();
         let mut client = RawClient::of(&server).await;
         client.get("/stream").await;
@@ -128,7 +128,7 @@ fn a_response_under_way_is_finished() {
 
 #[test]
 fn dropped_the_server_is_left_in_the_background() {
-    held(async |server, app, events| {
+    held(GRACE_LIMIT_DEFAULT, async |server, app, events| {
         let mut client = RawClient::of(&server).await;
         client.get("/gate").await;
         events.entered_and("waiting").await;
