@@ -80,13 +80,22 @@ fn tls_agrees_on_a_version_and_ends_in_order() {
             (connect(tls.url()).http2_only(), Version::HTTP_2),
         ];
         for (connection, version) in cases {
-            let text = with(connection.trust(tls.certificate()), async |client| {
-                assert_eq!(client.version(), version);
-                client.get("/").await?.into_body().text(LIMIT).await
-            });
-            assert_eq!(text.await.unwrap(), format!("{version:?}"));
-            // The end came as `close_notify`, not as a cut.
-            tls.next_end().await.expect("the connection ended in order");
+            let connection = connection.trust(tls.certificate());
+            // The end comes as `close_notify`, not as a cut. A server that has a frame under way to a client that is
+            // gone may hear of that instead, so it is asked more than once.
+            let mut in_order = false;
+            for _ in 0..20 {
+                let text = with(connection.clone(), async |client| {
+                    assert_eq!(client.version(), version);
+                    client.get("/").await?.into_body().text(LIMIT).await
+                });
+                assert_eq!(text.await.unwrap(), format!("{version:?}"));
+                in_order |= tls.next_end().await.is_ok();
+                if in_order {
+                    break;
+                }
+            }
+            assert!(in_order, "{version:?}");
         }
         tls.stop().await;
     });
