@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use crate::Backend;
 use crate::connect::Options;
 use crate::lease::Holder;
-use crate::transaction::within;
+use crate::patience::within;
 
 /// How long a statement that nobody waits for may go on before the server is told to stop it.
 pub(crate) const CANCEL_AFTER: Duration = Duration::from_millis(100);

@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::cancel::Canceller;
+use crate::patience::Patience;
 use crate::{Backend, Error};
 
 /// How long the next user of a connection waits for it to come back from a transaction that was left behind.
@@ -36,6 +37,13 @@ struct Line<DB: Backend> {
     doomed: bool,
     /// How to stop what runs on it, where that is wanted.
     canceller: Option<Arc<Canceller<DB>>>,
+    patience: Patience,
+}
+
+impl<DB: Backend> Line<DB> {
+    fn new(connection: DB::Connection, canceller: Option<Arc<Canceller<DB>>>) -> Self {
+        Self { connection, doomed: false, canceller, patience: Patience::default() }
+    }
 }
 
 /// Where a connection is on its way between two owners.
@@ -128,12 +136,12 @@ impl<DB: Backend> Berth<DB> {
 impl<DB: Backend> Holder<DB> {
     /// The holder of a connection on which no transaction is open.
     pub(crate) fn new(connection: DB::Connection) -> Self {
-        Self::of(Line { connection, doomed: false, canceller: None }, false)
+        Self::of(Line::new(connection, None), false)
     }
 
     /// The same, of one on which statements can be stopped.
     pub(crate) fn cancellable(connection: DB::Connection, canceller: Arc<Canceller<DB>>) -> Self {
-        Self::of(Line { connection, doomed: false, canceller: Some(canceller) }, false)
+        Self::of(Line::new(connection, Some(canceller)), false)
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
@@ -173,6 +181,11 @@ impl<DB: Backend> Holder<DB> {
         self.line_mut().map(|line| &mut line.connection)
     }
 
+    /// The connection with the timer for its answers, if it is here.
+    pub(crate) fn with_patience(&mut self) -> Option<(&mut DB::Connection, &mut Patience)> {
+        self.line_mut().map(|line| (&mut line.connection, &mut line.patience))
+    }
+
     /// How to stop what runs on the connection, if it is here and that is wanted.
     pub(crate) fn canceller(&self) -> Option<Arc<Canceller<DB>>> {
         self.line()?.canceller.clone()
@@ -198,6 +211,12 @@ impl<DB: Backend> Holder<DB> {
                 .map_err(|_elapsed| Error::still_lent(HAND_BACK_LIMIT))?;
         }
         self.connection_mut().ok_or_else(Error::closed)
+    }
+
+    /// As [`ready`](Self::ready), with the timer for its answers.
+    pub(crate) async fn ready_with_patience(&mut self) -> Result<(&mut DB::Connection, &mut Patience), Error> {
+        self.ready().await?;
+        self.with_patience().ok_or_else(Error::closed)
     }
 
     /// Lends the connection, if it is here.

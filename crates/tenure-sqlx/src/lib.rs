@@ -46,6 +46,7 @@ mod lease;
 pub mod migration;
 #[cfg(feature = "mysql")]
 pub mod mysql;
+mod patience;
 #[cfg(feature = "pool")]
 pub mod pool;
 #[cfg(feature = "postgres")]

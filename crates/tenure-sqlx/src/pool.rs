@@ -23,7 +23,7 @@ use crate::cancel::{Cancel, identify};
 use crate::cancel::{Identify, stop_abandoned};
 use crate::connect::Options;
 use crate::lease::{Holder, Keep, Keeper};
-use crate::transaction::within;
+use crate::patience::within;
 use crate::{Backend, Begin, Connect, Connection, Error, Retry, Stage};
 
 /// A pool of connections, with transactions as contexts on what it lends.

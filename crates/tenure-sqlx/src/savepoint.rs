@@ -15,7 +15,7 @@ use tenure::{AsyncExit, Outcome, shield};
 
 use crate::cancel::stop_abandoned;
 use crate::lease::{Holder, Lease};
-use crate::transaction::{AWAY, within};
+use crate::transaction::AWAY;
 use crate::{Backend, Error, Stage};
 
 /// A savepoint to be entered; made by [`Transaction::savepoint`](crate::Transaction::savepoint).
@@ -154,8 +154,10 @@ async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(
 /// Sends one of the three statements about the savepoint of this depth.
 async fn send<DB: Backend>(lease: &mut Lease<DB>, verb: &str, place: Place) -> Result<(), sqlx::Error> {
     let statement = AssertSqlSafe(format!("{verb} tenure_sp_{}", place.depth)).into_sql_str();
-    match lease.holder_mut().connection_mut() {
-        Some(connection) => within(place.answer_limit, DB::execute(connection, statement)).await,
+    match lease.holder_mut().with_patience() {
+        Some((connection, patience)) => {
+            patience.within(place.answer_limit, DB::execute(connection, statement)).await
+        }
         None => Err(sqlx::Error::WorkerCrashed),
     }
 }

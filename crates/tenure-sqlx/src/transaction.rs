@@ -10,14 +10,12 @@
 //! 4. No answer is waited for longer than the limit, except where a database needs none.
 
 use std::fmt;
-use std::io;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx_core::transaction::TransactionManager as _;
 use tenure::{AsyncExit, Outcome, shield};
-use tokio::time::timeout;
 
 use crate::cancel::stop_abandoned;
 use crate::connection::close;
@@ -177,12 +175,13 @@ impl<DB: Backend> Attempt<DB> {
     async fn make(mut lease: Lease<DB>, terms: Terms<DB>) -> Result<Self, Error> {
         let statement = DB::begin_statement(terms.mode);
         lease.mark_dirty();
-        let connection = lease.holder_mut().ready().await?;
+        let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
         let limit = terms.answer_limit;
-        if let Err(error) = within(limit, DB::settle(connection)).await {
+        if let Err(error) = patience.within(limit, DB::settle(connection)).await {
             return Ok(Self(Err(Refused { lease, error })));
         }
-        Ok(Self(match within(limit, DB::TransactionManager::begin(connection, Some(statement))).await {
+        let begun = DB::TransactionManager::begin(connection, Some(statement));
+        Ok(Self(match patience.within(limit, begun).await {
             Ok(()) => Ok(Transaction { lease, terms }),
             Err(error) => {
                 if DB::is_refused_begin(&error) {
@@ -329,12 +328,12 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
     if lease.is_doomed() {
         return Err(Error::doomed(Stage::Commit));
     }
-    let connection = lease.holder_mut().ready().await?;
+    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
     let failed = |error| Error::new::<DB>(Stage::Commit, error);
     let limit = terms.answer_limit;
     // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
     // has rolled back the transaction around it.
-    match within(limit, DB::is_whole(connection)).await {
+    match patience.within(limit, DB::is_whole(connection)).await {
         Ok(true) => {}
         Ok(false) => return Err(Error::ended_elsewhere(None)),
         Err(error) => return Err(Error::uncommitted::<DB>(error)),
@@ -342,7 +341,7 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
     let mut attempts = terms.retry.start();
     // A nested transaction of sqlx's that was leaked is one more level to commit.
     while DB::TransactionManager::get_transaction_depth(connection) > 0 {
-        match within(limit, DB::TransactionManager::commit(connection)).await {
+        match patience.within(limit, DB::TransactionManager::commit(connection)).await {
             Ok(()) => {}
             Err(error) if DB::is_busy(&error) => {
                 if let Err(gave_up) = attempts.pause().await {
@@ -367,26 +366,12 @@ async fn undo<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<()
 
 /// Rolls back. On failure the lease stays dirty, which closes the connection.
 async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let connection = lease.holder_mut().ready().await?;
-    let rolled_back = within(terms.answer_limit, DB::roll_back(connection)).await;
+    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
+    let rolled_back = patience.within(terms.answer_limit, DB::roll_back(connection)).await;
     rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
     lease.absolve();
     lease.mark_clean();
     Ok(())
-}
-
-/// Waits for an answer of the database, but not for ever.
-pub(crate) async fn within<T>(
-    limit: Option<Duration>,
-    answer: impl Future<Output = Result<T, sqlx::Error>>,
-) -> Result<T, sqlx::Error> {
-    let Some(limit) = limit else {
-        return answer.await;
-    };
-    timeout(limit, answer).await.unwrap_or_else(|_elapsed| {
-        let silence = format!("the database did not answer within {limit:?}");
-        Err(sqlx::Error::Io(io::Error::new(io::ErrorKind::TimedOut, silence)))
-    })
 }
 
 /// Closes a connection that was given for good, clean or not.

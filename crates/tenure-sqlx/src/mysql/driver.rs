@@ -13,8 +13,8 @@ use sqlx_core::transaction::TransactionManager;
 
 use crate::backend::{Backend, Driver};
 use crate::cancel::Cancel;
+use crate::patience::within;
 use crate::server::{ANSWER_LIMIT, skip_abandoned, skip_those};
-use crate::transaction::within;
 use crate::{Begin, Isolation};
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;

@@ -5,6 +5,7 @@ use std::panic::panic_any;
 
 use tenure::with;
 use tenure_sqlx::{Fate, Stage};
+use tokio::runtime::Builder;
 
 use crate::common::{Place, assert_clean, note, on_both_servers};
 use crate::failure::Failure;
@@ -19,6 +20,7 @@ on_both_servers!(
     a_transaction_that_the_body_ended_in_plain_sql_is_no_success,
     an_error_of_an_abandoned_statement_is_nobodys_answer,
     a_nested_begin_of_sqlx_works_inside,
+    a_connection_may_be_used_on_another_runtime_and_come_back,
 );
 
 async fn law_01_a_completed_body_commits<S: Server>(place: &Place<S>) {
@@ -205,4 +207,27 @@ fn a_commit_that_the_server_did_by_itself_is_no_success_on_mysql() {
         assert_eq!(place.notes().await, ["kept"]);
         assert_clean(place, &mut connection).await;
     });
+}
+
+async fn a_connection_may_be_used_on_another_runtime_and_come_back<S: Server>(place: &Place<S>) {
+    async fn write<S: Server>(connection: &mut tenure_sqlx::Connection<S::Db>, text: &str) {
+        with(connection.transaction(), async |transaction| {
+            note::<S>(transaction, text).await?;
+            Ok::<_, Failure>(())
+        })
+        .await
+        .unwrap();
+    }
+
+    let mut connection = place.connect().await;
+    write::<S>(&mut connection, "at home").await;
+    let mut connection = tokio::task::spawn_blocking(move || {
+        let elsewhere = Builder::new_current_thread().enable_all().build().unwrap();
+        elsewhere.block_on(write::<S>(&mut connection, "elsewhere"));
+        connection
+    })
+    .await
+    .unwrap();
+    write::<S>(&mut connection, "back").await;
+    assert_eq!(place.notes().await, ["at home", "elsewhere", "back"]);
 }
