@@ -7,7 +7,7 @@ use tokio::sync::SetOnce;
 use crate::frame::{self, Id, Label, Node};
 use crate::guarded::Fault;
 use crate::job::{Job, Record, Settle};
-use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, with_current};
+use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, here};
 use crate::registry::{Count, HandedOver};
 use crate::scope::Younger;
 
@@ -94,7 +94,7 @@ impl Tenure {
         let scope = match frame::enclosing_children() {
             (Some(scope), _) => scope,
             (None, true) => return None,
-            (None, false) => with_current(|registry| registry.root_scope(RootKey::here()))?,
+            (None, false) => registry::current().root_scope(RootKey::here())?,
         };
         let after = frame::running_jobs().into_iter().fold(self.node.id(), Id::max);
         let last = scope.last_after(after)?;
@@ -155,21 +155,21 @@ impl Drop for Tenure {
 
 /// Counts an enter that no [`Tenure`] counts.
 pub(crate) fn count_entered() {
-    with_current(|registry| registry.counters.one(Count::Entered));
+    here(|here| here.count(Count::Entered));
 }
 
 /// Takes back the count of a resource that leaves without an exit, by its holder's will.
 pub(crate) fn count_disarmed() {
-    with_current(|registry| registry.counters.one(Count::Disarmed));
+    here(|here| here.count(Count::Disarmed));
 }
 
 /// Counts an exit that has ended, and its enter if that was not.
 #[inline]
 pub(crate) fn count_exited<V, X>(entered: bool, result: &Result<V, Fault<X>>) {
-    with_current(|registry| {
-        registry.counters.exited(entered);
+    here(|here| {
+        here.count(if entered { Count::Exited } else { Count::Passed });
         if let Err(fault) = result {
-            registry.counters.one(fault.count());
+            here.count(fault.count());
         }
     });
 }

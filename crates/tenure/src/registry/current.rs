@@ -11,6 +11,7 @@ use tokio::runtime::{self, Handle};
 use tokio::task;
 
 use super::Registry;
+use super::counters::{Count, OwnTally};
 
 /// Registries kept for runtimes that hold nothing now. Beyond, the idle ones are forgotten, with their counters.
 const IDLE_REGISTRIES_MAX: usize = 64;
@@ -20,10 +21,25 @@ type RuntimeKey = Option<runtime::Id>;
 
 static REGISTRIES: LazyLock<Mutex<HashMap<RuntimeKey, Arc<Registry>>>> = LazyLock::new(Mutex::default);
 
-struct Here {
+/// What a thread remembers of the last task it was asked for.
+pub(crate) struct Here {
     task: Option<task::Id>,
     runtime: RuntimeKey,
-    registry: Arc<Registry>,
+    pub(crate) registry: Arc<Registry>,
+    tally: OwnTally,
+}
+
+impl Here {
+    fn new(task: Option<task::Id>, runtime: RuntimeKey) -> Self {
+        let registry = registry_of(runtime);
+        let tally = registry.counters.claim();
+        Self { task, runtime, registry, tally }
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, count: Count) {
+        self.tally.one(count);
+    }
 }
 
 thread_local! {
@@ -32,12 +48,12 @@ thread_local! {
 
 /// The registry of the current runtime.
 pub(crate) fn current() -> Arc<Registry> {
-    with_current(Arc::clone)
+    here(|here| Arc::clone(&here.registry))
 }
 
-/// Looks at the registry of the current runtime. The look must not come back here.
+/// Looks at the registry of the current runtime, and may count there. The look must not come back here.
 #[inline]
-pub(crate) fn with_current<T>(look: impl FnOnce(&Arc<Registry>) -> T) -> T {
+pub(crate) fn here<T>(look: impl FnOnce(&Here) -> T) -> T {
     let task = task::try_id();
     let mut look = Some(look);
     let seen = HERE.try_with(|here| {
@@ -47,12 +63,12 @@ pub(crate) fn with_current<T>(look: impl FnOnce(&Arc<Registry>) -> T) -> T {
             Some(known) if task.is_some() && known.task == task => known,
             stale => refresh(stale, task),
         };
-        Some(look(&here.registry))
+        Some(look(here))
     });
     match (seen, look) {
         (Ok(Some(seen)), _) => seen,
         // The thread is being torn down: no memory of the last task, so ask.
-        (_, Some(look)) => look(&registry_of(runtime_here())),
+        (_, Some(look)) => look(&Here::new(task, runtime_here())),
         (_, None) => unreachable!("the look is taken only where it is used"),
     }
 }
@@ -60,12 +76,13 @@ pub(crate) fn with_current<T>(look: impl FnOnce(&Arc<Registry>) -> T) -> T {
 #[cold]
 fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &mut Here {
     let runtime = runtime_here();
-    if let Some(known) = here.as_mut().filter(|known| known.runtime == runtime) {
-        known.task = task;
-    } else {
-        *here = Some(Here { task, runtime, registry: registry_of(runtime) });
+    if here.as_ref().is_none_or(|known| known.runtime != runtime) {
+        // The old one first: its tally is free then for whoever comes.
+        *here = None;
     }
-    here.as_mut().expect("it was just set")
+    let here = here.get_or_insert_with(|| Here::new(task, runtime));
+    here.task = task;
+    here
 }
 
 fn runtime_here() -> RuntimeKey {

@@ -34,7 +34,7 @@ pub use log::DrainReport;
 pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
-pub(crate) use current::{current, with_current};
+pub(crate) use current::{current, here};
 pub(crate) use entry::{Entry, HandedOver, Items, Span};
 pub(crate) use shelf::Key;
 
@@ -46,12 +46,12 @@ pub const KEPT_INCIDENTS_MAX: usize = 1_024;
 /// Outside of a runtime: those of all tenures entered outside of any.
 #[must_use]
 pub fn counters() -> Counters {
-    with_current(|registry| registry.counters.sum())
+    here(|here| here.registry.counters.sum())
 }
 
 #[derive(Default)]
 pub(crate) struct Registry {
-    pub(crate) counters: counters::Striped,
+    pub(crate) counters: counters::Tallies,
     held: shelf::Shelf,
     log: Mutex<log::Log>,
     roots: Mutex<HashMap<RootKey, Arc<Scope>>>,

@@ -1,9 +1,10 @@
 //! Where the entries of held tenures lie: a few slabs, so that workers seldom meet at one lock.
 
+use std::cell::Cell;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::Entry;
-use super::counters::stripe;
 
 const SLABS: usize = 16;
 
@@ -36,7 +37,7 @@ enum Slot {
 
 impl Shelf {
     pub(super) fn insert(&self, entry: Entry) -> Key {
-        let slab = stripe() % SLABS;
+        let slab = thread_number() % SLABS;
         let slot = self.lock(slab).insert(entry);
         Key { slab: u32::try_from(slab).unwrap_or(0), slot }
     }
@@ -101,4 +102,16 @@ impl Slab {
             Slot::Vacant { .. } => None,
         }
     }
+}
+
+/// A number that differs from thread to thread.
+fn thread_number() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    if MINE.get() == usize::MAX {
+        MINE.set(NEXT.fetch_add(1, Ordering::Relaxed));
+    }
+    MINE.get()
 }

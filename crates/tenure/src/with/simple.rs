@@ -12,7 +12,7 @@ use super::stop::{Never, Stopped};
 use crate::AsyncExit;
 use crate::frame::Label;
 use crate::guarded::Fault;
-use crate::registry::{IncidentKind, with_current};
+use crate::registry::{IncidentKind, current};
 
 /// Enters `context`, runs `body` with the resource, and exits: Python's `async with`.
 ///
@@ -180,7 +180,7 @@ pub(crate) fn error_of<E: From<X>, X: Debug>(
         Fault::Panicked(payload) => resume_unwind(payload),
         Fault::TimedOut(limit) => {
             let message = format!("its limit was {limit:?}");
-            with_current(std::sync::Arc::clone).report(IncidentKind::ExitTimedOut, label, message);
+            current().report(IncidentKind::ExitTimedOut, label, message);
             stop(Stopped::ExitLimit(limit))
         }
     }
@@ -188,5 +188,5 @@ pub(crate) fn error_of<E: From<X>, X: Debug>(
 
 /// Tells the report sink of a fault that is nobody's result.
 pub(crate) fn report<X: Debug>(label: Label, fault: &Fault<X>) {
-    fault.report(&crate::registry::current(), label);
+    fault.report(&current(), label);
 }
