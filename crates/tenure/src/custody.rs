@@ -11,48 +11,53 @@ use crate::tenure::Tenure;
 ///
 /// The future must catch its own panics: it is polled again after a hand-over.
 #[must_use = "futures do nothing unless polled"]
-pub(crate) struct Custody<F>
+pub(crate) struct Custody<'t, F>
 where
     F: Future<Output: Settle> + Send + 'static,
 {
-    // Both are there until the future is ready.
-    kept: Option<(Pin<Box<F>>, Tenure)>,
+    // There until it is ready.
+    future: Option<Pin<Box<F>>>,
+    tenure: &'t mut Tenure,
 }
 
-impl<F> Custody<F>
+impl<'t, F> Custody<'t, F>
 where
     F: Future<Output: Settle> + Send + 'static,
 {
-    pub(crate) fn new(future: F, tenure: Tenure) -> Self {
-        Self { kept: Some((Box::pin(future), tenure)) }
+    #[inline]
+    pub(crate) fn new(future: F, tenure: &'t mut Tenure) -> Self {
+        Self { future: Some(Box::pin(future)), tenure }
     }
 }
 
-impl<F> Future for Custody<F>
+impl<F> Future for Custody<'_, F>
 where
     F: Future<Output: Settle> + Send + 'static,
 {
     type Output = F::Output;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        let (future, tenure) = self.kept.as_mut().expect("a future is not polled after its end");
-        let polled = future.as_mut().poll(context);
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let Self { future, tenure } = self.get_mut();
+        let polled = future.as_mut().expect("a future is not polled after its end").as_mut().poll(context);
         if polled.is_pending() {
             tenure.list(Phase::Exiting);
         }
         let output = ready!(polled);
-        self.kept = None;
+        *future = None;
+        output.count(tenure.is_counted());
         Poll::Ready(output)
     }
 }
 
-impl<F> Drop for Custody<F>
+impl<F> Drop for Custody<'_, F>
 where
     F: Future<Output: Settle> + Send + 'static,
 {
+    #[inline]
     fn drop(&mut self) {
-        if let Some((future, mut tenure)) = self.kept.take() {
-            tenure.hand_over(future, Phase::Exiting);
+        if let Some(future) = self.future.take() {
+            self.tenure.hand_over(future, Phase::Exiting);
         }
     }
 }

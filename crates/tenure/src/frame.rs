@@ -41,13 +41,11 @@ pub(crate) struct Node {
     pub(crate) label: Label,
     /// Tenures handed over inside this one. `None` until there is one: the way without trouble pays one load.
     pub(crate) children: Option<Arc<Scope>>,
-    /// The handed-over exit that is polled in this frame; 0 if it is a body.
-    pub(crate) job: Id,
 }
 
 impl Node {
     pub(crate) fn new(label: Label) -> Self {
-        Self { id: 0, label, children: None, job: 0 }
+        Self { id: 0, label, children: None }
     }
 
     /// The id, allotted now if it was not.
@@ -60,21 +58,35 @@ impl Node {
 
     /// Another frame of the same place.
     pub(crate) fn twin(&self) -> Self {
-        Self { id: self.id, label: self.label, children: self.children.clone(), job: self.job }
+        Self { id: self.id, label: self.label, children: self.children.clone() }
     }
 
     /// Makes this the enclosing tenure until the guard is dropped.
     #[inline]
     pub(crate) fn enter(&mut self) -> Entered<'_> {
-        let frame = Self { id: self.id, label: self.label, children: self.children.take(), job: self.job };
-        let pushed = FRAMES.try_with(|frames| frames.borrow_mut().stack.push(frame)).is_ok();
+        self.enter_as(0)
+    }
+
+    /// As [`enter`](Self::enter), for polling a handed-over exit.
+    #[inline]
+    pub(crate) fn enter_as(&mut self, job: Id) -> Entered<'_> {
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
-        Entered { node: self, pushed }
+        let _ = FRAMES.try_with(|frames| {
+            let node = Self { id: self.id, label: self.label, children: self.children.take() };
+            frames.borrow_mut().stack.push(Frame { node, job });
+        });
+        Entered { node: self }
     }
 }
 
+struct Frame {
+    node: Node,
+    /// The handed-over exit that is polled in this frame; 0 if it is a body.
+    job: Id,
+}
+
 struct Frames {
-    stack: Vec<Node>,
+    stack: Vec<Frame>,
     /// What waits for a frame to be popped, with that frame's depth. The depths never fall: what waits for a deeper frame
     /// is done when that is popped.
     after: Vec<(usize, Box<dyn FnOnce()>)>,
@@ -88,21 +100,16 @@ thread_local! {
 #[must_use = "the frame is popped when this is dropped"]
 pub(crate) struct Entered<'n> {
     node: &'n mut Node,
-    pushed: bool,
 }
 
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        if !self.pushed {
-            return;
-        }
-        let node = &mut *self.node;
         let popped = FRAMES.try_with(|frames| {
             let mut frames = frames.borrow_mut();
-            if let Some(frame) = frames.stack.pop() {
-                node.id = frame.id;
-                node.children = frame.children;
+            if let Some(Frame { node, .. }) = frames.stack.pop() {
+                self.node.id = node.id;
+                self.node.children = node.children;
             }
             let depth = frames.stack.len();
             frames.after.last().is_some_and(|(waits_for, _)| *waits_for > depth)
@@ -141,7 +148,7 @@ pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
 
 /// Looks at the innermost frame.
 fn innermost<T>(look: impl FnOnce(&mut Node) -> T) -> Option<T> {
-    FRAMES.try_with(|frames| frames.borrow_mut().stack.last_mut().map(look)).ok().flatten()
+    FRAMES.try_with(|frames| frames.borrow_mut().stack.last_mut().map(|frame| look(&mut frame.node))).ok().flatten()
 }
 
 /// The id of the enclosing tenure; 0 if there is none.
@@ -166,7 +173,7 @@ pub(crate) fn enclosing_children() -> (Option<Arc<Scope>>, bool) {
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
     FRAMES
-        .try_with(|frames| frames.borrow().stack.iter().map(|node| node.job).filter(|job| *job != 0).collect())
+        .try_with(|frames| frames.borrow().stack.iter().map(|frame| frame.job).filter(|job| *job != 0).collect())
         .unwrap_or_default()
 }
 
@@ -176,9 +183,9 @@ pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
         .try_with(|frames| {
             let mut parent = 0;
             let mut bodies = Vec::new();
-            for node in frames.borrow_mut().stack.iter_mut() {
+            for Frame { node, job } in &mut frames.borrow_mut().stack {
                 let id = node.id();
-                if node.job == 0 {
+                if *job == 0 {
                     bodies.push((id, parent, node.label));
                 }
                 parent = id;

@@ -248,12 +248,11 @@ async fn child<E: ErrorValue>(
     if cancel.is_cancelled() {
         return ChildEnd::Done;
     }
-    let mut tenure = Tenure::new(label);
-    tenure.parent = group;
+    let mut tenure = Tenure::inside(group, label);
     tenure.node.children = Some(scope);
     let asked = cancel.clone();
-    let stop = Cancelled { asked: Box::pin(async move { asked.cancelled().await }) };
-    match Body::new(&mut tenure, future, stop).await {
+    let mut stop = Cancelled { asked: Box::pin(async move { asked.cancelled().await }) };
+    match Body::new(&mut tenure, &mut stop, || future).await {
         Ended::Value(()) | Ended::Stopped(_) => ChildEnd::Done,
         Ended::Error(error) => {
             cancel.cancel();

@@ -12,7 +12,9 @@ use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep};
 
 use crate::frame::Label;
+use crate::job::{Record, Settle};
 use crate::registry::{Count, Incident, IncidentKind, Registry};
+use crate::tenure::count_exited;
 
 pub(crate) type Payload = Box<dyn Any + Send>;
 
@@ -66,6 +68,26 @@ pub(crate) fn panic_message(payload: &(dyn Any + Send)) -> String {
     }
 }
 
+/// What an exit without a caller has come to: it is counted, and a fault is reported.
+impl<V, X: fmt::Debug> Settle for Result<V, Fault<X>> {
+    #[inline]
+    fn count(&self, entered: bool) {
+        count_exited(entered, self.as_ref().err().map(Fault::count));
+    }
+
+    fn settle(self, record: &Record) {
+        if let Err(fault) = &self {
+            record.fault(fault);
+        }
+    }
+}
+
+/// Calls an exit. Should the call panic, that is the exit's panic, and is counted as such.
+#[inline]
+pub(crate) fn call<F, X>(exit: impl FnOnce() -> F) -> Result<Caught<F>, Fault<X>> {
+    catch_unwind(AssertUnwindSafe(exit)).map(Caught::new).map_err(Fault::Panicked)
+}
+
 pin_project! {
     /// Polls `future` to its end or its panic; then drops it at once.
     ///
@@ -77,6 +99,7 @@ pin_project! {
 }
 
 impl<F> Caught<F> {
+    #[inline]
     pub(crate) fn new(future: F) -> Self {
         Self { future: Some(future) }
     }

@@ -58,7 +58,6 @@ pub(crate) async fn enter<C, R, N>(
     label: Label,
     context: C,
     mut stop: impl Stop,
-    exit_limit: Option<Duration>,
 ) -> Result<Held<R>, N>
 where
     C: IntoFuture<Output = Result<R, N>>,
@@ -66,7 +65,7 @@ where
     N: From<Stopped>,
 {
     let resource = unless_stopped(&mut stop, context.into_future()).await??;
-    Ok(Held::new(label, resource, exit_limit))
+    Ok(Held::new(label, resource, stop.exit_limit()))
 }
 
 /// A resource that is held; it derefs to it. Made by [`hold`].
@@ -185,8 +184,8 @@ impl<R: AsyncExit> Held<R> {
         let label = tenure.label();
         let children = tenure.node.children.take();
         let younger = tenure.younger();
-        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit, true);
-        (label, Custody::new(behind(younger, exit), tenure).await)
+        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit);
+        (label, Custody::new(behind(younger, exit), &mut tenure).await)
     }
 }
 
@@ -212,7 +211,7 @@ impl<R: AsyncExit> Drop for Held<R> {
             return;
         };
         let children = tenure.node.children.take();
-        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit, true);
+        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit);
         tenure.hand_over(Box::pin(exit), Phase::Exiting);
     }
 }

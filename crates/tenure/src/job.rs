@@ -19,6 +19,11 @@ use crate::scope::{Latch, Scope, Younger};
 
 /// What is done with the output of a future that has no caller any more.
 pub(crate) trait Settle {
+    /// Counts the exit that this came of, if it was one; and its enter, unless that is counted.
+    fn count(&self, entered: bool) {
+        let _ = entered;
+    }
+
     fn settle(self, record: &Record);
 }
 
@@ -68,7 +73,7 @@ impl Record {
         items: Option<Arc<dyn Items>>,
         phase: Phase,
     ) -> Self {
-        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)), job: id };
+        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)) };
         Self { registry, label, id, key, frame, scope, latch, root, span, items, phase }
     }
 
@@ -139,13 +144,14 @@ impl<F: Future<Output: Settle> + ?Sized> Job<F> {
         let Some(future) = &mut self.future else {
             return Poll::Ready(());
         };
-        let frame = self.record.frame.enter();
+        let frame = self.record.frame.enter_as(self.record.id);
         let output = ready!(future.as_mut().poll(context));
         self.future = None;
         drop(frame);
         // A second frame: the first one borrows the record that the output is told to.
         let mut frame = self.record.frame.twin();
-        let frame = frame.enter();
+        let frame = frame.enter_as(self.record.id);
+        output.count(true);
         output.settle(&self.record);
         drop(frame);
         self.record.registry.log_end();
@@ -169,7 +175,7 @@ impl<F: Future<Output: Settle> + ?Sized> Drop for Job<F> {
             return;
         };
         // The resource's own `Drop` is the forceful close. Should it panic, this is no place to let it out.
-        let frame = self.record.frame.enter();
+        let frame = self.record.frame.enter_as(self.record.id);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
         drop(frame);
         self.record.lost();

@@ -136,7 +136,7 @@ impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
     fn settle(self, record: &Record) {
         match self {
             Ok(Ok(resource)) => {
-                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None, true);
+                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None);
                 // Handed over before this record leaves its scope: the parent goes on waiting. Under the same id: those
                 // entered earlier, who wait for this tenure, wait for its exit too.
                 let mut tenure = Tenure::entered(record.label);

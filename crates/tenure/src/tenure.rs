@@ -1,11 +1,11 @@
 //! One tenure: its identity, its place in the registry, and its hand-over.
 
+use std::mem;
 use std::sync::Arc;
 
 use tokio::sync::SetOnce;
 
 use crate::frame::{self, Id, Label, Node};
-use crate::guarded::Fault;
 use crate::job::{Job, Record, Settle};
 use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, here};
 use crate::registry::{Count, HandedOver};
@@ -14,39 +14,47 @@ use crate::scope::Younger;
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
     pub(crate) node: Node,
-    /// Where it belongs, if that is not the enclosing tenure; else 0.
-    pub(crate) parent: Id,
-    /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
-    counted: bool,
-    listed: Option<Listed>,
+    place: Place,
 }
 
-struct Listed {
-    registry: Arc<Registry>,
-    key: Key,
-    phase: Phase,
+enum Place {
+    Unlisted {
+        /// Where it belongs, if that is not the enclosing tenure; else 0.
+        parent: Id,
+        /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
+        counted: bool,
+    },
+    Listed {
+        registry: Arc<Registry>,
+        key: Key,
+        phase: Phase,
+    },
 }
 
 impl Tenure {
-    /// A tenure of which there is nothing to count: what belongs to it is counted by itself.
-    #[inline]
-    pub(crate) fn new(label: Label) -> Self {
-        Self { node: Node::new(label), parent: 0, counted: true, listed: None }
-    }
-
     /// A tenure whose resource has just been entered.
     #[inline]
     pub(crate) fn entered(label: Label) -> Self {
-        let mut tenure = Self::new(label);
-        tenure.counted = false;
-        tenure
+        Self { node: Node::new(label), place: Place::Unlisted { parent: 0, counted: false } }
     }
 
-    /// Whether the enter is counted; it is from now on, for the caller does it if not.
-    pub(crate) fn take_counted(&mut self) -> bool {
-        std::mem::replace(&mut self.counted, true)
+    /// A tenure of which there is nothing to count: what belongs to it is counted by itself.
+    pub(crate) fn new(label: Label) -> Self {
+        Self::inside(0, label)
     }
 
+    /// As [`new`](Self::new), with this parent wherever it is polled.
+    pub(crate) fn inside(parent: Id, label: Label) -> Self {
+        Self { node: Node::new(label), place: Place::Unlisted { parent, counted: true } }
+    }
+
+    /// Whether the enter is counted, or need not be.
+    #[inline]
+    pub(crate) fn is_counted(&self) -> bool {
+        !matches!(self.place, Place::Unlisted { counted: false, .. })
+    }
+
+    #[inline]
     pub(crate) fn label(&self) -> Label {
         self.node.label
     }
@@ -54,36 +62,40 @@ impl Tenure {
     /// Makes the tenure known to the registry, in this phase. To be called at each suspension, and where the
     /// tenure is given out of the task's sight; it costs a comparison when nothing has changed.
     #[inline]
-    pub(crate) fn list(&mut self, phase: Phase) {
-        match &mut self.listed {
-            Some(listed) if listed.phase == phase => {}
-            Some(listed) => {
-                listed.phase = phase;
-                listed.registry.change(listed.key, |entry| entry.phase = phase);
+    pub(crate) fn list(&mut self, now: Phase) {
+        match &mut self.place {
+            Place::Listed { phase, .. } if *phase == now => {}
+            Place::Listed { registry, key, phase } => {
+                *phase = now;
+                registry.change(*key, |entry| entry.phase = now);
             }
-            None => self.list_anew(phase, None),
+            Place::Unlisted { .. } => self.list_anew(now, None),
         }
     }
 
     /// As [`list`](Self::list), with things that are held one by one inside.
     pub(crate) fn list_with(&mut self, phase: Phase, items: impl FnOnce() -> Arc<dyn Items>) {
-        if self.listed.is_none() {
+        if let Place::Unlisted { .. } = self.place {
             self.list_anew(phase, Some(items()));
         }
     }
 
     #[cold]
     fn list_anew(&mut self, phase: Phase, items: Option<Arc<dyn Items>>) {
-        let parent = if self.parent == 0 { frame::enclosing_id() } else { self.parent };
+        let Place::Unlisted { parent, counted } = self.place else {
+            return;
+        };
+        let parent = if parent == 0 { frame::enclosing_id() } else { parent };
         let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
         entry.items = items;
-        let registry = registry::current();
-        if !self.counted {
-            self.counted = true;
-            registry.counters.one(Count::Entered);
-        }
+        let registry = here(|here| {
+            if !counted {
+                here.count(Count::Entered);
+            }
+            Arc::clone(&here.registry)
+        });
         let key = registry.hold(entry);
-        self.listed = Some(Listed { registry, key, phase });
+        self.place = Place::Listed { registry, key, phase };
     }
 
     /// Those that were entered later, dropped, and still exit in the background: an exit by hand waits for them, as one
@@ -110,7 +122,8 @@ impl Tenure {
         F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
         self.list(phase);
-        let Some(Listed { registry, key, .. }) = self.listed.take() else {
+        let unlisted = Place::Unlisted { parent: 0, counted: true };
+        let Place::Listed { registry, key, .. } = mem::replace(&mut self.place, unlisted) else {
             return;
         };
         registry.counters.one(Count::HandedOver);
@@ -130,7 +143,7 @@ impl Tenure {
             entry.parent = parent;
             entry.handed_over = Some(HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) });
             entry.phase = Phase::Waiting;
-            (entry.runtime.take(), std::mem::take(&mut entry.span), entry.items.clone())
+            (entry.runtime.take(), mem::take(&mut entry.span), entry.items.clone())
         });
         let (runtime, span, items) = taken.unwrap_or_default();
         let label = self.node.label;
@@ -147,8 +160,8 @@ impl Tenure {
 impl Drop for Tenure {
     #[inline]
     fn drop(&mut self) {
-        if let Some(Listed { registry, key, .. }) = self.listed.take() {
-            registry.release(key);
+        if let Place::Listed { registry, key, .. } = &self.place {
+            registry.release(*key);
         }
     }
 }
@@ -163,13 +176,13 @@ pub(crate) fn count_disarmed() {
     here(|here| here.count(Count::Disarmed));
 }
 
-/// Counts an exit that has ended, and its enter if that was not.
+/// Counts an exit that has ended, what was wrong with it, and its enter if that was not.
 #[inline]
-pub(crate) fn count_exited<V, X>(entered: bool, result: &Result<V, Fault<X>>) {
+pub(crate) fn count_exited(entered: bool, fault: Option<Count>) {
     here(|here| {
         here.count(if entered { Count::Exited } else { Count::Passed });
-        if let Err(fault) = result {
-            here.count(fault.count());
+        if let Some(fault) = fault {
+            here.count(fault);
         }
     });
 }

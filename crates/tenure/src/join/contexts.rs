@@ -243,10 +243,11 @@ impl<S: Enters> Entering<S> {
     fn unwind(&mut self, error: S::Error) -> Result<Unwinding<S::Error>, S::Error> {
         let label = self.label;
         let Some(entered) = self.enters.take_entered() else { return Err(error) };
-        let exit = exit_job(Plain::of(entered), Known::Failed(error), None, None, false);
-        let exit = Custody::new(exit, Tenure::new(label));
+        let exit = exit_job(Plain::of(entered), Known::Failed(error), None, None);
+        let mut tenure = Tenure::entered(label);
+        // Polled at once by the caller, so that the exit cannot be dropped before it is in custody.
         Ok(Box::pin(async move {
-            let Exited { exit, told } = exit.await;
+            let Exited { exit, told } = Custody::new(exit, &mut tenure).await;
             if let Err(fault) = exit {
                 report(label, &fault);
             }
@@ -281,7 +282,7 @@ impl<S: Enters> Drop for Entering<S> {
     fn drop(&mut self) {
         // Those still entering go first: a shielded one may have been entered last.
         if let Some(entered) = self.enters.take_entered() {
-            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None, None, true);
+            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None, None);
             Tenure::entered(self.label).hand_over(Box::pin(exit), Phase::Exiting);
         }
     }

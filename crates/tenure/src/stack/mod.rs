@@ -268,7 +268,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let younger = tenure.younger();
         let exits = unwind_all(loans.into_exits(), ending, self.limit);
-        let Unwound { first, others, recovered } = Custody::new(behind(younger, exits), tenure).await;
+        let Unwound { first, others, recovered } = Custody::new(behind(younger, exits), &mut tenure).await;
         let others = others.into_iter();
         match first {
             None if recovered => Ok(Verdict::Recover),

@@ -10,7 +10,6 @@ use super::entry::Way;
 use crate::frame::Label;
 use crate::guarded::{Caught, Fault, Guarded, Payload, panic_message};
 use crate::job::{Record, Settle};
-use crate::tenure::count_exited;
 use crate::with::Told;
 use crate::{ErrorValue, Outcome, Stopped, Verdict};
 
@@ -39,7 +38,7 @@ pub(super) async fn unwind<E: ErrorValue>(
     let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
     while let Some((label, entry)) = exits.next() {
         let exit = guarded(entry, course.outcome(), limit.map(|limit| limit.limit)).await;
-        count_exited(true, &exit);
+        exit.count(true);
         match exit {
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(may_recover),

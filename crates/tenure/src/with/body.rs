@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
+use super::lazy::Lazy;
 use super::stop::{Stop, Stopped};
 use crate::guarded::Payload;
 use crate::registry::Phase;
@@ -23,56 +24,62 @@ pin_project! {
     /// Polls the body until it ends or `stop` is ready. The body's own end wins a tie (law 14).
     ///
     /// However it ends, the body is dropped in the frame of its tenure, before the exit can begin (laws 11, 13).
-    pub(crate) struct Body<'t, F, S> {
+    pub(crate) struct Body<'t, C, F, S>
+    where
+        C: FnOnce() -> F,
+        F: Future,
+    {
         tenure: &'t mut Tenure,
+        stop: &'t mut S,
         #[pin]
-        body: Option<F>,
-        stop: S,
+        body: Lazy<C, F>,
     }
 
-    impl<F, S> PinnedDrop for Body<'_, F, S> {
+    impl<C, F, S> PinnedDrop for Body<'_, C, F, S>
+    where
+        C: FnOnce() -> F,
+        F: Future,
+    {
         fn drop(this: Pin<&mut Self>) {
-            let mut this = this.project();
-            if this.body.is_some() {
+            let this = this.project();
+            if !this.body.is_over() {
                 let _frame = this.tenure.node.enter();
-                this.body.set(None);
+                this.body.finish();
             }
         }
     }
 }
 
-impl<'t, F, S> Body<'t, F, S> {
-    pub(crate) fn new(tenure: &'t mut Tenure, body: F, stop: S) -> Self {
-        Self { tenure, body: Some(body), stop }
+impl<'t, C, F, S> Body<'t, C, F, S>
+where
+    C: FnOnce() -> F,
+    F: Future,
+{
+    #[inline]
+    pub(crate) fn new(tenure: &'t mut Tenure, stop: &'t mut S, body: C) -> Self {
+        Self { tenure, stop, body: Lazy::new(body) }
     }
 }
 
-impl<F, S, T, E> Future for Body<'_, F, S>
+impl<C, F, S, T, E> Future for Body<'_, C, F, S>
 where
+    C: FnOnce() -> F,
     F: Future<Output = Result<T, E>>,
     S: Stop,
 {
     type Output = Ended<T, E>;
 
+    #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let frame = this.tenure.node.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let Some(body) = this.body.as_mut().as_pin_mut() else {
-                unreachable!("a body is not polled after its end");
-            };
-            let polled = body.poll(context);
-            if polled.is_ready() {
-                this.body.set(None);
-            }
-            polled
-        }));
+        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll(context)));
         let ended = match polled {
             Ok(Poll::Ready(Ok(value))) => Ended::Value(value),
             Ok(Poll::Ready(Err(error))) => Ended::Error(error),
             Err(payload) => {
                 // Should the drop panic as well, the first panic counts.
-                let _ = catch_unwind(AssertUnwindSafe(|| this.body.set(None)));
+                let _ = catch_unwind(AssertUnwindSafe(|| this.body.finish()));
                 Ended::Panic(payload)
             }
             Ok(Poll::Pending) => {
@@ -82,12 +89,13 @@ where
                     return Poll::Pending;
                 };
                 let _frame = this.tenure.node.enter();
-                match catch_unwind(AssertUnwindSafe(|| this.body.set(None))) {
+                match catch_unwind(AssertUnwindSafe(|| this.body.finish())) {
                     Ok(()) => Ended::Stopped(stopped),
                     Err(payload) => Ended::Panic(payload),
                 }
             }
         };
+        this.stop.forget();
         Poll::Ready(ended)
     }
 }

@@ -2,12 +2,11 @@
 //!
 //! # Invariants
 //! 1. From a successful enter to the end, the resource is owned by exactly one of: the body's guard, the exit's
-//!    future. Each hands over when it is dropped (law 7).
+//!    future. Each hands over when it is dropped (law 7). Nothing is awaited, and nothing panics, in between.
 //! 2. The exit's future owns the body's error, so that it can outlive the caller, and gives it back (law 3).
 //! 3. The body is dropped before the exit's future is made (law 11).
 
 use std::fmt::Debug;
-use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +14,15 @@ use super::Leave;
 use super::body::{Body, Ended};
 use super::body_fn::BodyFn;
 use super::guard::Guard;
-use super::stop::{Stop, Stopped, unless_stopped};
+use super::steps::Steps;
+use super::stop::{Stop, Stopped};
+use crate::custody::Custody;
 use crate::frame::Label;
-use crate::guarded::{Fault, Guarded, Payload, describe, panic_message};
+use crate::guarded::{Fault, Guarded, Payload, call, describe, panic_message};
 use crate::job::{Record, Settle};
 use crate::registry::IncidentKind;
 use crate::scope::Scope;
-use crate::tenure::{Tenure, count_exited};
+use crate::tenure::Tenure;
 use crate::{Ending, ErrorValue, Failure, Outcome};
 
 /// All that came of a tenure.
@@ -32,16 +33,11 @@ pub(super) enum Course<T, N, E, V, X> {
 }
 
 /// Runs a tenure from its enter to its end, and makes of its course what the caller is to get.
-#[expect(
-    clippy::manual_async_fn,
-    reason = "an `async fn` would keep its arguments twice, and a body may be large"
-)]
 pub(super) fn run<L, C, N, T, E, F, S, O>(
     label: Label,
     context: C,
     body: F,
-    mut stop: S,
-    exit_limit: Option<Duration>,
+    stop: S,
     result: impl FnOnce(Label, Course<T, N, E, L::Verdict, L::Error>) -> O,
 ) -> impl Future<Output = O>
 where
@@ -51,31 +47,45 @@ where
     E: ErrorValue,
     S: Stop,
 {
-    async move {
-        let entered = if S::NEVER {
-            Ok(context.into_future().await)
-        } else {
-            unless_stopped(&mut stop, context.into_future()).await
-        };
+    let then = move |stop, entered| {
         let resource = match entered {
             Ok(Ok(resource)) => resource,
-            Ok(Err(error)) => return result(label, Course::NotEntered(error)),
-            Err(stopped) => return result(label, Course::NotBegun(stopped)),
+            Ok(Err(error)) => return Err(result(label, Course::NotEntered(error))),
+            Err(stopped) => return Err(result(label, Course::NotBegun(stopped))),
         };
-        let mut guard = Guard::<L, E, _>::new(L::of(resource), Tenure::entered(label), exit_limit);
-        let ended = {
-            let (leave, tenure) = guard.body();
-            let resource = leave.resource();
-            // The call itself is part of the body: should it panic, the exit is told.
-            let body = async move { body(resource).await };
-            Body::new(tenure, body, stop).await
-        };
-        // The exit takes along what it is told; the rest stays here.
-        let (kept, told) = Kept::split(ended);
-        guard.begin_exit(told, |leave| leave.leave(Outcome::Completed));
-        let Exited { exit, told } = poll_fn(|context| guard.poll_exit(context)).await;
-        result(label, Course::Run { body: kept.join(told), exit })
-    }
+        // Captured, not a local: so there is one place for it in the future.
+        let mut guard = Guard::<L, E, S>::new(L::of(resource), Tenure::entered(label), stop);
+        Ok(async move {
+            let ended = {
+                let (resource, tenure, stop) = guard.body();
+                // The call itself is part of the body: should it panic, the exit is told.
+                Body::new(tenure, stop, move || body(resource)).await
+            };
+            let leave = guard.take();
+            let (body, exit) = match ended {
+                Ended::Value(value) if guard.is_plain() => {
+                    let exit = match call(|| leave.leave(Outcome::Completed)) {
+                        Ok(exit) => Custody::new(exit, &mut guard.tenure).await,
+                        Err(fault) => {
+                            let exit = Err(fault);
+                            exit.count(guard.tenure.is_counted());
+                            exit
+                        }
+                    };
+                    (Ended::Value(value), exit)
+                }
+                ended => {
+                    // The exit takes along what it is told; the rest stays here.
+                    let (kept, told) = Kept::split(ended);
+                    let exit = guard.exit_job(leave, told);
+                    let Exited { exit, told } = Custody::new(exit, &mut guard.tenure).await;
+                    (kept.join(told), exit)
+                }
+            };
+            result(label, Course::Run { body, exit })
+        })
+    };
+    Steps::new(|| context.into_future(), stop, then)
 }
 
 /// How a body ended, less the error.
@@ -176,10 +186,12 @@ pub(crate) struct Exited<V, K, X> {
 }
 
 impl<V, K: Told, X: Debug> Settle for Exited<V, K, X> {
+    fn count(&self, entered: bool) {
+        self.exit.count(entered);
+    }
+
     fn settle(self, record: &Record) {
-        if let Err(fault) = &self.exit {
-            record.fault(fault);
-        }
+        self.exit.settle(record);
         if let Some(unclaimed) = self.told.unclaimed() {
             record.incident(IncidentKind::BodyUnclaimed, unclaimed);
         }
@@ -192,7 +204,6 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     told: K,
     children: Option<Arc<Scope>>,
     limit: Option<Duration>,
-    counted: bool,
 ) -> Exited<L::Verdict, K, L::Error> {
     if let Some(children) = children {
         children.until_empty().await;
@@ -200,6 +211,5 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     let outcome = told.outcome();
     // The call itself is part of the exit: should it panic, that is the exit's panic.
     let exit = Guarded::new(async move { leave.leave(outcome).await }, limit).await;
-    count_exited(counted, &exit);
     Exited { exit, told }
 }

@@ -156,7 +156,7 @@ where
     E: ErrorValue,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, detailed)
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, detailed)
 }
 
 pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(

@@ -1,147 +1,71 @@
-//! Who sees to the exit while a `with` is under way.
+//! Who sees to the exit while a body runs.
 //!
 //! # Invariants
-//! 1. The guard goes Body → Calling → Exit → Over. In the first the resource is here, in the third in the exit's
-//!    future; dropped there, the guard hands over. In the second an exit is being called that turned out to panic.
-//! 2. An exit that has nothing to wait for, nothing to be told and no limit is polled as it is: the common case is a
-//!    small box. All others go through `exit_job`.
+//! 1. The resource is here from the enter until its exit begins. Dropped with it, the guard hands over.
 
 use std::marker::PhantomData;
-use std::mem;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-
-use pin_project_lite::pin_project;
 
 use super::Leave;
-use super::core::{Exited, Known, exit_job};
+use super::core::{Known, exit_job};
+use super::stop::Stop;
 use crate::ErrorValue;
-use crate::guarded::{Caught, Fault};
 use crate::registry::Phase;
-use crate::tenure::{Tenure, count_exited};
+use crate::tenure::Tenure;
 
-pub(super) struct Guard<L, E, F>
-where
-    L: Leave,
-    E: ErrorValue,
-    F: Future<Output = Result<L::Verdict, L::Error>> + Send + 'static,
-{
-    stage: Stage<L, E, F>,
-    tenure: Tenure,
-    exit_limit: Option<Duration>,
+pub(super) struct Guard<L: Leave, E: ErrorValue, S: Stop> {
+    leave: Option<L>,
+    pub(super) tenure: Tenure,
+    stop: S,
     error: PhantomData<fn() -> E>,
 }
 
-enum Stage<L: Leave, E, F> {
-    Body(L),
-    Calling { counted: bool },
-    Exit(Pin<Box<Exit<L, E, F>>>),
-    Over,
-}
+const HELD: &str = "the guard holds the resource until its exit begins";
 
-type Told<L, E> = Exited<<L as Leave>::Verdict, Known<E>, <L as Leave>::Error>;
-
-pin_project! {
-    #[project = ExitProjection]
-    enum Exit<L, E, F>
-    where
-        L: Leave,
-    {
-        Plain { #[pin] exit: Caught<F>, counted: bool },
-        Full { exit: Pin<Box<dyn Future<Output = Told<L, E>> + Send>> },
-    }
-}
-
-impl<L, E, F> Future for Exit<L, E, F>
-where
-    L: Leave,
-    F: Future<Output = Result<L::Verdict, L::Error>>,
-{
-    type Output = Told<L, E>;
-
+impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
     #[inline]
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project() {
-            ExitProjection::Plain { exit, counted } => {
-                let exit = ready!(exit.poll(context));
-                count_exited(*counted, &exit);
-                Poll::Ready(Exited { exit, told: Known::Completed })
-            }
-            ExitProjection::Full { exit } => exit.as_mut().poll(context),
-        }
-    }
-}
-
-const BODY: &str = "the guard holds the resource until its exit begins";
-
-impl<L, E, F> Guard<L, E, F>
-where
-    L: Leave,
-    E: ErrorValue,
-    F: Future<Output = Result<L::Verdict, L::Error>> + Send + 'static,
-{
-    #[inline]
-    pub(super) fn new(leave: L, tenure: Tenure, exit_limit: Option<Duration>) -> Self {
-        Self { stage: Stage::Body(leave), tenure, exit_limit, error: PhantomData }
+    pub(super) fn new(leave: L, tenure: Tenure, stop: S) -> Self {
+        Self { leave: Some(leave), tenure, stop, error: PhantomData }
     }
 
+    /// What a body is polled with.
     #[inline]
-    pub(super) fn body(&mut self) -> (&mut L, &mut Tenure) {
-        let Stage::Body(leave) = &mut self.stage else { unreachable!("{BODY}") };
-        (leave, &mut self.tenure)
+    pub(super) fn body(&mut self) -> (&mut L::Resource, &mut Tenure, &mut S) {
+        (self.leave.as_mut().expect(HELD).resource(), &mut self.tenure, &mut self.stop)
     }
 
-    /// Begins the exit; `call` calls it for a body that completed.
+    /// Whether the exit has nothing to wait for and no limit.
     #[inline]
-    pub(super) fn begin_exit(&mut self, told: Known<E>, call: impl FnOnce(L) -> F) {
-        let counted = self.tenure.take_counted();
-        let Stage::Body(leave) = mem::replace(&mut self.stage, Stage::Calling { counted }) else {
-            unreachable!("{BODY}")
-        };
-        let plain = matches!(told, Known::Completed) && self.exit_limit.is_none();
-        let exit = if plain && self.tenure.node.children.is_none() {
-            Exit::Plain { exit: Caught::new(call(leave)), counted }
-        } else {
-            let children = self.tenure.node.children.take();
-            Exit::Full { exit: Box::pin(exit_job(leave, told, children, self.exit_limit, counted)) }
-        };
-        self.stage = Stage::Exit(Box::pin(exit));
+    pub(super) fn is_plain(&self) -> bool {
+        self.tenure.node.children.is_none() && self.stop.exit_limit().is_none()
     }
 
+    /// Gives the resource out: whoever takes it begins the exit at once.
     #[inline]
-    pub(super) fn poll_exit(&mut self, context: &mut Context<'_>) -> Poll<Told<L, E>> {
-        let Stage::Exit(exit) = &mut self.stage else { unreachable!("the exit has begun and not ended") };
-        let polled = exit.as_mut().poll(context);
-        match polled {
-            Poll::Ready(_) => self.stage = Stage::Over,
-            Poll::Pending => self.tenure.list(Phase::Exiting),
-        }
-        polled
+    pub(super) fn take(&mut self) -> L {
+        self.leave.take().expect(HELD)
+    }
+
+    /// The exit with all that may have to be done before and beside it.
+    pub(super) fn exit_job(
+        &mut self,
+        leave: L,
+        told: Known<E>,
+    ) -> impl Future<Output = super::Exited<L::Verdict, Known<E>, L::Error>> + Send + use<L, E, S> {
+        exit_job(leave, told, self.tenure.node.children.take(), self.stop.exit_limit())
+    }
+
+    #[cold]
+    fn hand_over(&mut self, leave: L) {
+        let exit = Box::pin(self.exit_job(leave, Known::Cancelled));
+        self.tenure.hand_over(exit, Phase::Exiting);
     }
 }
 
-impl<L, E, F> Drop for Guard<L, E, F>
-where
-    L: Leave,
-    E: ErrorValue,
-    F: Future<Output = Result<L::Verdict, L::Error>> + Send + 'static,
-{
+impl<L: Leave, E: ErrorValue, S: Stop> Drop for Guard<L, E, S> {
     #[inline]
     fn drop(&mut self) {
-        match mem::replace(&mut self.stage, Stage::Over) {
-            Stage::Over => {}
-            Stage::Exit(exit) => self.tenure.hand_over(exit, Phase::Exiting),
-            Stage::Body(leave) => {
-                let children = self.tenure.node.children.take();
-                // Listed by the hand-over at the latest, and so counted.
-                let exit = exit_job(leave, Known::<E>::Cancelled, children, self.exit_limit, true);
-                self.tenure.hand_over(Box::pin(exit), Phase::Exiting);
-            }
-            // The panic is on its way to the caller.
-            Stage::Calling { counted } => {
-                count_exited::<(), ()>(counted, &Err(Fault::Panicked(Box::new(()))));
-            }
+        if let Some(leave) = self.leave.take() {
+            self.hand_over(leave);
         }
     }
 }

@@ -7,10 +7,12 @@ mod body_fn;
 mod core;
 mod detailed;
 mod guard;
+mod lazy;
 mod leave;
 mod options;
 mod recovering;
 mod simple;
+mod steps;
 mod stop;
 
 pub use body_fn::BodyFn;

@@ -104,8 +104,8 @@ impl Options {
         T: Send,
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
-        let (label, stop, limit) = self.parts::<R>(Location::caller());
-        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, |label, course| {
+        let (label, stop) = self.parts::<R>(Location::caller());
+        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, |label, course| {
             result_of(label, course, E::from)
         })
     }
@@ -128,8 +128,8 @@ impl Options {
         T: Send,
         E: ErrorValue,
     {
-        let (label, stop, limit) = self.parts::<R>(Location::caller());
-        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, detailed)
+        let (label, stop) = self.parts::<R>(Location::caller());
+        run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, detailed)
     }
 
     /// [`with_recovering`](crate::with_recovering), with these options.
@@ -153,8 +153,8 @@ impl Options {
         T: Send,
         E: From<N> + From<R::Error> + From<Stopped> + Debug + Send + Sync + 'static,
     {
-        let (label, stop, limit) = self.parts::<R>(Location::caller());
-        run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, stop, limit, |label, course| {
+        let (label, stop) = self.parts::<R>(Location::caller());
+        run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, stop, |label, course| {
             recovered::<R, _, _, _>(label, course, E::from)
         })
     }
@@ -174,14 +174,14 @@ impl Options {
         R: AsyncExit,
         N: From<Stopped>,
     {
-        let (label, stop, limit) = self.parts::<R>(Location::caller());
-        held::enter(label, context, stop, limit)
+        let (label, stop) = self.parts::<R>(Location::caller());
+        held::enter(label, context, stop)
     }
 
-    fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests, Option<Duration>) {
+    fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests) {
         let Self { name, body_timeout, exit_limit, requests } = self;
         let name = name.unwrap_or_else(type_name::<R>);
-        (Label { name, location }, Requests::new(body_timeout, requests), exit_limit)
+        (Label { name, location }, Requests::new(body_timeout, requests, exit_limit))
     }
 }
 

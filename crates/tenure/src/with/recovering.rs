@@ -64,7 +64,7 @@ where
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, |label, course| {
+    run::<Recovering<R>, _, _, _, _, _, _, _>(label, context, body, Never, |label, course| {
         // `Never` stops nothing, and there is no limit to run out of.
         recovered::<R, _, _, _>(label, course, |stopped| {
             unreachable!("nothing could have stopped it: {stopped}")

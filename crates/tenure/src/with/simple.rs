@@ -82,7 +82,7 @@ where
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, plain_result)
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, plain_result)
 }
 
 /// As [`with`], for a body, an enter or a value that is not `Send`: the future runs where it is, in `block_on` or on a
@@ -120,7 +120,7 @@ where
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, None, plain_result)
+    run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, plain_result)
 }
 
 fn plain_result<T, N, E, X>(label: Label, course: Course<T, N, E, (), X>) -> Result<T, E>

@@ -43,14 +43,19 @@ impl Error for Stopped {}
 /// Where a request to stop comes from.
 ///
 /// Polled, not awaited: futures named by a trait would hide from the compiler that the whole can be spawned.
-pub(crate) trait Stop: Unpin {
-    /// Whether it never is ready, as far as types can tell.
-    const NEVER: bool = false;
-
+pub(crate) trait Stop: Unpin + 'static {
     /// Ready when the enter has to stop.
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped>;
     /// Ready when the body has to stop.
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Stopped>;
+
+    /// Drops what it asks, once there is nothing left that it could stop.
+    fn forget(&mut self) {}
+
+    /// How long the exit may run.
+    fn exit_limit(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Polls `enter`, unless a request to stop comes before its end.
@@ -67,8 +72,6 @@ pub(crate) async fn unless_stopped<F: Future>(stop: &mut impl Stop, enter: F) ->
 pub(super) struct Never;
 
 impl Stop for Never {
-    const NEVER: bool = true;
-
     fn poll_enter(&mut self, _: &mut Context<'_>) -> Poll<Stopped> {
         Poll::Pending
     }
@@ -85,11 +88,16 @@ pub(super) struct Requests {
     body_timeout: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
     requests: Vec<Request>,
+    exit_limit: Option<Duration>,
 }
 
 impl Requests {
-    pub(super) fn new(body_timeout: Option<Duration>, requests: Vec<Request>) -> Self {
-        Self { body_timeout, timer: None, requests }
+    pub(super) fn new(
+        body_timeout: Option<Duration>,
+        requests: Vec<Request>,
+        exit_limit: Option<Duration>,
+    ) -> Self {
+        Self { body_timeout, timer: None, requests, exit_limit }
     }
 }
 
@@ -110,5 +118,14 @@ impl Stop for Requests {
         };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         pin!(unconstrained(timer)).poll(context).map(|()| Stopped::BodyTimeout(limit))
+    }
+
+    fn forget(&mut self) {
+        self.timer = None;
+        self.requests = Vec::new();
+    }
+
+    fn exit_limit(&self) -> Option<Duration> {
+        self.exit_limit
     }
 }

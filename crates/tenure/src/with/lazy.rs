@@ -1,0 +1,62 @@
+//! A future that is made where it is polled.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+
+pin_project! {
+    /// Calls, then polls what the call has returned, and drops that as soon as it is ready.
+    ///
+    /// `async move { call().await }` does the same, but keeps room for both the call's captures and the future.
+    #[project = LazyProjection]
+    pub(crate) enum Lazy<C, F> {
+        Uncalled { call: Option<C> },
+        Called { #[pin] future: F },
+        Over,
+    }
+}
+
+impl<C, F> Lazy<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future,
+{
+    #[inline]
+    pub(crate) fn new(call: C) -> Self {
+        Self::Uncalled { call: Some(call) }
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self, Self::Over)
+    }
+
+    /// Drops what is left.
+    pub(crate) fn finish(mut self: Pin<&mut Self>) {
+        self.set(Self::Over);
+    }
+}
+
+impl<C, F> Future for Lazy<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future,
+{
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if let LazyProjection::Uncalled { call } = self.as_mut().project() {
+            let call = call.take().expect("what has panicked is not polled again");
+            self.set(Self::Called { future: call() });
+        }
+        let LazyProjection::Called { future } = self.as_mut().project() else {
+            unreachable!("a future is not polled after its end");
+        };
+        let polled = future.poll(context);
+        if polled.is_ready() {
+            self.set(Self::Over);
+        }
+        polled
+    }
+}
