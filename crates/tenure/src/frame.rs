@@ -34,7 +34,15 @@ pub(crate) fn next_id() -> Id {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// What a frame carries while it is on the stack, and its owner otherwise.
+/// An id that is given when someone asks for it.
+fn allotted(id: &mut Id) -> Id {
+    if *id == 0 {
+        *id = next_id();
+    }
+    *id
+}
+
+/// What the owner of a tenure keeps of its frame while that is not on the stack.
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) id: Id,
@@ -50,10 +58,7 @@ impl Node {
 
     /// The id, allotted now if it was not.
     pub(crate) fn id(&mut self) -> Id {
-        if self.id == 0 {
-            self.id = next_id();
-        }
-        self.id
+        allotted(&mut self.id)
     }
 
     /// Another frame of the same place.
@@ -72,28 +77,67 @@ impl Node {
     pub(crate) fn enter_as(&mut self, job: Id) -> Entered<'_> {
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
         let _ = FRAMES.try_with(|frames| {
-            let node = Self { id: self.id, label: self.label, children: self.children.take() };
-            frames.borrow_mut().stack.push(Frame { node, job });
+            let mut frames = frames.borrow_mut();
+            frames.stack.push(Frame { id: self.id, label: self.label, job });
+            if self.children.is_some() {
+                frames.extra().children = self.children.take();
+            }
         });
         Entered { node: self }
     }
 }
 
+/// What each poll pushes and pops: plain data.
 struct Frame {
-    node: Node,
+    id: Id,
+    label: Label,
     /// The handed-over exit that is polled in this frame; 0 if it is a body.
     job: Id,
 }
 
+impl Frame {
+    fn id(&mut self) -> Id {
+        allotted(&mut self.id)
+    }
+}
+
+/// What few frames have.
+struct Extra {
+    /// How deep its frame lies.
+    depth: usize,
+    children: Option<Arc<Scope>>,
+    /// What waits for the frame to be popped.
+    after: Vec<Box<dyn FnOnce()>>,
+}
+
 struct Frames {
     stack: Vec<Frame>,
-    /// What waits for a frame to be popped, with that frame's depth. The depths never fall: what waits for a deeper frame
-    /// is done when that is popped.
-    after: Vec<(usize, Box<dyn FnOnce()>)>,
+    extras: Vec<Extra>,
 }
 
 thread_local! {
-    static FRAMES: RefCell<Frames> = const { RefCell::new(Frames { stack: Vec::new(), after: Vec::new() }) };
+    static FRAMES: RefCell<Frames> = const { RefCell::new(Frames { stack: Vec::new(), extras: Vec::new() }) };
+}
+
+impl Frames {
+    fn innermost_id(&mut self) -> Id {
+        self.stack.last_mut().map_or(0, Frame::id)
+    }
+
+    /// That of the innermost frame, if it has one.
+    fn extra_if_any(&mut self) -> Option<&mut Extra> {
+        let depth = self.stack.len();
+        self.extras.last_mut().filter(|extra| extra.depth == depth)
+    }
+
+    /// That of the innermost frame.
+    #[cold]
+    fn extra(&mut self) -> &mut Extra {
+        if self.extra_if_any().is_none() {
+            self.extras.push(Extra { depth: self.stack.len(), children: None, after: Vec::new() });
+        }
+        self.extra_if_any().expect("it was just pushed")
+    }
 }
 
 /// Keeps a frame on the stack.
@@ -105,30 +149,28 @@ pub(crate) struct Entered<'n> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        let popped = FRAMES.try_with(|frames| {
+        let extra = FRAMES.try_with(|frames| {
             let mut frames = frames.borrow_mut();
-            if let Some(Frame { node, .. }) = frames.stack.pop() {
-                self.node.id = node.id;
-                self.node.children = node.children;
-            }
             let depth = frames.stack.len();
-            frames.after.last().is_some_and(|(waits_for, _)| *waits_for > depth)
+            if let Some(frame) = frames.stack.pop() {
+                self.node.id = frame.id;
+            }
+            frames.extras.last().is_some_and(|extra| extra.depth == depth)
         });
-        if popped == Ok(true) {
-            do_after();
+        if extra == Ok(true) {
+            take_back_extra(self.node);
         }
     }
 }
 
+/// Of the frame that was just popped.
 #[cold]
-fn do_after() {
-    let due = FRAMES.try_with(|frames| {
-        let mut frames = frames.borrow_mut();
-        let depth = frames.stack.len();
-        let first = frames.after.partition_point(|(waits_for, _)| *waits_for <= depth);
-        frames.after.split_off(first)
-    });
-    due.into_iter().flatten().for_each(|(_, work)| work());
+fn take_back_extra(node: &mut Node) {
+    let extra = FRAMES.try_with(|frames| frames.borrow_mut().extras.pop());
+    if let Ok(Some(Extra { children, after, .. })) = extra {
+        node.children = children;
+        after.into_iter().for_each(|work| work());
+    }
 }
 
 /// Does `work` when the innermost frame is popped; now, if there is none.
@@ -136,9 +178,8 @@ pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
     let mut work = Some(work);
     let _ = FRAMES.try_with(|frames| {
         let mut frames = frames.borrow_mut();
-        let depth = frames.stack.len();
-        if let Some(work) = work.take_if(|_| depth > 0) {
-            frames.after.push((depth, Box::new(work)));
+        if let Some(work) = work.take_if(|_| !frames.stack.is_empty()) {
+            frames.extra().after.push(Box::new(work));
         }
     });
     if let Some(work) = work {
@@ -147,27 +188,31 @@ pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
 }
 
 /// Looks at the innermost frame.
-fn innermost<T>(look: impl FnOnce(&mut Node) -> T) -> Option<T> {
-    FRAMES.try_with(|frames| frames.borrow_mut().stack.last_mut().map(|frame| look(&mut frame.node))).ok().flatten()
+fn innermost<T>(look: impl FnOnce(&mut Frames) -> T) -> Option<T> {
+    let look = |frames: &RefCell<Frames>| {
+        let mut frames = frames.borrow_mut();
+        (!frames.stack.is_empty()).then(|| look(&mut frames))
+    };
+    FRAMES.try_with(look).ok().flatten()
 }
 
 /// The id of the enclosing tenure; 0 if there is none.
 pub(crate) fn enclosing_id() -> Id {
-    innermost(Node::id).unwrap_or(0)
+    innermost(Frames::innermost_id).unwrap_or(0)
 }
 
 /// The enclosing tenure and the scope that its handed-over children wait in.
 pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
-    innermost(|node| {
-        let scope = node.children.get_or_insert_with(Default::default);
-        let scope = Arc::clone(scope);
-        (node.id(), scope)
+    innermost(|frames| {
+        let scope = Arc::clone(frames.extra().children.get_or_insert_default());
+        (frames.innermost_id(), scope)
     })
 }
 
 /// The scope of the enclosing tenure, if something was handed over in it; whether there is an enclosing tenure.
 pub(crate) fn enclosing_children() -> (Option<Arc<Scope>>, bool) {
-    innermost(|node| (node.children.clone(), true)).unwrap_or((None, false))
+    let children = |frames: &mut Frames| frames.extra_if_any()?.children.clone();
+    innermost(|frames| (children(frames), true)).unwrap_or((None, false))
 }
 
 /// The handed-over exits that are being polled on this thread, outermost first.
@@ -183,10 +228,10 @@ pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
         .try_with(|frames| {
             let mut parent = 0;
             let mut bodies = Vec::new();
-            for Frame { node, job } in &mut frames.borrow_mut().stack {
-                let id = node.id();
-                if *job == 0 {
-                    bodies.push((id, parent, node.label));
+            for frame in &mut frames.borrow_mut().stack {
+                let id = frame.id();
+                if frame.job == 0 {
+                    bodies.push((id, parent, frame.label));
                 }
                 parent = id;
             }

@@ -161,9 +161,14 @@ impl Drop for Tenure {
     #[inline]
     fn drop(&mut self) {
         if let Place::Listed { registry, key, .. } = &self.place {
-            registry.release(*key);
+            leave(registry, *key);
         }
     }
+}
+
+#[cold]
+fn leave(registry: &Registry, key: Key) {
+    registry.release(key);
 }
 
 /// Counts an enter that no [`Tenure`] counts.
