@@ -6,12 +6,14 @@
 //! # Invariants
 //! 1. What [`Loans`] lends is borrowed from it. [`Exits`], which takes entries out, is made of a `Loans` by value, so
 //!    no borrow is alive any more.
-//! 2. The list is shared with the registry, which reads labels and never touches an entry.
-//! 3. A row stays, without its entry, while that entry exits: what is seen as open is open.
+//! 2. The rows are shared with the registry, which reads labels and never touches an entry.
+//! 3. A label is shown until its entry has exited: what is seen as open is open.
 #![expect(unsafe_code, reason = "an arena's borrows cannot be expressed in safe code; argued at each block")]
 
 use std::fmt;
+use std::mem;
 use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::entry::Way;
@@ -39,7 +41,7 @@ impl<T: ?Sized> Stored<T> {
     fn into_box(self) -> Box<T> {
         let pointer = self.pointer.as_ptr();
         #[expect(clippy::mem_forget, reason = "the box takes over; `Drop` would free a second time")]
-        std::mem::forget(self);
+        mem::forget(self);
         // SAFETY: the pointer came from a box, and `self`, forgotten, will not give it back again. The box is unique:
         // this is called by `Exits` alone, when all that was lent has come back (invariant 1).
         unsafe { Box::from_raw(pointer) }
@@ -49,23 +51,29 @@ impl<T: ?Sized> Stored<T> {
 impl<T: ?Sized> Drop for Stored<T> {
     fn drop(&mut self) {
         // SAFETY: the pointer came from a box; `into_box` forgets `self`, so this is the only time. Nothing lent is
-        // alive: the list that this lies in goes away with the last of `Loans`, `Exits` and the registry's view, and
-        // what was lent is borrowed from the first (invariant 1).
+        // alive: the list that this lies in goes away with `Exits`, or with the last of `Loans` and the registry's view,
+        // and what was lent is borrowed from `Loans` (invariant 1).
         drop(unsafe { Box::from_raw(self.pointer.as_ptr()) });
     }
 }
 
-struct Row<E> {
-    label: Label,
-    entry: Option<Stored<dyn Way<E>>>,
+/// All that was put on a stack.
+struct Rows<E> {
+    filled: Mutex<Filled<E>>,
+    /// How many of the labels are of entries that have not exited: all, until the exits begin.
+    open: AtomicUsize,
 }
 
-struct Rows<E>(Mutex<Vec<Row<E>>>);
+struct Filled<E> {
+    labels: Vec<Label>,
+    /// Until the exits begin, the entry of each label; then none.
+    entries: Vec<Stored<dyn Way<E>>>,
+}
 
 impl<E> Rows<E> {
-    fn lock(&self) -> MutexGuard<'_, Vec<Row<E>>> {
+    fn lock(&self) -> MutexGuard<'_, Filled<E>> {
         // No code of others runs under the lock, so a poisoned list is a whole list.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.filled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -76,11 +84,12 @@ pub(super) struct Loans<E> {
 
 impl<E: 'static> Loans<E> {
     pub(super) fn new() -> Self {
-        Self { rows: Arc::new(Rows(Mutex::default())) }
+        let filled = Mutex::new(Filled { labels: Vec::new(), entries: Vec::new() });
+        Self { rows: Arc::new(Rows { filled, open: AtomicUsize::new(usize::MAX) }) }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.rows.lock().len()
+        self.rows.lock().entries.len()
     }
 
     /// Puts an entry on top and lends it out; says whether it is the only one.
@@ -89,8 +98,9 @@ impl<E: 'static> Loans<E> {
     pub(super) fn put<W: Way<E>>(&self, label: Label, entry: W) -> (&mut W, bool) {
         let (stored, pointer) = Stored::new(entry);
         let mut rows = self.rows.lock();
-        rows.push(Row { label, entry: Some(stored) });
-        let only = rows.len() == 1;
+        rows.labels.push(label);
+        rows.entries.push(stored);
+        let only = rows.entries.len() == 1;
         drop(rows);
         // SAFETY:
         // - It points to a live, aligned, initialised entry: it was just leaked from a box.
@@ -112,39 +122,44 @@ impl<E: 'static> Loans<E> {
 
     /// Ends all loans.
     pub(super) fn into_exits(self) -> Exits<E> {
-        Exits { rows: self.rows }
+        let entries = mem::take(&mut self.rows.lock().entries);
+        Exits { entries, rows: self.rows }
     }
 }
 
 /// A stack that is being emptied.
 pub(super) struct Exits<E> {
+    entries: Vec<Stored<dyn Way<E>>>,
     rows: Arc<Rows<E>>,
 }
 
 impl<E: 'static> Exits<E> {
-    /// Takes the topmost entry. Its row stays while it exits, until the next one is taken.
-    pub(super) fn next(&mut self) -> Option<(Label, Box<dyn Way<E>>)> {
-        let mut rows = self.rows.lock();
-        // The row of the entry before, if there is one.
-        while rows.pop_if(|row| row.entry.is_none()).is_some() {}
-        let row = rows.last_mut()?;
-        let entry = row.entry.take()?;
-        Some((row.label, entry.into_box()))
+    /// Takes the topmost entry. It is seen as open while it exits, until the next one is taken.
+    pub(super) fn next(&mut self) -> Option<Box<dyn Way<E>>> {
+        // Relaxed: the number publishes nothing. Without a lock, for nobody else stores.
+        self.rows.open.store(self.entries.len(), Ordering::Relaxed);
+        self.entries.pop().map(Stored::into_box)
+    }
+
+    /// The label of the entry that was taken last.
+    pub(super) fn label(&self) -> Label {
+        self.rows.lock().labels[self.entries.len()]
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.rows.lock().iter().all(|row| row.entry.is_none())
+        self.entries.is_empty()
     }
 }
 
 impl<E: 'static> Items for Rows<E> {
     fn labels(&self) -> Vec<Label> {
-        self.lock().iter().map(|row| row.label).collect()
+        let open = self.open.load(Ordering::Relaxed);
+        self.lock().labels.iter().take(open).copied().collect()
     }
 }
 
 impl<E> fmt::Debug for Rows<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Rows").field("len", &self.lock().len()).finish()
+        f.debug_struct("Rows").field("len", &self.lock().labels.len()).finish()
     }
 }

@@ -1,71 +1,159 @@
-//! The kinds of exit that lie on a stack, as one.
+//! The exits that lie on a stack, as one kind.
 
+use std::marker::PhantomData;
 use std::pin::Pin;
+use std::task::{Context, Poll};
 
-use crate::{AsyncExit, ExitFuture, Outcome, RecoverExit, Verdict};
+use pin_project_lite::pin_project;
 
-pub(super) type WayFuture<'o, E> = Pin<Box<dyn Future<Output = Result<Verdict, E>> + Send + 'o>>;
+use crate::with::{Leave, Plain};
+use crate::{AsyncExit, ErrorValue, ExitFuture, Outcome, Verdict};
 
-/// One exit.
+/// One exit. Either method begins it; the other is not called then.
 pub(super) trait Way<E: 'static>: Send + 'static {
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> WayFuture<'o, E>;
+    /// The exit after a body that completed, in the place of the entry itself: no allocation, and the common case.
+    fn poll_exit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Verdict, E>>;
+
+    /// The exit after any body. Its future may borrow from the outcome, so it is not the entry's own.
+    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Told<'o, E>;
 }
 
-pub(super) struct PlainEntry<R>(pub(super) R);
+pub(super) type Told<'o, E> = Pin<Box<dyn Future<Output = Result<Verdict, E>> + Send + 'o>>;
 
-impl<R: AsyncExit, E: From<R::Error> + 'static> Way<E> for PlainEntry<R> {
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> WayFuture<'o, E> {
-        Box::pin(async move {
-            self.0.exit(outcome).await?;
-            Ok(Verdict::Propagate)
-        })
+pin_project! {
+    /// A resource, and then its exit. `call` calls it for a body that completed.
+    pub(super) struct Entry<L, C, F> {
+        #[pin]
+        state: State<L, F>,
+        call: Option<C>,
     }
 }
 
-pub(super) struct RecoveringEntry<R>(pub(super) R);
-
-impl<R: RecoverExit, E: From<R::Error> + 'static> Way<E> for RecoveringEntry<R> {
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> WayFuture<'o, E> {
-        Box::pin(async move { Ok(self.0.exit(outcome).await?) })
+pin_project! {
+    #[project = StateProjection]
+    enum State<L, F> {
+        Held { leave: Option<L> },
+        Exiting { #[pin] exit: F },
     }
 }
 
-pub(super) struct SyncCallback<F>(pub(super) F);
+const HELD: &str = "an entry holds its resource until its exit begins";
 
-impl<F: FnOnce() + Send + 'static, E: 'static> Way<E> for SyncCallback<F> {
-    fn exit<'o>(self: Box<Self>, _: Outcome<'o>) -> WayFuture<'o, E> {
-        Box::pin(async move {
-            (self.0)();
-            Ok(Verdict::Propagate)
-        })
+impl<L, C, F> Entry<L, C, F>
+where
+    L: Leave,
+    C: FnOnce(L) -> F,
+{
+    pub(super) fn new(leave: L, call: C) -> Self {
+        Self { state: State::Held { leave: Some(leave) }, call: Some(call) }
+    }
+
+    pub(super) fn resource(&mut self) -> &mut L::Resource {
+        match &mut self.state {
+            State::Held { leave: Some(leave) } => leave.resource(),
+            State::Held { leave: None } | State::Exiting { .. } => unreachable!("{HELD}"),
+        }
     }
 }
 
-pub(super) struct Callback<F>(pub(super) F);
+impl<L, C, F, E> Way<E> for Entry<L, C, F>
+where
+    L: Leave,
+    C: FnOnce(L) -> F + Send + 'static,
+    F: Future<Output = Result<L::Verdict, L::Error>> + Send + 'static,
+    E: From<L::Error> + 'static,
+{
+    fn poll_exit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Verdict, E>> {
+        let this = self.project();
+        let mut state = this.state;
+        if let StateProjection::Held { leave } = state.as_mut().project() {
+            let (leave, call) = leave.take().zip(this.call.take()).expect(HELD);
+            state.set(State::Exiting { exit: call(leave) });
+        }
+        let StateProjection::Exiting { exit } = state.project() else {
+            unreachable!("the exit was just begun, if not before");
+        };
+        exit.poll(context).map(|ended| Ok(L::said(ended?)))
+    }
 
-impl<F, Fut, E: 'static> Way<E> for Callback<F>
+    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Told<'o, E> {
+        let State::Held { leave: Some(leave) } = self.state else {
+            unreachable!("{HELD}");
+        };
+        Box::pin(async move { Ok(L::said(leave.leave(outcome).await?)) })
+    }
+}
+
+/// A function as a resource that does nothing but exit.
+pub(super) struct Callback<F, E>(F, PhantomData<fn() -> E>);
+
+/// The same for an asynchronous function.
+pub(super) struct AsyncCallback<F, E>(F, PhantomData<fn() -> E>);
+
+/// The same for one that is told the outcome.
+pub(super) struct OutcomeCallback<F, E>(F, PhantomData<fn() -> E>);
+
+impl<F, E> Callback<F, E> {
+    pub(super) fn new(callback: F) -> Plain<Self>
+    where
+        Self: AsyncExit,
+    {
+        Plain::of(Self(callback, PhantomData))
+    }
+}
+
+impl<F, E> AsyncCallback<F, E> {
+    pub(super) fn new(callback: F) -> Plain<Self>
+    where
+        Self: AsyncExit,
+    {
+        Plain::of(Self(callback, PhantomData))
+    }
+}
+
+impl<F, E> OutcomeCallback<F, E> {
+    pub(super) fn new(callback: F) -> Plain<Self>
+    where
+        Self: AsyncExit,
+    {
+        Plain::of(Self(callback, PhantomData))
+    }
+}
+
+impl<F, E> AsyncExit for Callback<F, E>
+where
+    F: FnOnce() + Send + 'static,
+    E: ErrorValue,
+{
+    type Error = E;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), E> {
+        (self.0)();
+        Ok(())
+    }
+}
+
+impl<F, Fut, E> AsyncExit for AsyncCallback<F, E>
 where
     F: FnOnce() -> Fut + Send + 'static,
     Fut: Future<Output = Result<(), E>> + Send,
+    E: ErrorValue,
 {
-    fn exit<'o>(self: Box<Self>, _: Outcome<'o>) -> WayFuture<'o, E> {
-        Box::pin(async move {
-            (self.0)().await?;
-            Ok(Verdict::Propagate)
-        })
+    type Error = E;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), E> {
+        (self.0)().await
     }
 }
 
-pub(super) struct OutcomeCallback<F>(pub(super) F);
-
-impl<F, E: 'static> Way<E> for OutcomeCallback<F>
+impl<F, E> AsyncExit for OutcomeCallback<F, E>
 where
     F: for<'o> FnOnce(Outcome<'o>) -> ExitFuture<'o, E> + Send + 'static,
+    E: ErrorValue,
 {
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> WayFuture<'o, E> {
-        Box::pin(async move {
-            (self.0)(outcome).await?;
-            Ok(Verdict::Propagate)
-        })
+    type Error = E;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), E> {
+        (self.0)(outcome).await
     }
 }

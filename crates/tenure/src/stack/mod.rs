@@ -19,11 +19,11 @@ use crate::held::ending_of_drop;
 use crate::registry::Phase;
 use crate::scope::behind;
 use crate::tenure::{Tenure, count_entered};
-use crate::with::report;
+use crate::with::{Leave, Plain, Recovering, report};
 use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
 
 use arena::{Exits, Loans};
-use entry::{Callback, OutcomeCallback, PlainEntry, RecoveringEntry, SyncCallback, Way};
+use entry::{AsyncCallback, Callback, Entry, OutcomeCallback};
 use unwind::{First, Unwound, unwind};
 
 /// Contexts entered one after the other, exited in reverse: Python's `AsyncExitStack`.
@@ -145,8 +145,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
             let resource = context.into_future().await?;
-            let PlainEntry(resource) = self.lend(label, PlainEntry(resource));
-            Ok(resource)
+            Ok(self.lend(label, Plain::of(resource)))
         }
     }
 
@@ -164,8 +163,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
             let resource = context.into_future().await?;
-            let RecoveringEntry(resource) = self.lend(label, RecoveringEntry(resource));
-            Ok(resource)
+            Ok(self.lend(label, Recovering::of(resource)))
         }
     }
 
@@ -177,8 +175,7 @@ impl<E: ErrorValue> ExitStack<E> {
         E: From<R::Error>,
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
-        let PlainEntry(resource) = self.lend(label, PlainEntry(resource));
-        resource
+        self.lend(label, Plain::of(resource))
     }
 
     /// Puts the exit of a resource that is entered already, and may recover, on the stack.
@@ -189,15 +186,14 @@ impl<E: ErrorValue> ExitStack<E> {
         E: From<R::Error>,
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
-        let RecoveringEntry(resource) = self.lend(label, RecoveringEntry(resource));
-        resource
+        self.lend(label, Recovering::of(resource))
     }
 
     /// Puts a function on the stack.
     #[track_caller]
     pub fn defer(&self, callback: impl FnOnce() + Send + 'static) {
         let label = Label { name: "defer", location: Location::caller() };
-        self.lend(label, SyncCallback(callback));
+        self.lend(label, Callback::new(callback));
     }
 
     /// Puts an asynchronous function on the stack.
@@ -208,7 +204,7 @@ impl<E: ErrorValue> ExitStack<E> {
         Fut: Future<Output = Result<(), E>> + Send,
     {
         let label = Label { name: "defer_async", location: Location::caller() };
-        self.lend(label, Callback(callback));
+        self.lend(label, AsyncCallback::new(callback));
     }
 
     /// Puts an asynchronous function that is told the outcome on the stack.
@@ -218,7 +214,7 @@ impl<E: ErrorValue> ExitStack<E> {
         F: for<'o> FnOnce(Outcome<'o>) -> ExitFuture<'o, E> + Send + 'static,
     {
         let label = Label { name: "defer_with_outcome", location: Location::caller() };
-        self.lend(label, OutcomeCallback(callback));
+        self.lend(label, OutcomeCallback::new(callback));
     }
 
     /// How many exits are on the stack.
@@ -289,15 +285,18 @@ impl<E: ErrorValue> ExitStack<E> {
         self.held.as_ref().expect(FULL)
     }
 
-    fn lend<W: Way<E>>(&self, label: Label, entry: W) -> &mut W {
+    fn lend<L: Leave>(&self, label: Label, leave: L) -> &mut L::Resource
+    where
+        E: From<L::Error>,
+    {
         count_entered();
         let OnStack { loans, tenure } = self.on_stack();
-        let (lent, only) = loans.put(label, entry);
+        let (entry, only) = loans.put(label, Entry::new(leave, |leave: L| leave.leave(Outcome::Completed)));
         if only {
             let mut tenure = tenure.lock().unwrap_or_else(PoisonError::into_inner);
             tenure.list_with(Phase::Held, || loans.view());
         }
-        lent
+        entry.resource()
     }
 
     /// The exit as part of another tenure's: a failure is the first one's, the others are reported.

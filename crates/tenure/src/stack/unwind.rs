@@ -2,15 +2,16 @@
 //!
 //! It is a loop, so that ten thousand exits need no more stack than one (law 26).
 
-use std::time::Duration;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::ExitLimit;
 use super::arena::Exits;
-use super::entry::Way;
+use super::entry::{Told, Way};
 use crate::frame::Label;
 use crate::guarded::{Caught, Fault, Guarded, Payload, panic_message};
 use crate::job::{Record, Settle};
-use crate::with::Told;
+use crate::with;
 use crate::{ErrorValue, Outcome, Stopped, Verdict};
 
 /// What came of all exits.
@@ -31,33 +32,47 @@ pub(super) enum First<E> {
 
 pub(super) async fn unwind<E: ErrorValue>(
     exits: &mut Exits<E>,
-    told: impl Told,
+    told: impl with::Told,
     limit: Option<ExitLimit<E>>,
     may_recover: bool,
 ) -> Unwound<E> {
     let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
-    while let Some((label, entry)) = exits.next() {
-        let exit = guarded(entry, course.outcome(), limit.map(|limit| limit.limit)).await;
+    while let Some(entry) = exits.next() {
+        let exit = Exiting::begin(entry, course.outcome());
+        let exit = match limit {
+            None => Caught::new(exit).await,
+            Some(ExitLimit { limit, .. }) => Guarded::new(exit, Some(limit)).await,
+        };
         exit.count(true);
         match exit {
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(may_recover),
-            Err(fault) => course.fail(label, fault, limit),
+            Err(fault) => course.fail(exits.label(), fault, limit),
         }
     }
     course.unwound
 }
 
-async fn guarded<E: 'static>(
-    entry: Box<dyn Way<E>>,
-    outcome: Outcome<'_>,
-    limit: Option<Duration>,
-) -> Result<Verdict, Fault<E>> {
-    // The call itself is part of the exit: should it panic, that is the exit's panic.
-    let exit = async move { entry.exit(outcome).await };
-    match limit {
-        None => Caught::new(exit).await,
-        limit => Guarded::new(exit, limit).await,
+/// The exit of one entry. The call itself is part of the exit: should it panic, that is the exit's panic.
+enum Exiting<'o, E: 'static> {
+    InPlace(Pin<Box<dyn Way<E>>>),
+    Told(Told<'o, E>),
+}
+
+impl<'o, E: 'static> Exiting<'o, E> {
+    fn begin(entry: Box<dyn Way<E>>, outcome: Outcome<'o>) -> Self {
+        if outcome.is_completed() { Self::InPlace(entry.into()) } else { Self::Told(entry.exit(outcome)) }
+    }
+}
+
+impl<E: 'static> Future for Exiting<'_, E> {
+    type Output = Result<Verdict, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::InPlace(entry) => entry.as_mut().poll_exit(context),
+            Self::Told(exit) => exit.as_mut().poll(context),
+        }
     }
 }
 
@@ -66,7 +81,7 @@ struct Course<K, E> {
     unwound: Unwound<E>,
 }
 
-impl<K: Told, E: ErrorValue> Course<K, E> {
+impl<K: with::Told, E: ErrorValue> Course<K, E> {
     /// The outcome as the exits so far have left it.
     fn outcome(&self) -> Outcome<'_> {
         match &self.unwound.first {

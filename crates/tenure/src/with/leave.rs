@@ -13,6 +13,9 @@ pub(crate) trait Leave: Send + 'static {
     fn of(resource: Self::Resource) -> Self;
     fn resource(&mut self) -> &mut Self::Resource;
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
+
+    /// What an exit of this kind says of the body's error.
+    fn said(verdict: Self::Verdict) -> Verdict;
 }
 
 pub(crate) struct Plain<R>(R);
@@ -33,6 +36,10 @@ impl<R: AsyncExit> Leave for Plain<R> {
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<(), R::Error>> + Send {
         self.0.exit(outcome)
     }
+
+    fn said((): ()) -> Verdict {
+        Verdict::Propagate
+    }
 }
 
 pub(crate) struct Recovering<R>(R);
@@ -52,5 +59,9 @@ impl<R: RecoverExit> Leave for Recovering<R> {
 
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Verdict, R::Error>> + Send {
         self.0.exit(outcome)
+    }
+
+    fn said(verdict: Verdict) -> Verdict {
+        verdict
     }
 }

@@ -24,6 +24,6 @@ pub use stop::Stopped;
 
 pub(crate) use self::core::{Exited, Known, Told, exit_job};
 pub(crate) use body::{Body, Ended};
-pub(crate) use leave::{Leave, Plain};
+pub(crate) use leave::{Leave, Plain, Recovering};
 pub(crate) use simple::{error_of, report};
 pub(crate) use stop::{Stop, unless_stopped};
