@@ -139,7 +139,7 @@ fn law_20_the_others_stay_within_a_few() {
 }
 
 #[test]
-fn law_26_a_stack_allocates_in_proportion_to_its_entries() {
+fn law_26_a_stack_allocates_far_less_often_than_it_has_entries() {
     async fn stack_of(entries: usize) {
         let stack = ExitStack::<Error>::new();
         for _ in 0..entries {
@@ -151,7 +151,7 @@ fn law_26_a_stack_allocates_in_proportion_to_its_entries() {
     runtime().block_on(async {
         let few = allocations(|| stack_of(1_000)).await;
         let many = allocations(|| stack_of(10_000)).await;
-        // The list of entries doubles a few times more.
-        assert!(many <= 10 * few && many >= 9 * few, "{few} for 2,000 entries, {many} for 20,000");
+        // The entries lie in chunks, each twice as large as the one before.
+        assert!(few < 32 && many <= few + 4, "{few} for 2,000 entries, {many} for 20,000");
     });
 }

@@ -10,22 +10,22 @@ use crate::with::{Leave, Plain};
 use crate::{AsyncExit, ErrorValue, ExitFuture, Outcome, Verdict};
 
 /// One exit. Either method begins it; the other is not called then.
-pub(super) trait Way<E: 'static>: Send + 'static {
+pub(super) trait Way<E>: Send + 'static {
     /// The exit after a body that completed, in the place of the entry itself: no allocation, and the common case.
     fn poll_exit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<Verdict, E>>;
 
     /// The exit after any body. Its future may borrow from the outcome, so it is not the entry's own.
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Told<'o, E>;
+    fn exit<'o>(self: Pin<&mut Self>, outcome: Outcome<'o>) -> ToldExit<'o, E>;
 }
 
-pub(super) type Told<'o, E> = Pin<Box<dyn Future<Output = Result<Verdict, E>> + Send + 'o>>;
+pub(super) type ToldExit<'o, E> = Pin<Box<dyn Future<Output = Result<Verdict, E>> + Send + 'o>>;
 
 pin_project! {
     /// A resource, and then its exit. `call` calls it for a body that completed.
     pub(super) struct Entry<L, C, F> {
         #[pin]
         state: State<L, F>,
-        call: Option<C>,
+        call: C,
     }
 }
 
@@ -44,10 +44,12 @@ where
     L: Leave,
     C: FnOnce(L) -> F,
 {
+    #[inline]
     pub(super) fn new(leave: L, call: C) -> Self {
-        Self { state: State::Held { leave: Some(leave) }, call: Some(call) }
+        Self { state: State::Held { leave: Some(leave) }, call }
     }
 
+    #[inline]
     pub(super) fn resource(&mut self) -> &mut L::Resource {
         match &mut self.state {
             State::Held { leave: Some(leave) } => leave.resource(),
@@ -59,7 +61,7 @@ where
 impl<L, C, F, E> Way<E> for Entry<L, C, F>
 where
     L: Leave,
-    C: FnOnce(L) -> F + Send + 'static,
+    C: FnOnce(L) -> F + Copy + Send + 'static,
     F: Future<Output = Result<L::Verdict, L::Error>> + Send + 'static,
     E: From<L::Error> + 'static,
 {
@@ -67,8 +69,8 @@ where
         let this = self.project();
         let mut state = this.state;
         if let StateProjection::Held { leave } = state.as_mut().project() {
-            let (leave, call) = leave.take().zip(this.call.take()).expect(HELD);
-            state.set(State::Exiting { exit: call(leave) });
+            let leave = leave.take().expect(HELD);
+            state.set(State::Exiting { exit: (this.call)(leave) });
         }
         let StateProjection::Exiting { exit } = state.project() else {
             unreachable!("the exit was just begun, if not before");
@@ -76,10 +78,11 @@ where
         exit.poll(context).map(|ended| Ok(L::said(ended?)))
     }
 
-    fn exit<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Told<'o, E> {
-        let State::Held { leave: Some(leave) } = self.state else {
+    fn exit<'o>(self: Pin<&mut Self>, outcome: Outcome<'o>) -> ToldExit<'o, E> {
+        let StateProjection::Held { leave } = self.project().state.project() else {
             unreachable!("{HELD}");
         };
+        let leave = leave.take().expect(HELD);
         Box::pin(async move { Ok(L::said(leave.leave(outcome).await?)) })
     }
 }

@@ -6,12 +6,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use super::ExitLimit;
-use super::arena::Exits;
-use super::entry::{Told, Way};
+use super::arena::{Exits, Taken};
+use super::entry::ToldExit;
 use crate::frame::Label;
 use crate::guarded::{Caught, Fault, Guarded, Payload, panic_message};
 use crate::job::{Record, Settle};
-use crate::with;
+use crate::with::Told;
 use crate::{ErrorValue, Outcome, Stopped, Verdict};
 
 /// What came of all exits.
@@ -32,13 +32,17 @@ pub(super) enum First<E> {
 
 pub(super) async fn unwind<E: ErrorValue>(
     exits: &mut Exits<E>,
-    told: impl with::Told,
+    told: impl Told,
     limit: Option<ExitLimit<E>>,
     may_recover: bool,
 ) -> Unwound<E> {
     let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
-    while let Some(entry) = exits.next() {
-        let exit = Exiting::begin(entry, course.outcome());
+    loop {
+        let Some(taken) = exits.next() else {
+            return course.unwound;
+        };
+        let label = taken.label();
+        let exit = Exiting::begin(taken, course.outcome());
         let exit = match limit {
             None => Caught::new(exit).await,
             Some(ExitLimit { limit, .. }) => Guarded::new(exit, Some(limit)).await,
@@ -47,21 +51,20 @@ pub(super) async fn unwind<E: ErrorValue>(
         match exit {
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(may_recover),
-            Err(fault) => course.fail(exits.label(), fault, limit),
+            Err(fault) => course.fail(label, fault, limit),
         }
     }
-    course.unwound
 }
 
 /// The exit of one entry. The call itself is part of the exit: should it panic, that is the exit's panic.
-enum Exiting<'o, E: 'static> {
-    InPlace(Pin<Box<dyn Way<E>>>),
-    Told(Told<'o, E>),
+enum Exiting<'x, E> {
+    InPlace(Taken<'x, E>),
+    Told(ToldExit<'x, E>),
 }
 
-impl<'o, E: 'static> Exiting<'o, E> {
-    fn begin(entry: Box<dyn Way<E>>, outcome: Outcome<'o>) -> Self {
-        if outcome.is_completed() { Self::InPlace(entry.into()) } else { Self::Told(entry.exit(outcome)) }
+impl<'x, E: 'static> Exiting<'x, E> {
+    fn begin(mut taken: Taken<'x, E>, outcome: Outcome<'x>) -> Self {
+        if outcome.is_completed() { Self::InPlace(taken) } else { Self::Told(taken.entry().exit(outcome)) }
     }
 }
 
@@ -70,7 +73,7 @@ impl<E: 'static> Future for Exiting<'_, E> {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {
-            Self::InPlace(entry) => entry.as_mut().poll_exit(context),
+            Self::InPlace(taken) => taken.entry().poll_exit(context),
             Self::Told(exit) => exit.as_mut().poll(context),
         }
     }
@@ -81,7 +84,7 @@ struct Course<K, E> {
     unwound: Unwound<E>,
 }
 
-impl<K: with::Told, E: ErrorValue> Course<K, E> {
+impl<K: Told, E: ErrorValue> Course<K, E> {
     /// The outcome as the exits so far have left it.
     fn outcome(&self) -> Outcome<'_> {
         match &self.unwound.first {
