@@ -111,8 +111,15 @@ impl<T: Send + 'static> Lender<T> {
     /// Dropped before the value is back, for instance in a `select!`, the value is dropped when the body has ended.
     pub async fn lend(self, value: T) -> Returned<T> {
         self.exchange.state().slot = Slot::Lent(value);
-        // Nobody is woken: the exit, which returns the value, polls the function itself.
-        let take_back = poll_fn(|_| self.exchange.take_back().map_or(Poll::Pending, Poll::Ready));
+        // Nobody is woken: the exit, which returns the value, polls the function itself. Until this poll has ended, it
+        // cannot have begun.
+        let mut suspended = false;
+        let take_back = poll_fn(|_| {
+            if !mem::replace(&mut suspended, true) {
+                return Poll::Pending;
+            }
+            self.exchange.take_back().map_or(Poll::Pending, Poll::Ready)
+        });
         let (value, ended) = take_back.await;
         Returned { value, ended, exchange: self.exchange }
     }
