@@ -7,7 +7,7 @@ use tokio::sync::SetOnce;
 
 use crate::frame::{self, Id, Label, Node};
 use crate::job::{Job, Record, Settle};
-use crate::registry::{self, Entry, Items, Key, Phase, Registry, RootKey, here};
+use crate::registry::{self, Care, Entry, Items, Key, Phase, Registry, RootKey, here};
 use crate::registry::{Count, HandedOver};
 use crate::scope::Younger;
 
@@ -141,9 +141,12 @@ impl Tenure {
         };
         let taken = registry.change(key, |entry| {
             entry.parent = parent;
-            entry.handed_over = Some(HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) });
             entry.phase = Phase::Waiting;
-            (entry.runtime.take(), mem::take(&mut entry.span), entry.items.clone())
+            let handed_over = HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) };
+            match mem::replace(&mut entry.care, Care::Job(handed_over)) {
+                Care::Caller { runtime, span } => (runtime, span, entry.items.clone()),
+                Care::Job(_) => unreachable!("a tenure is handed over once"),
+            }
         });
         let (runtime, span, items) = taken.unwrap_or_default();
         let label = self.node.label;

@@ -21,13 +21,17 @@ pub(crate) struct Entry {
     pub(crate) label: Label,
     pub(crate) since: Instant,
     pub(crate) phase: Phase,
-    /// The runtime it was entered on; taken at hand-over.
-    pub(crate) runtime: Option<Handle>,
-    /// The span it was entered in; taken at hand-over.
-    pub(crate) span: Span,
-    /// Set once it is handed over.
-    pub(crate) handed_over: Option<HandedOver>,
+    pub(crate) care: Care,
     pub(crate) items: Option<Arc<dyn Items>>,
+}
+
+/// Who sees to the exit.
+#[derive(Debug)]
+pub(crate) enum Care {
+    /// Its caller does. What a hand-over will need: the runtime and the span it was entered in.
+    Caller { runtime: Option<Handle>, span: Span },
+    /// A job does.
+    Job(HandedOver),
 }
 
 #[derive(Clone, Debug)]
@@ -45,10 +49,15 @@ impl Entry {
             label,
             since: Instant::now(),
             phase,
-            runtime: Handle::try_current().ok(),
-            span: Span::current(),
-            handed_over: None,
+            care: Care::Caller { runtime: Handle::try_current().ok(), span: Span::current() },
             items: None,
+        }
+    }
+
+    pub(crate) fn handed_over(&self) -> Option<&HandedOver> {
+        match &self.care {
+            Care::Caller { .. } => None,
+            Care::Job(handed_over) => Some(handed_over),
         }
     }
 }

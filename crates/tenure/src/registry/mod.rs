@@ -35,7 +35,7 @@ pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
 pub(crate) use current::{current, here};
-pub(crate) use entry::{Entry, HandedOver, Items, Span};
+pub(crate) use entry::{Care, Entry, HandedOver, Items, Span};
 pub(crate) use shelf::Key;
 
 /// Incidents kept for the next drain's report. Later ones are counted, and all reach the report sink.

@@ -153,7 +153,7 @@ pub fn open() -> OpenTenures {
 impl Registry {
     /// What was handed over and has not ended.
     pub(super) fn handed_over(&self) -> OpenTenures {
-        OpenTenures::of(self.list(|entry| entry.handed_over.is_some()))
+        OpenTenures::of(self.list(|entry| entry.handed_over().is_some()))
     }
 
     /// The latches of all handed-over exits but those that wait for one of `jobs`, and `jobs` themselves: what a
@@ -161,7 +161,7 @@ impl Registry {
     pub(crate) fn pending_for(&self, jobs: &[Id]) -> Vec<HandedOver> {
         let mut pending: HashMap<Id, (Id, HandedOver)> = HashMap::new();
         self.held.each(|entry| {
-            if let Some(handed_over) = &entry.handed_over {
+            if let Some(handed_over) = entry.handed_over() {
                 pending.insert(entry.id, (entry.parent, handed_over.clone()));
             }
         });
@@ -180,7 +180,7 @@ impl Registry {
                 return;
             }
             let age = now.saturating_duration_since(entry.since);
-            let handed_over = entry.handed_over.is_some();
+            let handed_over = entry.handed_over().is_some();
             let Entry { id, parent, label, phase, .. } = *entry;
             found.push(open_tenure(id, parent, label, age, phase, handed_over));
             if let Some(items) = &entry.items {

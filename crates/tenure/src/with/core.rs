@@ -82,7 +82,7 @@ where
                     (kept.join(told), exit)
                 }
             };
-            result(label, Course::Run { body, exit })
+            result(guard.tenure.label(), Course::Run { body, exit })
         })
     };
     Steps::new(|| context.into_future(), stop, then)
