@@ -76,13 +76,7 @@ impl Node {
     #[inline]
     pub(crate) fn enter_as(&mut self, job: Id) -> Entered<'_> {
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
-        let _ = FRAMES.try_with(|frames| {
-            let mut frames = frames.borrow_mut();
-            frames.stack.push(Frame { id: self.id, label: self.label, job });
-            if self.children.is_some() {
-                frames.extra().children = self.children.take();
-            }
-        });
+        let _ = FRAMES.try_with(|frames| frames.borrow_mut().push(self, job));
         Entered { node: self }
     }
 }
@@ -120,6 +114,24 @@ thread_local! {
 }
 
 impl Frames {
+    #[inline]
+    fn push(&mut self, node: &mut Node, job: Id) {
+        self.stack.push(Frame { id: node.id, label: node.label, job });
+        if node.children.is_some() {
+            self.extra().children = node.children.take();
+        }
+    }
+
+    /// Whether the frame that was popped has something extra.
+    #[inline]
+    fn pop(&mut self, node: &mut Node) -> bool {
+        let depth = self.stack.len();
+        if let Some(frame) = self.stack.pop() {
+            node.id = frame.id;
+        }
+        self.extras.last().is_some_and(|extra| extra.depth == depth)
+    }
+
     fn innermost_id(&mut self) -> Id {
         self.stack.last_mut().map_or(0, Frame::id)
     }
@@ -149,14 +161,7 @@ pub(crate) struct Entered<'n> {
 impl Drop for Entered<'_> {
     #[inline]
     fn drop(&mut self) {
-        let extra = FRAMES.try_with(|frames| {
-            let mut frames = frames.borrow_mut();
-            let depth = frames.stack.len();
-            if let Some(frame) = frames.stack.pop() {
-                self.node.id = frame.id;
-            }
-            frames.extras.last().is_some_and(|extra| extra.depth == depth)
-        });
+        let extra = FRAMES.try_with(|frames| frames.borrow_mut().pop(self.node));
         if extra == Ok(true) {
             take_back_extra(self.node);
         }

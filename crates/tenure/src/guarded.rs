@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -82,26 +82,37 @@ impl<V, X: fmt::Debug> Settle for Result<V, Fault<X>> {
     }
 }
 
-/// Calls an exit. Should the call panic, that is the exit's panic, and is counted as such.
-#[inline]
-pub(crate) fn call<F, X>(exit: impl FnOnce() -> F) -> Result<Caught<F>, Fault<X>> {
-    catch_unwind(AssertUnwindSafe(exit)).map(Caught::new).map_err(Fault::Panicked)
-}
-
 pin_project! {
     /// Polls `future` to its end or its panic; then drops it at once.
     ///
     /// Once it has panicked it is never polled again (law 12).
-    pub(crate) struct Caught<F> {
-        #[pin]
-        future: Option<F>,
+    #[project = CaughtProjection]
+    pub(crate) enum Caught<F> {
+        Running { #[pin] future: F },
+        /// The call that should have made the future has panicked.
+        Panicked { payload: Option<Payload> },
+        Over,
     }
 }
 
 impl<F> Caught<F> {
     #[inline]
     pub(crate) fn new(future: F) -> Self {
-        Self { future: Some(future) }
+        Self::Running { future }
+    }
+
+    /// Calls an exit. Should the call panic, that is the exit's panic.
+    #[inline]
+    pub(crate) fn call(exit: impl FnOnce() -> F) -> Self {
+        match catch_unwind(AssertUnwindSafe(exit)) {
+            Ok(future) => Self::Running { future },
+            Err(payload) => Self::Panicked { payload: Some(payload) },
+        }
+    }
+
+    /// Drops the future.
+    fn finish(mut self: Pin<&mut Self>) {
+        self.set(Self::Over);
     }
 }
 
@@ -111,16 +122,16 @@ where
 {
     type Output = Result<V, Fault<X>>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut future = self.project().future;
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let polled = catch_unwind(AssertUnwindSafe(|| {
-            let Some(running) = future.as_mut().as_pin_mut() else {
-                unreachable!("an exit is not polled after its end");
+            let polled = match self.as_mut().project() {
+                CaughtProjection::Running { future } => future.poll(context),
+                CaughtProjection::Panicked { payload } => resume_unwind(payload.take().expect(ENDED)),
+                CaughtProjection::Over => unreachable!("{ENDED}"),
             };
-            let polled = running.poll(context);
             if polled.is_ready() {
                 // Dropped inside the guard: what the drop panics with is the exit's panic.
-                future.set(None);
+                self.as_mut().finish();
             }
             polled
         }));
@@ -128,12 +139,14 @@ where
             Ok(polled) => polled.map_err(Fault::Failed),
             Err(payload) => {
                 // What panicked is dropped, not polled; should the drop panic as well, the first panic counts.
-                let _ = catch_unwind(AssertUnwindSafe(|| future.set(None)));
+                let _ = catch_unwind(AssertUnwindSafe(|| self.finish()));
                 Poll::Ready(Err(Fault::Panicked(payload)))
             }
         }
     }
 }
+
+const ENDED: &str = "an exit is not polled after its end";
 
 pin_project! {
     /// A [`Caught`] future that is dropped at its time limit.
@@ -168,7 +181,7 @@ where
             let timer = this.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
             // Out of tokio's budget, lest an exit that uses it all up is never out of time.
             ready!(Pin::new(&mut unconstrained(timer)).poll(context));
-            this.caught.project().future.set(None);
+            this.caught.finish();
             Poll::Ready(())
         }));
         match in_time {

@@ -53,28 +53,21 @@ pub(crate) fn current() -> Arc<Registry> {
 
 /// Looks at the registry of the current runtime, and may count there. The look must not come back here.
 #[inline]
-pub(crate) fn here<T>(look: impl FnOnce(&Here) -> T) -> T {
+pub(crate) fn here<T>(look: impl Fn(&Here) -> T) -> T {
     let task = task::try_id();
-    let mut look = Some(look);
     let seen = HERE.try_with(|here| {
-        let look = look.take()?;
         let mut here = here.borrow_mut();
-        let here = match &mut *here {
-            Some(known) if task.is_some() && known.task == task => known,
-            stale => refresh(stale, task),
-        };
-        Some(look(here))
+        match &*here {
+            Some(known) if task.is_some() && known.task == task => look(known),
+            _ => look(refresh(&mut here, task)),
+        }
     });
-    match (seen, look) {
-        (Ok(Some(seen)), _) => seen,
-        // The thread is being torn down: no memory of the last task, so ask.
-        (_, Some(look)) => look(&Here::new(task, runtime_here())),
-        (_, None) => unreachable!("the look is taken only where it is used"),
-    }
+    // A thread that is being torn down has no memory of its last task: so ask.
+    seen.unwrap_or_else(|_| look(&Here::new(task, runtime_here())))
 }
 
 #[cold]
-fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &mut Here {
+fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &Here {
     let runtime = runtime_here();
     if here.as_ref().is_none_or(|known| known.runtime != runtime) {
         // The old one first: its tally is free then for whoever comes.

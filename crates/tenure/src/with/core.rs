@@ -18,7 +18,7 @@ use super::steps::Steps;
 use super::stop::{Stop, Stopped};
 use crate::custody::Custody;
 use crate::frame::Label;
-use crate::guarded::{Fault, Guarded, Payload, call, describe, panic_message};
+use crate::guarded::{Caught, Fault, Guarded, Payload, describe, panic_message};
 use crate::job::{Record, Settle};
 use crate::registry::IncidentKind;
 use crate::scope::Scope;
@@ -62,27 +62,21 @@ where
                 Body::new(tenure, stop, move || body(resource)).await
             };
             let leave = guard.take();
-            let (body, exit) = match ended {
+            match ended {
+                // The common case by itself, so that it is short.
                 Ended::Value(value) if guard.is_plain() => {
-                    let exit = match call(|| leave.leave(Outcome::Completed)) {
-                        Ok(exit) => Custody::new(exit, &mut guard.tenure).await,
-                        Err(fault) => {
-                            let exit = Err(fault);
-                            exit.count(guard.tenure.is_counted());
-                            exit
-                        }
-                    };
-                    (Ended::Value(value), exit)
+                    let exit = Caught::call(|| leave.leave(Outcome::Completed));
+                    let exit = Custody::new(exit, &mut guard.tenure).await;
+                    result(guard.tenure.label(), Course::Run { body: Ended::Value(value), exit })
                 }
                 ended => {
                     // The exit takes along what it is told; the rest stays here.
                     let (kept, told) = Kept::split(ended);
                     let exit = guard.exit_job(leave, told);
                     let Exited { exit, told } = Custody::new(exit, &mut guard.tenure).await;
-                    (kept.join(told), exit)
+                    result(guard.tenure.label(), Course::Run { body: kept.join(told), exit })
                 }
-            };
-            result(guard.tenure.label(), Course::Run { body, exit })
+            }
         })
     };
     Steps::new(|| context.into_future(), stop, then)
