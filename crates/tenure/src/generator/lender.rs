@@ -53,6 +53,7 @@ impl<T> Exchange<T> {
     }
 
     /// What was lent, the first time it is asked for.
+    #[inline]
     pub(super) fn borrow(&self) -> Option<T> {
         let mut state = self.state();
         match mem::replace(&mut state.slot, Slot::Borrowed) {
@@ -65,11 +66,13 @@ impl<T> Exchange<T> {
     }
 
     /// Gives the value back to the function.
+    #[inline]
     pub(super) fn give_back(&self, value: T, ended: Ended) {
         self.state().slot = Slot::Returned(value, ended);
     }
 
     /// Lets the function look at the outcome, if it has asked to; says whether it had.
+    #[inline]
     pub(super) fn show(&self, outcome: Outcome<'_>) -> bool {
         let look = self.state().look.take();
         let asked = look.is_some();
@@ -79,6 +82,7 @@ impl<T> Exchange<T> {
         asked
     }
 
+    #[inline]
     fn take_back(&self) -> Option<(T, Ended)> {
         let mut state = self.state();
         match mem::replace(&mut state.slot, Slot::Taken) {
@@ -90,6 +94,7 @@ impl<T> Exchange<T> {
         }
     }
 
+    #[inline]
     fn state(&self) -> MutexGuard<'_, State<T>> {
         // No code of others runs under the lock.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -208,6 +213,7 @@ impl Ended {
 }
 
 impl From<Outcome<'_>> for Ended {
+    #[inline]
     fn from(outcome: Outcome<'_>) -> Self {
         match outcome {
             Outcome::Completed => Self::Completed,
