@@ -223,7 +223,9 @@ pub(crate) fn enclosing_children() -> (Option<Arc<Scope>>, bool) {
 /// The handed-over exits that are being polled on this thread, outermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
     FRAMES
-        .try_with(|frames| frames.borrow().stack.iter().map(|frame| frame.job).filter(|job| *job != 0).collect())
+        .try_with(|frames| {
+            frames.borrow().stack.iter().map(|frame| frame.job).filter(|job| *job != 0).collect()
+        })
         .unwrap_or_default()
 }
 

@@ -54,11 +54,7 @@ where
 }
 
 /// `hold` for [`Options::hold`](crate::Options::hold).
-pub(crate) async fn enter<C, R, N>(
-    label: Label,
-    context: C,
-    mut stop: impl Stop,
-) -> Result<Held<R>, N>
+pub(crate) async fn enter<C, R, N>(label: Label, context: C, mut stop: impl Stop) -> Result<Held<R>, N>
 where
     C: IntoFuture<Output = Result<R, N>>,
     R: AsyncExit,

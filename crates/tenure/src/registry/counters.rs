@@ -70,7 +70,8 @@ impl Tallies {
     pub(super) fn claim(&self) -> OwnTally {
         let mut claimed = self.claimed.lock().unwrap_or_else(PoisonError::into_inner);
         // A tally that only the list knows has lost its owner: `get_mut` sees all that the owner has counted.
-        let vacant = claimed.iter_mut().find_map(|tally| Arc::get_mut(tally).is_some().then(|| Arc::clone(tally)));
+        let vacant =
+            claimed.iter_mut().find_map(|tally| Arc::get_mut(tally).is_some().then(|| Arc::clone(tally)));
         OwnTally(vacant.unwrap_or_else(|| {
             claimed.push(Arc::default());
             Arc::clone(&claimed[claimed.len() - 1])
