@@ -300,15 +300,23 @@ impl<E: ErrorValue> ExitStack<E> {
     }
 
     /// The exit as part of another tenure's: a failure is the first one's, the others are reported.
-    async fn unwind_inside(mut self, outcome: Outcome<'_>, may_recover: bool) -> Result<Verdict, E> {
-        let mut rest = Rest { on_stack: self.take(), limit: self.limit };
-        let Unwound { first, others, recovered } = unwind(rest.exits(), outcome, self.limit, may_recover).await;
-        others.iter().for_each(|(label, fault)| report(*label, fault));
-        match first {
-            None if recovered => Ok(Verdict::Recover),
-            None => Ok(Verdict::Propagate),
-            Some((_, First::Failed(error))) => Err(error),
-            Some((_, First::Panicked(payload, _))) => resume_unwind(payload),
+    fn unwind_inside(
+        mut self,
+        outcome: Outcome<'_>,
+        may_recover: bool,
+    ) -> impl Future<Output = Result<Verdict, E>> + Send {
+        let limit = self.limit;
+        let mut rest = Rest { on_stack: self.take(), limit };
+        async move {
+            let unwound = unwind(rest.exits(), outcome, limit, may_recover).await;
+            let Unwound { first, others, recovered } = unwound;
+            others.iter().for_each(|(label, fault)| report(*label, fault));
+            match first {
+                None if recovered => Ok(Verdict::Recover),
+                None => Ok(Verdict::Propagate),
+                Some((_, First::Failed(error))) => Err(error),
+                Some((_, First::Panicked(payload, _))) => resume_unwind(payload),
+            }
         }
     }
 
