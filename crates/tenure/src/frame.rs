@@ -10,6 +10,7 @@
 //! 3. What is to be spawned waits until the frame it was handed over in is popped: all that one poll, or one drop, of a
 //!    body hands over is in its scope before any of it begins.
 //! 4. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
+//! 5. A frame has at most one extra, and the depths of the extras rise: that of the innermost frame, if any, is the last.
 
 use std::cell::RefCell;
 use std::panic::Location;

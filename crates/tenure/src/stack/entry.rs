@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 
 use pin_project_lite::pin_project;
 
-use crate::with::{Leave, Plain};
+use crate::with::Leave;
 use crate::{AsyncExit, ErrorValue, ExitFuture, Outcome, Verdict};
 
 /// One exit. Either method begins it; the other is not called then.
@@ -88,40 +88,13 @@ where
 }
 
 /// A function as a resource that does nothing but exit.
-pub(super) struct Callback<F, E>(F, PhantomData<fn() -> E>);
+pub(super) struct Callback<F, E>(pub(super) F, pub(super) PhantomData<fn() -> E>);
 
 /// The same for an asynchronous function.
-pub(super) struct AsyncCallback<F, E>(F, PhantomData<fn() -> E>);
+pub(super) struct AsyncCallback<F, E>(pub(super) F, pub(super) PhantomData<fn() -> E>);
 
 /// The same for one that is told the outcome.
-pub(super) struct OutcomeCallback<F, E>(F, PhantomData<fn() -> E>);
-
-impl<F, E> Callback<F, E> {
-    pub(super) fn new(callback: F) -> Plain<Self>
-    where
-        Self: AsyncExit,
-    {
-        Plain::of(Self(callback, PhantomData))
-    }
-}
-
-impl<F, E> AsyncCallback<F, E> {
-    pub(super) fn new(callback: F) -> Plain<Self>
-    where
-        Self: AsyncExit,
-    {
-        Plain::of(Self(callback, PhantomData))
-    }
-}
-
-impl<F, E> OutcomeCallback<F, E> {
-    pub(super) fn new(callback: F) -> Plain<Self>
-    where
-        Self: AsyncExit,
-    {
-        Plain::of(Self(callback, PhantomData))
-    }
-}
+pub(super) struct OutcomeCallback<F, E>(pub(super) F, pub(super) PhantomData<fn() -> E>);
 
 impl<F, E> AsyncExit for Callback<F, E>
 where

@@ -7,6 +7,7 @@ mod unwind;
 use std::any::type_name;
 use std::fmt;
 use std::future::ready;
+use std::marker::PhantomData;
 use std::panic::{Location, resume_unwind};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -193,7 +194,7 @@ impl<E: ErrorValue> ExitStack<E> {
     #[track_caller]
     pub fn defer(&self, callback: impl FnOnce() + Send + 'static) {
         let label = Label { name: "defer", location: Location::caller() };
-        self.lend(label, Callback::new(callback));
+        self.lend(label, Plain::of(Callback(callback, PhantomData)));
     }
 
     /// Puts an asynchronous function on the stack.
@@ -204,7 +205,7 @@ impl<E: ErrorValue> ExitStack<E> {
         Fut: Future<Output = Result<(), E>> + Send,
     {
         let label = Label { name: "defer_async", location: Location::caller() };
-        self.lend(label, AsyncCallback::new(callback));
+        self.lend(label, Plain::of(AsyncCallback(callback, PhantomData)));
     }
 
     /// Puts an asynchronous function that is told the outcome on the stack.
@@ -214,7 +215,7 @@ impl<E: ErrorValue> ExitStack<E> {
         F: for<'o> FnOnce(Outcome<'o>) -> ExitFuture<'o, E> + Send + 'static,
     {
         let label = Label { name: "defer_with_outcome", location: Location::caller() };
-        self.lend(label, OutcomeCallback::new(callback));
+        self.lend(label, Plain::of(OutcomeCallback(callback, PhantomData)));
     }
 
     /// How many exits are on the stack.

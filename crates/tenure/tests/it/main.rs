@@ -26,5 +26,6 @@ mod order;
 mod registry;
 mod stack;
 mod stack_by_hand;
+mod stack_memory;
 mod stop;
 mod support;

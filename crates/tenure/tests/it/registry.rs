@@ -147,3 +147,27 @@ fn law_05_an_error_whose_debug_panics_is_reported_all_the_same() {
         assert_eq!(*messages.lock().unwrap(), ["an error whose `Debug` panics"]);
     });
 }
+
+#[test]
+fn what_threads_have_counted_is_not_lost_with_them() {
+    const THREADS: u64 = 8;
+    const TIMES: u64 = 50;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
+    let recorder = Recorder::new();
+    // In two waves, so that later threads go on with what earlier ones have left.
+    for _ in 0..2 {
+        std::thread::scope(|scope| {
+            for _ in 0..THREADS / 2 {
+                scope.spawn(|| {
+                    runtime.block_on(async {
+                        for _ in 0..TIMES {
+                            with(recorder.resource("r"), async |_| Ok::<_, Fault>(())).await.unwrap();
+                        }
+                    });
+                });
+            }
+        });
+    }
+    let counted = runtime.block_on(async { counters() });
+    assert_eq!((counted.entered, counted.exited), (THREADS * TIMES, THREADS * TIMES));
+}
