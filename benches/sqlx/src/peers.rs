@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenure::with;
-use tenure_sqlx::pool::Connections;
+use tenure_sqlx::pool::{Connections, PoolExt as _};
 
 use crate::kind::{Kind, Options};
 
@@ -144,12 +144,9 @@ impl<K: Kind> Peer<K> for Tenure<K> {
     }
 
     async fn write(&self, number: i64) -> Result<(), AnyError> {
-        with(self.0.get(), async |connection| {
-            with(K::writing(connection.transaction()), async |transaction| {
-                K::insert(transaction, number).await?;
-                Ok::<_, AnyError>(())
-            })
-            .await
+        with(K::writing(self.0.transaction()), async |transaction| {
+            K::insert(transaction, number).await?;
+            Ok::<_, AnyError>(())
         })
         .await
     }

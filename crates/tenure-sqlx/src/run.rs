@@ -3,10 +3,11 @@
 use std::error::Error as StdError;
 use std::fmt::Debug;
 use std::future::ready;
+use std::panic::Location;
 use std::pin::Pin;
 
 use sqlx::error::DatabaseError;
-use tenure::{BodyFn, with};
+use tenure::{BodyFn, with_at};
 
 use crate::lease::Holder;
 use crate::transaction::{On, Terms};
@@ -98,14 +99,15 @@ impl<DB: Backend> Begin<'_, DB> {
     ///
     /// # Panics
     /// If the body panics, after the rollback. A panic is not tried again.
-    pub async fn run<T, E, F, B>(self, make: F) -> Result<T, E>
+    #[track_caller]
+    pub fn run<T, E, F, B>(self, make: F) -> impl Future<Output = Result<T, E>>
     where
         F: FnMut() -> B + Send,
         T: Send,
         B: for<'r> BodyFn<&'r mut Transaction<DB>, Result<T, E>, Fut: Send> + Send,
         E: StdError + From<Error> + Send + Sync + 'static,
     {
-        self.run_when(|error: &E| is_conflict(error), make).await
+        self.run_when(|error: &E| is_conflict(error), make)
     }
 
     /// Like [`run`](Self::run) for any error type, with a function that says after which errors to try again.
@@ -120,31 +122,43 @@ impl<DB: Backend> Begin<'_, DB> {
     ///
     /// # Panics
     /// As [`run`](Self::run).
-    pub async fn run_when<T, E, F, B>(self, is_conflict: impl FnMut(&E) -> bool + Send, make: F) -> Result<T, E>
+    #[track_caller]
+    pub fn run_when<T, E, F, B>(
+        self,
+        is_conflict: impl FnMut(&E) -> bool + Send,
+        make: F,
+    ) -> impl Future<Output = Result<T, E>>
     where
         F: FnMut() -> B + Send,
         T: Send,
         B: for<'r> BodyFn<&'r mut Transaction<DB>, Result<T, E>, Fut: Send> + Send,
         E: From<Error> + Debug + Send + Sync + 'static,
     {
+        let caller = Location::caller();
         let Self { on, terms } = self;
-        match on {
-            On::Borrowed(holder) => attempt(holder, terms, is_conflict, make).await,
-            On::Owned(holder) => {
-                let connection = ready(Ok::<_, Error>(Connection::of(holder)));
-                with(connection, async |connection| {
-                    attempt(connection.holder_mut(), terms, is_conflict, make).await
-                })
-                .await
-            }
-            On::Pooled(get) => {
-                with(get, async |keeper| attempt(keeper.0.holder_mut(), terms, is_conflict, make).await).await
+        async move {
+            match on {
+                On::Borrowed(holder) => attempt(caller, holder, terms, is_conflict, make).await,
+                On::Owned(holder) => {
+                    let connection = ready(Ok::<_, Error>(Connection::of(holder)));
+                    with_at(caller, connection, async |connection| {
+                        attempt(caller, connection.holder_mut(), terms, is_conflict, make).await
+                    })
+                    .await
+                }
+                On::Pooled(get) => {
+                    with_at(caller, get, async |keeper| {
+                        attempt(caller, keeper.0.holder_mut(), terms, is_conflict, make).await
+                    })
+                    .await
+                }
             }
         }
     }
 }
 
 async fn attempt<DB: Backend, T, E, F, B>(
+    caller: &'static Location<'static>,
     holder: &mut Holder<DB>,
     terms: Terms<DB>,
     mut is_conflict: impl FnMut(&E) -> bool + Send,
@@ -159,7 +173,7 @@ where
     let mut attempts = terms.retry.start();
     loop {
         let begin = Begin { on: On::Borrowed(&mut *holder), terms };
-        let error = match with(begin.into_future(), make()).await {
+        let error = match with_at(caller, begin.into_future(), make()).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };

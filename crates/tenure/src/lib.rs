@@ -112,7 +112,7 @@ pub use stack::{ExitStack, with_stack};
 #[cfg(feature = "macros")]
 pub use tenure_macros::{context, lend, main, test, within};
 pub use with::{
-    BodyFn, ExitError, Options, Stopped, WithError, with, with_detailed, with_local, with_recovering,
+    BodyFn, ExitError, Options, Stopped, WithError, with, with_at, with_detailed, with_local, with_recovering,
 };
 
 /// What the macros call. Not for others: it changes without notice.

@@ -178,3 +178,26 @@ fn a_place_in_the_queue_is_given_up_with_it() {
         drained().await;
     });
 }
+
+#[test]
+fn what_is_held_names_the_place_of_the_caller() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = pool_of(1, Connections::new(db.options()));
+        let line = line!() + 1;
+        let run = pool.transaction().run(|| {
+            async |transaction: &mut Transaction<Sqlite>| {
+                note(transaction, "kept").await?;
+                let open = tenure::open();
+                Ok::<_, Failure>(
+                    open.iter().map(|tenure| (tenure.location.file(), tenure.location.line())).collect(),
+                )
+            }
+        });
+        let places: Vec<(&str, u32)> = run.await.unwrap();
+        // The use of the connection, and the transaction.
+        assert_eq!(places, [(file!(), line); 2]);
+        assert_whole(&db, &pool).await;
+        drained().await;
+    });
+}

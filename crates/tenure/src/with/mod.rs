@@ -19,7 +19,7 @@ pub use body_fn::BodyFn;
 pub use detailed::{ExitError, WithError, with_detailed};
 pub use options::Options;
 pub use recovering::with_recovering;
-pub use simple::{with, with_local};
+pub use simple::{with, with_at, with_local};
 pub use stop::Stopped;
 
 pub(crate) use self::core::{Exited, Known, Told, exit_job};

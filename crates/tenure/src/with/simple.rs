@@ -81,7 +81,60 @@ where
     T: Send,
     E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
 {
-    let label = Label { name: type_name::<R>(), location: Location::caller() };
+    with_at(Location::caller(), context, body)
+}
+
+/// As [`with`], entered at the place that is given: what reports and [`open`](crate::open) show.
+///
+/// For adapters that enter on behalf of their callers from inside a future, where `#[track_caller]` does not reach. A
+/// function that only passes a context and a body on needs no more than that attribute.
+///
+/// ```
+/// use std::panic::Location;
+/// use tenure::{released, with_at};
+///
+/// /// Enters twice, and both times at its caller's place.
+/// #[track_caller]
+/// fn twice() -> impl Future<Output = Result<(), std::io::Error>> {
+///     let caller = Location::caller();
+///     async move {
+///         for _ in 0..2 {
+///             with_at(caller, released(async { Ok::<_, std::io::Error>(7) }), async |_| {
+///                 tokio::task::yield_now().await;
+///                 let open = tenure::open();
+///                 assert_eq!(open.iter().next().unwrap().location, caller);
+///                 Ok::<_, std::io::Error>(())
+///             })
+///             .await?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), std::io::Error> { twice().await }
+/// ```
+///
+/// # Errors
+/// As [`with`].
+///
+/// # Panics
+/// As [`with`].
+///
+/// # Cancel safety
+/// As [`with`].
+pub fn with_at<C, R, N, T, E, F>(
+    location: &'static Location<'static>,
+    context: C,
+    body: F,
+) -> impl Future<Output = Result<T, E>> + Send
+where
+    C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
+    R: AsyncExit,
+    F: for<'r> BodyFn<&'r mut R, Result<T, E>, Fut: Send> + Send,
+    N: Send,
+    T: Send,
+    E: From<N> + From<R::Error> + Debug + Send + Sync + 'static,
+{
+    let label = Label { name: type_name::<R>(), location };
     run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, plain_result)
 }
 
