@@ -68,7 +68,7 @@ impl Problem {
         match self {
             Self::NoConnection(error) => Some(error),
             // A transaction on the pool.
-            Self::Tenure(error) => error.source()?.downcast_ref(),
+            Self::Tenure(error) => error.get_error(),
             _ => None,
         }
     }

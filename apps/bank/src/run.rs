@@ -1,7 +1,6 @@
 //! The run: the bank's parts, each a context inside the one it needs.
 
 use std::convert::Infallible;
-use std::future::pending;
 use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
@@ -165,7 +164,7 @@ async fn serve_everybody<D: Ledger>(
         let _ = gauges.http.set(server.stats());
         // Nobody can be told that standard output is closed.
         let _ = writeln!(io::stdout(), "serving on http://{}, Ctrl-C stops it", server.local_addr());
-        pending::<Result<(), Problem>>().await
+        Ok::<_, Problem>(server.forever().await?)
     })
     .await
 }

@@ -12,7 +12,7 @@ use sqlx::{Connection, Database, SqlStr};
 ///
 /// Implemented for `sqlx::Sqlite`, `sqlx::Postgres` and `sqlx::MySql`, each behind its feature. It is sealed: the
 /// rules an implementation has to keep are internal.
-pub trait Backend: Database<Connection: Connection<Database = Self>> + Driver {
+pub trait Backend: Database<Connection: Connection<Database = Self> + Sync> + Driver {
     /// How a transaction of this database begins: what can be said in its `BEGIN`.
     ///
     /// The default is what the database does by default.

@@ -58,6 +58,11 @@ impl<DB: Backend> Connection<DB> {
         connection.is_some_and(|connection| !connection.is_in_transaction() && !connection.should_flush())
     }
 
+    #[cfg(feature = "pool")]
+    pub(crate) fn holder(&self) -> &Holder<DB> {
+        &self.holder
+    }
+
     pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
         &mut self.holder
     }
@@ -147,6 +152,9 @@ impl<DB: Backend> AsyncExit for Connection<DB> {
     }
 }
 
+/// What a dereference says when the connection is away.
+pub(crate) const AWAY: &str = "the connection is away: await `ready()` after a transaction on it was dropped";
+
 /// Closes what the holder has.
 pub(crate) async fn close<DB: Backend>(mut holder: Holder<DB>) -> Result<(), Error> {
     match holder.take() {
@@ -161,7 +169,7 @@ impl<DB: Backend> Deref for Connection<DB> {
     #[track_caller]
     fn deref(&self) -> &DB::Connection {
         let connection = self.holder.connection();
-        connection.expect("the connection is away: await `ready()` after a transaction on it was dropped")
+        connection.expect(AWAY)
     }
 }
 
@@ -169,7 +177,7 @@ impl<DB: Backend> DerefMut for Connection<DB> {
     #[track_caller]
     fn deref_mut(&mut self) -> &mut DB::Connection {
         let connection = self.holder.connection_mut();
-        connection.expect("the connection is away: await `ready()` after a transaction on it was dropped")
+        connection.expect(AWAY)
     }
 }
 

@@ -3,6 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(feature = "pool")]
+use sqlx::error::DatabaseError;
+#[cfg(feature = "pool")]
+use tenure_pool::GetErrorKind;
+
 use crate::Backend;
 use crate::retry::GaveUp;
 
@@ -182,6 +187,16 @@ impl Error {
         }
     }
 
+    /// Why the pool lent no connection, at [`Stage::Get`]. Its text is part of this error's, its source is this error's.
+    #[cfg(feature = "pool")]
+    #[must_use]
+    pub fn get_error(&self) -> Option<&tenure_pool::GetError> {
+        match &self.reason {
+            Reason::NotLent(error) => Some(error),
+            _ => None,
+        }
+    }
+
     /// The second failure, when cleaning up after the first one failed as well.
     #[must_use]
     pub fn cleanup_error(&self) -> Option<&Error> {
@@ -193,9 +208,10 @@ impl Error {
     pub(crate) fn is_permanent(&self) -> bool {
         match &self.reason {
             Reason::Sqlx { source: sqlx::Error::Configuration(_), .. } => true,
-            Reason::Sqlx { source, .. } => source
-                .as_database_error()
-                .is_some_and(|error| error.code().is_some_and(|code| PERMANENT.contains(&&*code))),
+            Reason::Sqlx { source, .. } => {
+                let code = source.as_database_error().and_then(DatabaseError::code);
+                code.is_some_and(|code| is_for_good(&code))
+            }
             _ => false,
         }
     }
@@ -221,10 +237,19 @@ impl Error {
     }
 }
 
-/// The `SQLSTATE`s with which servers answer a wrong password, a user without rights and a database that is not there.
-/// SQLite has none such.
+/// Whether this answer to a connect will be the same the next time: a wrong password, a user without rights, a database
+/// that is not there, a file that is none.
 #[cfg(feature = "pool")]
-const PERMANENT: [&str; 4] = ["28000", "28P01", "3D000", "42000"];
+fn is_for_good(code: &str) -> bool {
+    /// `SQLSTATE`s of servers.
+    const OF_SERVERS: [&str; 4] = ["28000", "28P01", "3D000", "42000"];
+    /// `SQLITE_PERM`, `SQLITE_CANTOPEN`, `SQLITE_AUTH`, `SQLITE_NOTADB`.
+    const OF_SQLITE: [u32; 4] = [3, 14, 23, 26];
+    // SQLite's have the primary code in their lowest byte; a `SQLSTATE` has five characters.
+    let of_sqlite =
+        || code.len() < 5 && code.parse::<u32>().is_ok_and(|code| OF_SQLITE.contains(&(code & 0xff)));
+    OF_SERVERS.contains(&code) || of_sqlite()
+}
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -252,7 +277,7 @@ impl fmt::Display for Error {
         match &self.reason {
             Reason::Sqlx { .. } | Reason::Unsent { .. } => write!(f, "{stage} failed")?,
             #[cfg(feature = "pool")]
-            Reason::NotLent(_) => write!(f, "{stage} failed")?,
+            Reason::NotLent(error) => write!(f, "{stage} failed: {error}")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
                 let times = if *attempts == 1 { "attempt" } else { "attempts" };
@@ -291,7 +316,7 @@ impl std::error::Error for Error {
             | Reason::Busy { source, .. }
             | Reason::EndedElsewhere(Some(source)) => Some(source),
             #[cfg(feature = "pool")]
-            Reason::NotLent(source) => Some(source),
+            Reason::NotLent(error) => error.source(),
             Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
         }
     }
@@ -300,7 +325,8 @@ impl std::error::Error for Error {
 /// Lets a body keep `sqlx::Error` as its error type.
 ///
 /// What the database said comes out as [`sqlx::Error::Database`], so that code which looks for a violated
-/// constraint goes on working; the rest is wrapped and can be downcast.
+/// constraint goes on working; that a pool lent nothing in time as [`sqlx::Error::PoolTimedOut`], that it is closed as
+/// [`sqlx::Error::PoolClosed`]. The rest is wrapped and can be downcast.
 impl From<Error> for sqlx::Error {
     fn from(error: Error) -> Self {
         match error {
@@ -309,7 +335,19 @@ impl From<Error> for sqlx::Error {
                 cleanup: None,
                 ..
             } => source,
+            #[cfg(feature = "pool")]
+            Error { reason: Reason::NotLent(error), .. } if is_crowded(&error) => Self::PoolTimedOut,
+            #[cfg(feature = "pool")]
+            Error { reason: Reason::NotLent(error), .. } if error.kind() == GetErrorKind::Closed => {
+                Self::PoolClosed
+            }
             other => Self::AnyDriverError(Box::new(other)),
         }
     }
+}
+
+/// Whether others had all connections for too long.
+#[cfg(feature = "pool")]
+fn is_crowded(error: &tenure_pool::GetError) -> bool {
+    matches!(error.kind(), GetErrorKind::Exhausted | GetErrorKind::Saturated | GetErrorKind::Shed)
 }

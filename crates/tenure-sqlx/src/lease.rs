@@ -87,7 +87,10 @@ pub(crate) struct Lease<DB: Backend> {
 }
 
 /// What has the holder of a connection: a lease of a pool.
-pub(crate) trait Keep<DB: Backend>: Send {
+pub(crate) trait Keep<DB: Backend>: Send + Sync {
+    #[cfg(feature = "pool")]
+    fn holder(&self) -> &Holder<DB>;
+
     fn holder_mut(&mut self) -> &mut Holder<DB>;
 
     /// Gives the holder back, told how its use ended.

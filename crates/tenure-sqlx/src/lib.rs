@@ -1,7 +1,7 @@
 //! [sqlx]'s connections and transactions as tenures: committed or rolled back, and awaited, on every path.
 //!
-//! A transaction of sqlx's that is dropped queues a `ROLLBACK` for whoever uses the connection next, and holds its
-//! locks until then; one that is dropped while its `BEGIN` is in flight may stay open without anybody knowing. Here a
+//! A transaction of sqlx's that is dropped queues a `ROLLBACK` for whoever uses the connection next (sqlx's pool does, in
+//! a task of its own), and holds its locks until then; one that is dropped while its `BEGIN` is in flight may stay open without anybody knowing. Here a
 //! transaction is a context:
 //!
 //! | the body | the transaction | the caller gets |
@@ -17,6 +17,7 @@
 //! - [`Connection`] is a resource: see `connect` in the module of each database.
 //! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
+//! - On a pool, `pool.transaction()` and `pool.connection()` are contexts: see [`pool::PoolExt`].
 //! - [`Begin::run`] does a transaction again that has met another one, such as after a deadlock.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
 //!

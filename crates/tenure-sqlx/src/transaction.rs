@@ -9,13 +9,15 @@
 //!    one whose answer is lost nothing follows: the lease stays dirty, which closes the connection.
 //! 4. No answer is waited for longer than the limit, except where a database needs none.
 
+use std::convert::Infallible;
 use std::fmt;
+use std::future::ready;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx_core::transaction::TransactionManager as _;
-use tenure::{AsyncExit, Outcome, shield};
+use tenure::{AsyncExit, Ending, Outcome, hold, shield};
 
 use crate::cancel::stop_abandoned;
 use crate::connection::close;
@@ -211,8 +213,8 @@ impl<DB: Backend> AsyncExit for Attempt<DB> {
 /// An open transaction: the resource that a body gets.
 ///
 /// It dereferences to sqlx's own connection: `query.execute(&mut **transaction)`, streams and query macros work as
-/// on sqlx's `Transaction`, sqlx's own nested `begin` included. Only beginning is different, and ending: there is no
-/// `commit` to call. A body that returns `Ok` commits, and everything else rolls back.
+/// on sqlx's `Transaction`, sqlx's own nested `begin` included. Only beginning is different, and ending: a body that
+/// returns `Ok` commits, and everything else rolls back.
 ///
 /// # Guarantees
 /// - The commit or rollback is awaited before the result of the body comes out. When the caller
@@ -270,6 +272,41 @@ impl<DB: Backend> Transaction<DB> {
     /// As [`Connection::transaction`](crate::Connection::transaction).
     pub fn savepoint(&mut self) -> SetSavepoint<'_, DB> {
         SetSavepoint::in_transaction(self.lease.holder_mut(), self.terms.answer_limit)
+    }
+
+    /// Commits now: for code that cannot be the body of a [`with`](tenure::with), or is not yet.
+    ///
+    /// Whoever has a transaction by value has to end it on each path: one that is dropped is not rolled back but loses
+    /// its connection, which is closed. In a body there is no need for this: return `Ok`.
+    ///
+    /// # Errors
+    /// As the exit's, at [`Stage::Commit`].
+    ///
+    /// # Cancel safety
+    /// Once polled, it goes on in the background.
+    #[track_caller]
+    pub fn commit(self) -> impl Future<Output = Result<(), Error>> + Send {
+        let held = hold(ready(Ok::<_, Infallible>(self)));
+        async move {
+            let Ok(held) = held.await;
+            held.close().await
+        }
+    }
+
+    /// Rolls back now: see [`commit`](Self::commit). In a body there is no need for this: return `Err`.
+    ///
+    /// # Errors
+    /// As the exit's, at [`Stage::Rollback`].
+    ///
+    /// # Cancel safety
+    /// Once polled, it goes on in the background.
+    #[track_caller]
+    pub fn rollback(self) -> impl Future<Output = Result<(), Error>> + Send {
+        let held = hold(ready(Ok::<_, Infallible>(self)));
+        async move {
+            let Ok(held) = held.await;
+            held.exit(Ending::Cancelled).await
+        }
     }
 
     /// Waits until the connection has come back from a savepoint that was dropped before its end.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tenure::{AsyncExit, Outcome, with};
+use tenure_sqlx::pool::PoolExt as _;
 
 use super::connections::Connections;
 use super::ledger::{Books, Ledger};
@@ -36,5 +37,5 @@ impl<D: Ledger> AsyncExit for Audit<D> {
 }
 
 async fn read<D: Ledger>(connections: &Connections<D>) -> Result<Books, Problem> {
-    with(connections.get(), async |connection| Ok(D::books(connection).await?)).await
+    with(connections.connection(), async |connection| Ok(D::books(connection).await?)).await
 }

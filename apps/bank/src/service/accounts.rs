@@ -7,6 +7,7 @@ use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Response};
 use serde::{Deserialize, Serialize};
 use tenure::with;
+use tenure_sqlx::pool::PoolExt as _;
 
 use super::Bank;
 use crate::books::ledger::{ACCOUNTS, Account, Cents, Ledger};
@@ -46,7 +47,7 @@ struct Balance {
 /// Lists accounts.
 pub(super) async fn list<D: Ledger>(State(bank): State<Arc<Bank<D>>>, Query(part): Query<Part>) -> Response {
     let count = part.count.clamp(0, COUNT_MAX);
-    let listed = with(bank.connections.get(), async |connection| {
+    let listed = with(bank.connections.connection(), async |connection| {
         Ok::<_, Problem>(D::accounts(connection, part.from, count).await?)
     })
     .await;

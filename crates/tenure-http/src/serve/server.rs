@@ -42,7 +42,8 @@ pub(super) struct Control {
 #[must_use = "dropped, the server ends at once"]
 pub struct Server {
     control: Arc<Control>,
-    accepting: JoinHandle<()>,
+    /// `None` once it has been awaited.
+    accepting: Option<JoinHandle<()>>,
     local_addr: SocketAddr,
 }
 
@@ -63,7 +64,7 @@ impl Server {
             stats: ServerStats::default(),
         });
         let accepting = tokio::spawn(accept_all(listener, service, Arc::clone(&control)));
-        Ok(Self { control, accepting, local_addr })
+        Ok(Self { control, accepting: Some(accepting), local_addr })
     }
 
     /// Where it listens: the port that was chosen, if it was bound to port 0.
@@ -78,6 +79,45 @@ impl Server {
         self.control.stats.clone()
     }
 
+    /// Waits for as long as it serves, which is until the body is dropped: for a body that has nothing else to do.
+    ///
+    /// ```
+    /// use tenure::with;
+    /// use tenure_http::{RequestBody, ServeError, serve};
+    ///
+    /// # async fn example<S>(listener: tokio::net::TcpListener, router: S) -> Result<(), ServeError>
+    /// # where
+    /// #     S: tower::Service<http::Request<RequestBody>, Response = http::Response<String>> + Clone + Send + Sync + 'static,
+    /// #     S::Future: Send + 'static,
+    /// #     S::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    /// # {
+    /// with(serve(listener, router), async |server| server.forever().await).await
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// If the task that accepts connections has panicked.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn forever(&mut self) -> Result<(), ServeError> {
+        self.accepted().await?;
+        // The runtime is shutting down.
+        std::future::pending().await
+    }
+
+    /// Waits until no connection is accepted any more.
+    async fn accepted(&mut self) -> Result<(), ServeError> {
+        let Some(accepting) = &mut self.accepting else { return Ok(()) };
+        let accepted = accepting.await;
+        self.accepting = None;
+        match accepted.map_err(tokio::task::JoinError::try_into_panic) {
+            Err(Ok(payload)) => Err(ServeError::Accept(message_of(&*payload))),
+            // Cancelled: by the runtime, which is shutting down.
+            Ok(()) | Err(Err(_)) => Ok(()),
+        }
+    }
+
     async fn all_ended(&self) {
         // The semaphore is never closed.
         drop(self.control.slots.acquire_many(self.control.limits.max_connections).await);
@@ -89,16 +129,12 @@ impl AsyncExit for Server {
 
     async fn exit(mut self, _: Outcome<'_>) -> Result<(), ServeError> {
         self.control.stop.cancel();
-        let accepted = (&mut self.accepting).await;
+        let accepted = self.accepted().await;
         if timeout(self.control.limits.grace_limit, self.all_ended()).await.is_err() {
             self.control.kill.cancel();
             self.all_ended().await;
         }
-        match accepted.map_err(tokio::task::JoinError::try_into_panic) {
-            Err(Ok(payload)) => Err(ServeError::Accept(message_of(&*payload))),
-            // Cancelled: by the runtime, which is shutting down.
-            Ok(()) | Err(Err(_)) => Ok(()),
-        }
+        accepted
     }
 }
 

@@ -1,8 +1,12 @@
 //! Leaving a server: in order, within its limit, with all exits awaited.
 
+use std::convert::Infallible;
+use std::future::{Ready, ready};
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
-use tenure::drain;
-use tenure_http::{GRACE_LIMIT_DEFAULT, serve};
+use tenure::{drain, with};
+use tenure_http::{GRACE_LIMIT_DEFAULT, RequestBody, serve};
 use tokio::net::TcpStream;
 
 use crate::app::{App, CUT, held, listen, served};
@@ -148,5 +152,58 @@ fn law_09_a_server_that_is_never_polled_begins_nothing() {
         drop(serve(listen().await, App::new(&log).router()).into_future());
         assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), 0);
         assert_eq!(tenure::counters().entered, 0);
+    });
+}
+
+/// A service that panics when it is copied for a connection.
+struct Brittle;
+
+impl Clone for Brittle {
+    fn clone(&self) -> Self {
+        tenure_test::panic_quietly("copied")
+    }
+}
+
+impl tower::Service<http::Request<RequestBody>> for Brittle {
+    type Response = http::Response<String>;
+    type Error = Infallible;
+    type Future = Ready<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Request<RequestBody>) -> Self::Future {
+        ready(Ok(http::Response::default()))
+    }
+}
+
+#[test]
+fn a_body_that_waits_forever_ends_when_nobody_is_let_in_any_more() {
+    check(async || {
+        let served = with(serve(listen().await, Brittle), async |server| {
+            let _client = TcpStream::connect(server.local_addr()).await.unwrap();
+            server.forever().await
+        });
+        let told = served.await.unwrap_err().to_string();
+        assert_eq!(told, "the task that accepts connections panicked: injected panic: copied");
+    });
+}
+
+#[test]
+fn forever_lasts_until_the_body_is_dropped() {
+    served(async |server, _, events| {
+        let address = server.local_addr();
+        let forever = server.forever();
+        let mut client = RawClient::connect(address).await;
+        let answered = async {
+            client.get("/hello").await;
+            client.read_until("hello").await;
+            events.entered_and_exited("completed").await;
+        };
+        tokio::select! {
+            ended = forever => panic!("it ended: {ended:?}"),
+            () = answered => {}
+        }
     });
 }

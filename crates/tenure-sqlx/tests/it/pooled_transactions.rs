@@ -1,12 +1,11 @@
 //! A transaction on a pool, in one context: it ends as one on a connection does, and the connection goes back.
 
-use std::error::Error as _;
 use std::sync::Arc;
 
 use sqlx::{Executor as _, Sqlite};
 use tenure::{Ending, hold, with};
-use tenure_pool::{GetError, GetErrorKind, Lease};
-use tenure_sqlx::pool::{Connections, PoolExt as _};
+use tenure_pool::Lease;
+use tenure_sqlx::pool::{Connections, GetError, GetErrorKind, PoolExt as _};
 use tenure_sqlx::{Error, Stage, Transaction};
 use tenure_test::Recorder;
 
@@ -120,16 +119,16 @@ fn the_pool_is_told_how_it_ended() {
 }
 
 #[test]
-fn a_pool_that_lends_nothing_is_the_source_of_the_error() {
+fn a_pool_that_lends_nothing_says_why() {
     on_both_flavours(async || {
         let db = TempDb::new().await;
         let pool = pool_of(1, Connections::new(db.options()));
         assert!(pool.close().await.is_clean());
         let error: Error = with(pool.transaction(), async |_| Ok::<_, Error>(())).await.unwrap_err();
         assert_eq!((error.stage(), error.fate()), (Stage::Get, None));
-        let source = error.source().and_then(|source| source.downcast_ref::<GetError>()).unwrap();
-        assert_eq!(source.kind(), GetErrorKind::Closed);
-        assert_eq!(error.to_string(), "getting a connection from the pool failed");
+        assert_eq!(error.get_error().map(GetError::kind), Some(GetErrorKind::Closed));
+        assert!(error.to_string().starts_with("getting a connection from the pool failed: "), "{error}");
+        assert!(matches!(sqlx::Error::from(error), sqlx::Error::PoolClosed));
         drained().await;
     });
 }
@@ -199,5 +198,101 @@ fn what_is_held_names_the_place_of_the_caller() {
         assert_eq!(places, [(file!(), line); 2]);
         assert_whole(&db, &pool).await;
         drained().await;
+    });
+}
+
+#[test]
+fn a_pool_whose_connections_are_all_out_is_what_sqlx_calls_timed_out() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = Pool::builder(Connections::new(db.options())).max_size(1);
+        let pool: Pool = pool.get_timeout(std::time::Duration::from_millis(1)).build().unwrap();
+        let lease = pool.get().await.unwrap();
+        let kept: Result<(), sqlx::Error> = with(pool.transaction(), async |_| Ok(())).await;
+        assert!(matches!(kept, Err(sqlx::Error::PoolTimedOut)), "{kept:?}");
+        let read: Result<(), sqlx::Error> = with(pool.connection(), async |_| Ok(())).await;
+        assert!(matches!(read, Err(sqlx::Error::PoolTimedOut)), "{read:?}");
+        lease.complete();
+        assert_whole(&db, &pool).await;
+        drained().await;
+    });
+}
+
+#[test]
+fn a_file_that_is_none_is_refused_at_once() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool: Pool = pool_of(1, Connections::new(db.options().filename("/no/such/folder/test.db")));
+        let error: Error = with(pool.connection(), async |_| Ok::<_, Error>(())).await.unwrap_err();
+        // Far less than the 20 s for which the pool would try again.
+        assert!(error.get_error().unwrap().waited() < std::time::Duration::from_secs(10), "{error}");
+        assert_eq!(error.get_error().map(GetError::kind), Some(GetErrorKind::CreateFailing));
+        drained().await;
+    });
+}
+
+/// Reads as code that has the pool as sqlx's executor does.
+async fn read(pool: &Pool) -> Result<Vec<String>, sqlx::Error> {
+    let notes = "SELECT text FROM notes";
+    with(pool.connection(), async |connection| sqlx::query_scalar(notes).fetch_all(&mut **connection).await)
+        .await
+}
+
+#[test]
+fn a_connection_in_one_context_is_lent_again_and_has_transactions() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = pool_of(1, Connections::new(db.options()));
+        let both = with(pool.connection(), async |connection| {
+            note(connection, "at once").await?;
+            with(connection.transaction(), async |transaction| note(transaction, "kept").await).await?;
+            note(connection, "after").await
+        });
+        both.await.unwrap();
+        assert_eq!(read(&pool).await.unwrap(), ["at once", "kept", "after"]);
+        assert_eq!((pool.counters().opened, pool.counters().resets), (1, 0));
+        let refused: Result<(), Failure> = with(pool.connection(), async |_| Err(Failure::Refused)).await;
+        assert!(matches!(refused, Err(Failure::Refused)));
+        pool.get().await.unwrap().complete();
+        assert_eq!(pool.counters().resets, 1);
+        assert_whole(&db, &pool).await;
+        drained().await;
+    });
+}
+
+#[test]
+fn one_that_is_moved_by_hand_commits_rolls_back_or_loses_its_connection() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = pool_of(1, Connections::new(db.options()));
+        let mut transaction = pool.transaction().await.unwrap();
+        note(&mut transaction, "kept").await.unwrap();
+        transaction.commit().await.unwrap();
+        let mut transaction = pool.transaction().await.unwrap();
+        note(&mut transaction, "undone").await.unwrap();
+        transaction.rollback().await.unwrap();
+        assert_eq!((pool.counters().opened, pool.counters().closed), (1, 0));
+        let mut transaction = pool.transaction().await.unwrap();
+        note(&mut transaction, "never").await.unwrap();
+        drop(transaction);
+        assert_eq!(read(&pool).await.unwrap(), ["kept"]);
+        assert_eq!((pool.counters().opened, pool.counters().closed), (2, 1));
+        assert_whole(&db, &pool).await;
+        drained().await;
+    });
+}
+
+#[test]
+fn a_commit_by_hand_that_is_dropped_goes_on() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = pool_of(1, Connections::new(db.options()));
+        let mut transaction = pool.transaction().await.unwrap();
+        slow_down(&mut transaction).await;
+        note(&mut transaction, "kept").await.unwrap();
+        assert!(drop_at(0, transaction.commit()).await.is_none());
+        drained().await;
+        assert_eq!(db.notes().await, ["kept"]);
+        assert_whole(&db, &pool).await;
     });
 }

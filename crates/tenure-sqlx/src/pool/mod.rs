@@ -1,5 +1,5 @@
-//! A manager of connections for [`tenure_pool`]: opened, checked, cleaned and closed as the pool asks for it; and
-//! transactions on such a pool.
+//! Connections for [`tenure_pool`]: a manager that opens, checks, cleans and closes them as the pool asks for it, and in
+//! [`PoolExt`] what is done with those that it lends.
 //!
 //! # Invariants
 //! 1. A connection that is away, because a transaction on it has not ended, is waited for before anything else is done
@@ -8,6 +8,8 @@
 //!    transaction or has a word left to send, is closed: nothing would clean it.
 //! 3. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, and the
 //!    user's hook has run.
+
+mod ext;
 
 use std::fmt;
 use std::pin::Pin;
@@ -22,9 +24,11 @@ use tokio::sync::Mutex;
 use crate::cancel::{Cancel, identify};
 use crate::cancel::{Identify, stop_abandoned};
 use crate::connect::Options;
-use crate::lease::{Holder, Keep, Keeper};
 use crate::patience::within;
-use crate::{Backend, Begin, Connect, Connection, Error, Retry, Stage};
+use crate::{Backend, Connect, Connection, Error, Retry, Stage};
+
+pub use ext::{PoolExt, Pooled};
+pub use tenure_pool::{GetError, GetErrorKind, PoolError};
 
 /// A pool of connections, with transactions as contexts on what it lends.
 pub type Pool<DB> = tenure_pool::Pool<Connections<DB>>;
@@ -216,83 +220,6 @@ impl<DB: Backend> Manager for Connections<DB> {
 
     fn is_permanent(&self, error: &Error) -> bool {
         error.is_permanent()
-    }
-}
-
-/// Transactions as contexts on a pool, for any manager of [`Connection`]s.
-pub trait PoolExt<DB: Backend> {
-    /// A transaction on a connection of this pool, as a context: what `pool.begin()` is to sqlx.
-    ///
-    /// Entering it gets a connection and begins; its exit commits or rolls back and gives the connection back, told the
-    /// same outcome. It equals `with(pool.get(), async |connection| with(connection.transaction(), …).await)`, which is
-    /// the form for several transactions on one connection, and for statements outside of one.
-    ///
-    /// ```
-    /// # #[cfg(feature = "sqlite")]
-    /// # mod only {
-    /// use sqlx::sqlite::SqliteConnectOptions;
-    /// use tenure::with;
-    /// use tenure_sqlx::pool::{Connections, Pool, PoolExt};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # pub async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    /// # let folder = tempfile::tempdir()?;
-    /// # let path = folder.path().join("notes.db");
-    /// let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
-    /// let pool = Pool::<sqlx::Sqlite>::builder(Connections::new(options)).max_size(4).build()?;
-    /// let count: i64 = with(pool, async |pool| {
-    ///     with(pool.transaction().immediate(), async |transaction| {
-    ///         sqlx::query("CREATE TABLE notes (text TEXT)").execute(&mut **transaction).await?;
-    ///         sqlx::query("INSERT INTO notes VALUES ('kept')").execute(&mut **transaction).await?;
-    ///         Ok::<_, sqlx::Error>(())
-    ///     })
-    ///     .await?; // committed, and the connection given back
-    ///     // The same, and again if it meets another transaction.
-    ///     let count = || async |transaction: &mut tenure_sqlx::sqlite::Transaction| {
-    ///         sqlx::query_scalar("SELECT count(*) FROM notes").fetch_one(&mut **transaction).await
-    ///     };
-    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(pool.transaction().run(count).await?)
-    /// })
-    /// .await?; // all closed
-    /// assert_eq!(count, 1);
-    /// # Ok(()) }
-    /// # }
-    /// # #[cfg(feature = "sqlite")]
-    /// # only::main().unwrap();
-    /// ```
-    ///
-    /// # Errors
-    /// Entering fails at [`Stage::Get`], with the pool's own error as the source, or as
-    /// [`Connection::transaction`] does.
-    ///
-    /// # Cancel safety
-    /// Dropped while it waits for a connection, its place in the queue is given up. From then on as
-    /// [`Connection::transaction`].
-    #[track_caller]
-    fn transaction(&self) -> Begin<'static, DB>;
-}
-
-impl<DB: Backend, M: Manager<Resource = Connection<DB>>> PoolExt<DB> for tenure_pool::Pool<M> {
-    #[track_caller]
-    fn transaction(&self) -> Begin<'static, DB> {
-        let get = self.get_owned();
-        Begin::pooled(Box::pin(async move {
-            let lease = get.await.map_err(Error::not_lent)?;
-            Ok(Keeper(Box::new(lease)))
-        }))
-    }
-}
-
-impl<DB: Backend, M: Manager<Resource = Connection<DB>>> Keep<DB> for tenure_pool::Lease<M> {
-    fn holder_mut(&mut self) -> &mut Holder<DB> {
-        (**self).holder_mut()
-    }
-
-    fn give_back<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Pin<Box<dyn Future<Output = ()> + Send + 'o>> {
-        Box::pin(async move {
-            // It never fails: its error type is that of `get`.
-            let _ = self.exit(outcome).await;
-        })
     }
 }
 
