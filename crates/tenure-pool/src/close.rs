@@ -6,12 +6,19 @@
 //! [`scope`](crate::Pool::scope) are cancelled and creates under way are dropped. Each resource that comes back
 //! is closed. What has not come back within another close timeout stays marked: it is closed when it does, and
 //! the report names who holds it.
+//!
+//! # How a pool without handles closes
+//! In the same way, but for leases it does not wait. A wait that nobody asked for, handed over as a tenure, is one that
+//! the exits around it wait for (law 13), and among these may be the exit that would give the lease back: one of a
+//! sibling entered earlier, or of a body in which the last handle is dropped. Instead, each lease that comes back sees
+//! to the wait for its own close: its exit awaits it, or where it has none, it is handed over from there.
 
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, IntoFuture, ready};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -26,8 +33,8 @@ use crate::error::{GetError, GetErrorKind};
 use crate::get::FAILED_CLOSED;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
-use crate::raw::Slow;
-use crate::shared::{Shared, adopt_runtime};
+use crate::raw::{Meta, Slow};
+use crate::shared::{Shared, adopt_runtime, phase};
 use crate::status::{Counters, Holder};
 use crate::upkeep::wake_all;
 use crate::work::retire;
@@ -188,8 +195,7 @@ impl<M: Manager> Pool<M> {
     /// # Cancel safety
     /// As `close_within`.
     pub async fn close(&self) -> CloseReport {
-        let limit = load(&self.tuning().drain);
-        close_inner(&self.shared, (limit != NEVER).then_some(Duration::from_nanos(limit))).await
+        close_inner(&self.shared, drain_limit(&self.shared)).await
     }
 
     /// Closes the pool: lends nothing any more, waits for the leases that are out for at most `drain`, then
@@ -207,18 +213,34 @@ impl<M: Manager> Pool<M> {
 
 async fn close_inner<M: Manager>(shared: &Arc<Shared<M>>, drain: Option<Duration>) -> CloseReport {
     begin_close(shared);
-    if !wait_until_empty(shared, drain, false).await {
-        // An error says that another close has revoked already.
-        let _ = shared.ext.revoked.set(());
-        let limit = load(&shared.ext.tuning.close);
-        let limit = if limit == NEVER { CLOSE_LIMIT } else { Duration::from_nanos(limit) };
-        if !wait_until_empty(shared, Some(limit), false).await {
+    if !wait_until(shared, drain, Left::Nothing).await {
+        let limit = Some(revoke(shared));
+        if !wait_until(shared, limit, Left::Nothing).await {
             // Those that came back last are being closed, each within the limit.
-            wait_until_empty(shared, Some(limit), true).await;
+            wait_until(shared, limit, Left::Leases).await;
         }
     }
+    shared.lock().state.close_ended = true;
+    close_report(shared)
+}
+
+fn close_report<M: Manager>(shared: &Arc<Shared<M>>) -> CloseReport {
     let Counters { opened, closed, close_failures, dropped, .. } = shared.counters();
     CloseReport { opened, closed, close_failures, dropped, held: shared.holders() }
+}
+
+/// How long a closing pool waits of itself.
+fn drain_limit<M: Manager>(shared: &Shared<M>) -> Option<Duration> {
+    let limit = load(&shared.ext.tuning.drain);
+    (limit != NEVER).then_some(Duration::from_nanos(limit))
+}
+
+/// Cancels bodies, drops creates; returns how long what comes of it may take.
+fn revoke<M: Manager>(shared: &Shared<M>) -> Duration {
+    // An error says that another close has revoked already.
+    let _ = shared.ext.revoked.set(());
+    let limit = load(&shared.ext.tuning.close);
+    if limit == NEVER { CLOSE_LIMIT } else { Duration::from_nanos(limit) }
 }
 
 /// Awaits the future until the deadline, if there is one; tells whether it ended.
@@ -232,21 +254,31 @@ async fn ends_by(deadline: Option<Instant>, future: impl Future<Output = ()>) ->
     }
 }
 
-/// Waits until no slot is in use, or only lent ones are; tells whether that came about in time.
-async fn wait_until_empty<M: Manager>(
-    shared: &Arc<Shared<M>>,
-    limit: Option<Duration>,
-    lent_may_stay: bool,
-) -> bool {
+/// What a wait for a closed pool leaves.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Slots that are lent. Whatever else goes on is the pool's own work.
+    Leases,
+}
+
+/// Whether a closed pool has nothing in its slots but what may be left.
+fn has_only<M: Manager>(shared: &Arc<Shared<M>>, left: Left) -> bool {
+    let locked = shared.lock();
+    let is_lent = |meta: &&Meta| meta.phase.load(Ordering::Relaxed) == phase::READY && meta.holder().is_some();
+    match (locked.state.total, left) {
+        (0, _) => true,
+        (_, Left::Nothing) => false,
+        (total, Left::Leases) => locked.metas().filter(is_lent).count() == total,
+    }
+}
+
+/// Waits until the pool has nothing but that in its slots; tells whether that came about in time.
+async fn wait_until<M: Manager>(shared: &Arc<Shared<M>>, limit: Option<Duration>, left: Left) -> bool {
     let deadline = limit.and_then(|limit| Instant::now().checked_add(limit));
     loop {
         let drained = shared.ext.drained.notified();
-        let is_empty = {
-            let state = &shared.lock().state;
-            let busy = state.creating + state.busy + state.closing;
-            state.total == 0 || (lent_may_stay && busy == 0)
-        };
-        if is_empty {
+        if has_only(shared, left) {
             return true;
         }
         if !ends_by(deadline, drained).await {
@@ -276,24 +308,37 @@ impl<M: Manager> IntoFuture for Pool<M> {
     }
 }
 
-/// A pool without handles, to be waited for.
+/// The work that a pool without handles has still to do, to be waited for.
 struct Orphan<M: Manager>(Arc<Shared<M>>);
 
 impl<M: Manager> AsyncExit for Orphan<M> {
     type Error = PoolError;
 
     async fn exit(self, _: Outcome<'_>) -> Result<(), PoolError> {
-        let limit = load(&self.0.ext.tuning.drain);
-        let limit = (limit != NEVER).then_some(Duration::from_nanos(limit));
-        let report = close_inner(&self.0, limit).await;
-        if report.is_clean() { Ok(()) } else { Err(PoolError::Close(report)) }
+        if finish_orphan(&self.0).await { Ok(()) } else { Err(PoolError::Close(close_report(&self.0))) }
     }
 }
 
-/// Closes a pool whose last handle is gone, as a tenure that is handed over, so that `drain` waits for it.
+/// Waits until a pool without handles does nothing any more; tells whether that came about in time.
+pub(crate) async fn finish_orphan<M: Manager>(shared: &Arc<Shared<M>>) -> bool {
+    wait_until(shared, drain_limit(shared), Left::Leases).await
+        || wait_until(shared, Some(revoke(shared)), Left::Leases).await
+}
+
+/// Closes a pool whose last handle is gone.
 pub(crate) fn close_orphan<M: Manager>(shared: &Arc<Shared<M>>) {
     begin_close(shared);
-    if shared.lock().state.total == 0 || Handle::try_current().is_err() {
+    // What a close that has ended has left open was told, and is not waited for again.
+    let is_told = shared.lock().state.close_ended;
+    if !is_told {
+        hand_over_orphan(shared);
+    }
+}
+
+/// Hands over the wait for what a pool without handles still does, so that `drain` and the enclosing tenure wait.
+#[cold]
+pub(crate) fn hand_over_orphan<M: Manager>(shared: &Arc<Shared<M>>) {
+    if has_only(shared, Left::Leases) || Handle::try_current().is_err() {
         return;
     }
     let mut held = pin!(hold(ready(Ok::<_, PoolError>(Orphan(Arc::clone(shared))))));

@@ -8,11 +8,12 @@ use std::thread;
 
 use tenure::{AsyncExit, Outcome};
 
+use crate::close::{finish_orphan, hand_over_orphan};
 use crate::error::GetError;
 use crate::event::Event;
 use crate::manager::{LeaseEnd, Manager, Next, Why};
 use crate::shared::{Claimed, Ext, flag};
-use crate::work::{self, Task, Work};
+use crate::work::{self, Orphaned, Task, Work};
 
 /// Of each resource every so manyeth use is measured.
 const MEASURED_EVERY: u64 = 64;
@@ -30,6 +31,10 @@ const MEASURED_EVERY: u64 = 64;
 /// Checks, resets and closes run in the background on the runtime of the pool. Dropping a lease never
 /// blocks and never panics, wherever it happens: without a runtime the resource is dropped, which is counted
 /// and told as an [event](Event::Dropped).
+///
+/// A lease may outlive every handle of its pool. Then its resource is closed when it comes back: an exit of the lease
+/// ends after that close, and a lease that is merely dropped hands the wait for it over, to
+/// [`drain`](tenure::drain) and to the enclosing tenure.
 #[must_use = "a lease that is dropped gives its resource back"]
 pub struct Lease<M: Manager> {
     /// Taken only when the lease ends.
@@ -60,12 +65,12 @@ impl<M: Manager> Lease<M> {
 
     /// Gives the resource back as one whose use completed: it is lent again at once.
     pub fn complete(self) {
-        completed(self.into_claim());
+        hand_over(completed(self.into_claim()));
     }
 
     /// Gives the resource back to be closed.
     pub fn invalidate(self) {
-        work::retire(self.into_claim(), Why::Invalidated);
+        hand_over(work::retire(self.into_claim(), Why::Invalidated));
     }
 
     /// Takes the resource out of the pool for good. The pool may open another one in its place; this one is
@@ -114,7 +119,7 @@ impl<M: Manager> Drop for Lease<M> {
             return;
         };
         let end = if thread::panicking() { LeaseEnd::Panicked("") } else { LeaseEnd::Dropped };
-        settle(claim, end);
+        hand_over(settle(claim, end));
     }
 }
 
@@ -125,8 +130,8 @@ impl<M: Manager> fmt::Debug for Lease<M> {
     }
 }
 
-/// Leaving the body of a `with` gives the resource back, with the outcome. It never suspends and never fails;
-/// its error is that of `get`, so that one `From` serves both.
+/// Leaving the body of a `with` gives the resource back, with the outcome. It never fails; its error is that of `get`,
+/// so that one `From` serves both. It suspends only if its pool has no handle any more, until the resource is closed.
 impl<M: Manager> AsyncExit for Lease<M> {
     type Error = GetError;
 
@@ -134,33 +139,41 @@ impl<M: Manager> AsyncExit for Lease<M> {
         let Some(claim) = self.claim.take() else {
             return Ok(());
         };
-        match outcome {
+        let orphaned = match outcome {
             Outcome::Completed => completed(claim),
             Outcome::Failed(failure) => settle(claim, LeaseEnd::Failed(failure)),
             Outcome::Panicked(message) => settle(claim, LeaseEnd::Panicked(message)),
             Outcome::Cancelled => settle(claim, LeaseEnd::Cancelled),
+        };
+        if let Some(pool) = orphaned {
+            // Boxed, to keep the future of an exit small. What hangs is told by events.
+            let _ = Box::pin(finish_orphan(&pool)).await;
         }
         Ok(())
     }
 }
 
+/// What is left to wait for when a lease has gone back other than by an exit.
+#[inline]
+fn hand_over<M: Manager>(orphaned: Orphaned<M>) {
+    if let Some(pool) = orphaned {
+        hand_over_orphan(&pool);
+    }
+}
+
 /// Gives a resource back whose use completed.
 #[inline]
-fn completed<M: Manager>(claim: Claimed<M>) {
+fn completed<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
         let manager = &claim.core().ext.manager;
         claim.resource().is_none_or(|cargo| manager.is_broken(&cargo.resource))
     }));
-    if asked.unwrap_or(true) {
-        work::retire(claim, Why::Broken);
-    } else {
-        work::give_back(claim);
-    }
+    if asked.unwrap_or(true) { work::retire(claim, Why::Broken) } else { work::give_back(claim) }
 }
 
 /// Gives a resource back whose use did not complete, as its manager says.
 #[inline]
-fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) {
+fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) -> Orphaned<M> {
     let next = assess(&mut claim, end);
     match next {
         Next::Keep => work::give_back(claim),

@@ -25,6 +25,8 @@ pub(crate) struct Ledger {
     pub(crate) closing: usize,
     pub(crate) paused: bool,
     pub(crate) closed: bool,
+    /// Whether a close has come to its end, and said what it has left open.
+    pub(crate) close_ended: bool,
     /// Creates that failed in a row, when the next one may be tried, and the last error.
     pub(crate) failures: u32,
     pub(crate) retry_at: u64,
@@ -61,6 +63,7 @@ impl Ledger {
             closing: 0,
             paused: false,
             closed: false,
+            close_ended: false,
             failures: 0,
             retry_at: 0,
             last_error: None,

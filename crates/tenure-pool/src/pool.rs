@@ -53,7 +53,10 @@ use crate::work::{Kind, Task, Work, doom, place, retire, tend_later};
 /// # type Oops = tenure_pool::PoolError;
 /// ```
 ///
-/// When the last handle is dropped without [`close`](Self::close), the pool closes in the background.
+/// When the last handle is dropped without [`close`](Self::close), the pool closes in the background: what is idle at
+/// once, what is lent when it comes back. [`drain`](tenure::drain) and the exit of the enclosing tenure wait for these
+/// closes. Neither waits for a lease, for its holder may be waiting for them; to wait for leases, and to hear who does
+/// not give his back, close the pool or leave it by `with`.
 pub struct Pool<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
 }

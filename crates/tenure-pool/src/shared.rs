@@ -162,6 +162,12 @@ impl<M: Manager> Shared<M> {
         }
     }
 
+    /// The pool, if it has no handle any more.
+    pub(crate) fn orphaned(self: Arc<Self>) -> Option<Arc<Self>> {
+        // Relaxed: the callers have had the lock, which orders this.
+        (self.ext.handles.load(Ordering::Relaxed) == 0).then_some(self)
+    }
+
     /// Starts upkeep, if it does not run.
     pub(crate) fn ensure_upkeep(self: &Arc<Self>) {
         let runtime = {

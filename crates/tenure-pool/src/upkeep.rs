@@ -325,6 +325,6 @@ fn do_chores<M: Manager>(shared: &Arc<Shared<M>>, sweep: &mut Sweep) {
         match chore {
             Chore::Retire(why) => retire(claim, why),
             Chore::KeepAlive => tend_later(claim, Task::Check, Why::KeepAlive),
-        }
+        };
     }
 }

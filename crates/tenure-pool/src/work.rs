@@ -5,6 +5,8 @@
 //!    dropped unfinished, because its task was dropped with the runtime, settles the accounts: no permit is
 //!    lost, and what could not be closed is counted and told.
 //! 2. Each resource that was opened is counted as closed exactly once, where its slot is vacated.
+//! 3. Whether the pool is [`Orphaned`] is looked at after the slot has been seen under the lock as no longer lent.
+//!    Whoever drops the last handle looks at the slots after that, under the lock: one of the two sees the other.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -22,6 +24,10 @@ use crate::raw::Slow;
 use crate::shared::{Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
 use crate::upkeep;
+
+/// The pool of a resource that was given back, if it has no handle any more: whoever gave it back is then the only
+/// one there is to wait for what the pool still does with it. Who works for the pool itself need not care.
+pub(crate) type Orphaned<M> = Option<Arc<Shared<M>>>;
 
 /// What a piece of work is counted as in the ledger.
 ///
@@ -170,20 +176,18 @@ pub(crate) fn settle_excess<M: Manager>(locked: &mut Locked<'_, M>) {
 
 /// Puts a resource that is clean back: to the first waiter, or among the idle ones.
 #[inline]
-pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) {
+pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     if meta.flags.load(Ordering::Relaxed) & !flag::ALWAYS != 0 {
         return give_back_flagged(claim);
     }
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
     meta.set_holder(None);
-    if let Err(claim) = claim.try_put_back() {
-        give_back_slow(claim);
-    }
+    claim.try_put_back().err().and_then(give_back_slow)
 }
 
 #[cold]
-fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
+fn give_back_flagged<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     let flags = meta.flags.load(Ordering::Relaxed);
     if flags & flag::MEASURED != 0 {
@@ -201,9 +205,7 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) {
     if let Some(why) = doom(flags) {
         return retire(claim, why);
     }
-    if let Err(claim) = claim.try_put_back() {
-        give_back_slow(claim);
-    }
+    claim.try_put_back().err().and_then(give_back_slow)
 }
 
 /// Why a resource with these flags has to go, if it has.
@@ -218,10 +220,11 @@ pub(crate) fn doom(flags: u32) -> Option<Why> {
 }
 
 /// The return under the lock.
-fn give_back_slow<M: Manager>(claim: Claimed<M>) {
+#[cold]
+fn give_back_slow<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
     let shared = claim.arc();
     let placed = place(&mut shared.lock(), claim);
-    placed.conclude();
+    placed.conclude()
 }
 
 /// Where a claim went, and what is left to do without the lock.
@@ -249,15 +252,19 @@ impl<M: Manager> Placed<M> {
     }
 
     /// Does what is left to do; the lock must not be held.
-    pub(crate) fn conclude(self) {
-        match self.place {
-            Place::Idle | Place::Handed(None) => {}
-            Place::Handed(Some(waker)) => waker.wake(),
+    pub(crate) fn conclude(self) -> Orphaned<M> {
+        let orphaned = match self.place {
+            Place::Idle | Place::Handed(None) => None,
+            Place::Handed(Some(waker)) => {
+                waker.wake();
+                None
+            }
             Place::Retire(claim, why) => retire(claim, why),
-        }
+        };
         for waker in self.shed {
             waker.wake();
         }
+        orphaned
     }
 }
 
@@ -293,7 +300,7 @@ pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -
 }
 
 /// Closes the resource of a claim in the background.
-pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
+pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) -> Orphaned<M> {
     let resource = claim.take().map(|cargo| cargo.resource);
     claim.meta().phase.store(phase::CLOSING, Ordering::Relaxed);
     claim.meta().set_holder(None);
@@ -303,6 +310,7 @@ pub(crate) fn retire<M: Manager>(mut claim: Claimed<M>, why: Why) {
         Some(resource) => shared.spawn(close(work, resource, why)),
         None => work.vacate(false),
     }
+    shared.orphaned()
 }
 
 async fn close<M: Manager>(work: Work<M>, resource: M::Resource, why: Why) {
@@ -327,7 +335,7 @@ pub(crate) enum Task {
 }
 
 /// Checks or resets the resource of a claim in the background, then gives it back or closes it.
-pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
+pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) -> Orphaned<M> {
     claim.meta().set_holder(None);
     let work = Work::begin(claim, Kind::Busy);
     let shared = work.shared();
@@ -336,6 +344,7 @@ pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) {
             give_back(work.finish());
         }
     });
+    shared.orphaned()
 }
 
 /// Checks or resets a resource. `None` if that failed; it is being closed then.

@@ -8,6 +8,7 @@ mod fairness;
 mod keyed;
 mod lifetimes;
 mod machine;
+mod orphans;
 mod proof;
 mod returning;
 mod support;
