@@ -204,6 +204,11 @@ impl<M: Manager> Pool<M> {
     ///
     /// A second call waits for the same end. There is no way back; a closed pool lends nothing.
     ///
+    /// A lease that is held around the call is waited for like any other, though it cannot come back before the call has
+    /// ended. So it costs the whole of `drain` and a close timeout, and the report names it, with the place it was taken
+    /// at. The same holds for a pool that is entered inside the body of one of its leases, or after a lease that is held
+    /// beside it. Enter the pool first.
+    ///
     /// # Cancel safety
     /// The closing goes on without the caller, except that nothing is cancelled then.
     pub async fn close_within(&self, drain: Duration) -> CloseReport {

@@ -1,10 +1,11 @@
 //! Closing: everything, side by side, within its deadline.
 
+use std::future::{pending, ready};
 use std::time::Duration;
 
-use tenure::{AsyncExit, Outcome, Stopped, with};
-use tenure_pool::{GetError, GetErrorKind, PoolError, Why};
-use tokio::time::Instant;
+use tenure::{AsyncExit, IncidentKind, Outcome, Stopped, drain, hold, with};
+use tenure_pool::{CloseReport, GetError, GetErrorKind, PoolError, Why};
+use tokio::time::{Instant, timeout};
 
 use crate::support::{Act, Op, Probe, settle};
 
@@ -110,7 +111,7 @@ async fn a_scope_is_cancelled_when_the_drain_is_over() {
         async move {
             pool.scope(async |thing| {
                 thing.begin();
-                std::future::pending::<Result<(), Oops>>().await
+                pending::<Result<(), Oops>>().await
             })
             .await
         }
@@ -208,4 +209,91 @@ async fn an_exit_that_leaves_something_open_is_an_error() {
     drop(lease);
     settle().await;
     probe.assert_all_closed(10);
+}
+
+/// The drain timeout of the pools below, and how long their close may take with a lease out.
+const DRAIN: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(3 + 5 + 5);
+
+/// The report names the lease that was taken on this line.
+#[track_caller]
+fn assert_names(report: &CloseReport, line: u32) {
+    assert_eq!(report.held.len(), 1, "{report}");
+    assert!(report.to_string().contains(&format!("closing.rs:{line}")), "{report}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_close_by_the_holder_of_a_lease_ends_within_its_deadline_and_names_him() {
+    let probe = Probe::new();
+    let pool = probe.pool().max_size(2).drain_timeout(DRAIN).build().unwrap();
+    let began = Instant::now();
+    let line = line!() + 1;
+    let report = with(pool.get(), async |lease| {
+        lease.touch();
+        Ok::<_, GetError>(pool.close().await)
+    })
+    .await
+    .unwrap();
+    assert!(began.elapsed() >= DRAIN && began.elapsed() <= LONGEST, "{:?}", began.elapsed());
+    assert_names(&report, line);
+    settle().await;
+    probe.assert_all_closed(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_left_inside_the_body_of_its_lease_ends_within_its_deadline_and_names_it() {
+    let probe = Probe::new();
+    let pool = probe.pool().max_size(2).drain_timeout(DRAIN).build().unwrap();
+    let began = Instant::now();
+    let line = line!() + 1;
+    let left = with(pool.get_owned(), async move |lease| {
+        lease.touch();
+        with(pool, async |_| Ok::<_, PoolError>(())).await
+    })
+    .await;
+    assert!(began.elapsed() >= DRAIN && began.elapsed() <= LONGEST, "{:?}", began.elapsed());
+    match left {
+        Err(PoolError::Close(report)) => assert_names(&report, line),
+        other => panic!("{other:?}"),
+    }
+    probe.assert_all_closed(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_13_a_pool_entered_after_a_lease_and_dropped_with_it_exits_first_and_names_it() {
+    let probe = Probe::new();
+    let pool = probe.pool().max_size(2).drain_timeout(DRAIN).build().unwrap();
+    let line = line!() + 2;
+    let body = async {
+        let _lease = hold(pool.get_owned()).await?;
+        let _pool = hold(ready(Ok::<_, PoolError>(pool))).await?;
+        pending::<Result<(), PoolError>>().await
+    };
+    assert!(timeout(Duration::from_millis(1), body).await.is_err());
+    let began = Instant::now();
+    let report = drain(2 * LONGEST).await;
+    assert!(began.elapsed() >= DRAIN && began.elapsed() <= LONGEST, "{:?}", began.elapsed());
+    assert_eq!(report.incidents.len(), 1, "{report}");
+    let incident = report.of_kind(IncidentKind::ExitFailed).next().unwrap();
+    assert!(incident.message.contains("closing.rs"), "{incident}");
+    assert!(incident.message.contains(&format!("line: {line},")), "{incident}");
+    probe.assert_all_closed(2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_was_handed_over_does_not_hold_up_a_close() {
+    let probe = Probe::new();
+    let pool = probe.pool().max_size(2).drain_timeout(DRAIN).build().unwrap();
+    let began = Instant::now();
+    let report = with(ready(Ok::<_, PoolError>(Some(pool.clone()))), async |_| {
+        let lease = hold(pool.get_owned()).await?;
+        drop(lease);
+        Ok::<_, PoolError>(pool.close().await)
+    })
+    .await
+    .unwrap();
+    assert!(report.is_clean(), "{report}");
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(drain(DRAIN).await.is_clean());
+    probe.assert_all_closed(2);
 }
