@@ -2,10 +2,8 @@
 
 use std::time::Duration;
 
-use crate::designs::{Bitmap, Locked, Stack};
-use crate::peers::{
-    Asyncband, Bb8, Deadpool, DeadpoolTimed, Fastpool, Floor, Mobc, Peer, Sqlx, Tenure, TenureFifo,
-};
+use crate::designs::{Bitmap, Gated, Locked, Stack};
+use crate::peers::{Asyncband, Bb8, Deadpool, Fastpool, Floor, Mobc, Peer, Sqlx, Tenure};
 use crate::scenarios::{self, Crowd, Herd, Memory};
 
 #[derive(Clone, Copy, Debug)]
@@ -75,10 +73,10 @@ impl Results {
 
     pub(crate) fn measure(options: Options) -> Self {
         let entries = [
-            Entry::of::<Tenure>(),
-            Entry::of::<TenureFifo>(),
-            Entry::of::<Deadpool>(),
-            Entry::of::<DeadpoolTimed>(),
+            Entry::of::<Tenure<false>>(),
+            Entry::of::<Tenure<true>>(),
+            Entry::of::<Deadpool<false>>(),
+            Entry::of::<Deadpool<true>>(),
             Entry::of::<Asyncband>(),
             Entry::of::<Fastpool>(),
             Entry::of::<Bb8>(),
@@ -86,8 +84,8 @@ impl Results {
             Entry::of::<Mobc>(),
             Entry::of::<Floor>(),
             Entry::of::<Locked>(),
-            Entry::of::<Bitmap>(),
-            Entry::of::<Stack>(),
+            Entry::of::<Gated<Bitmap>>(),
+            Entry::of::<Gated<Stack>>(),
         ];
         let (turns, rounds, time) = if options.quick {
             (3, 30_000, Duration::from_millis(50))

@@ -21,44 +21,21 @@ impl Manager for Connector {
     }
 }
 
-/// As it comes: without any time limit. Its check cannot be turned off.
+/// As it comes, without any time limit, or with the one that tenure-pool has by default. Its check cannot be turned off.
 #[derive(Clone)]
-pub(crate) struct Deadpool(Pool<Connector>);
+pub(crate) struct Deadpool<const TIMED: bool>(Pool<Connector>);
 
-impl Peer for Deadpool {
-    const NAME: &'static str = "deadpool 0.13";
+impl<const TIMED: bool> Peer for Deadpool<TIMED> {
+    const NAME: &'static str = if TIMED { "deadpool 0.13, wait 30 s" } else { "deadpool 0.13" };
     type Lease = Object<Connector>;
     type Error = PoolError<Down>;
 
     fn new(size: usize, server: Arc<Server>, _: bool) -> Self {
-        let builder = Pool::<Connector>::builder(Connector(server)).max_size(size);
-        Self(builder.build().expect("no time limit needs no runtime"))
-    }
-
-    fn get(&self) -> impl Future<Output = Result<Self::Lease, Self::Error>> + Send {
-        self.0.get()
-    }
-
-    fn touch(lease: &mut Self::Lease) {
-        **lease += 1;
-    }
-}
-
-/// With the time limit that tenure-pool has by default.
-#[derive(Clone)]
-pub(crate) struct DeadpoolTimed(Pool<Connector>);
-
-impl Peer for DeadpoolTimed {
-    const NAME: &'static str = "deadpool 0.13, wait 30 s";
-    type Lease = Object<Connector>;
-    type Error = PoolError<Down>;
-
-    fn new(size: usize, server: Arc<Server>, _: bool) -> Self {
-        let builder = Pool::<Connector>::builder(Connector(server))
-            .max_size(size)
-            .wait_timeout(Some(Duration::from_secs(30)))
-            .runtime(Runtime::Tokio1);
-        Self(builder.build().expect("it has its runtime"))
+        let mut builder = Pool::<Connector>::builder(Connector(server)).max_size(size);
+        if TIMED {
+            builder = builder.wait_timeout(Some(Duration::from_secs(30))).runtime(Runtime::Tokio1);
+        }
+        Self(builder.build().expect("it has a runtime if it needs one"))
     }
 
     fn get(&self) -> impl Future<Output = Result<Self::Lease, Self::Error>> + Send {

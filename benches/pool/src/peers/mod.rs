@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 pub(crate) use self::asyncband::Asyncband;
 pub(crate) use self::bb8::Bb8;
-pub(crate) use self::deadpool::{Deadpool, DeadpoolTimed};
+pub(crate) use self::deadpool::Deadpool;
 pub(crate) use self::fastpool::Fastpool;
 pub(crate) use self::floor::Floor;
 pub(crate) use self::mobc::Mobc;
 pub(crate) use self::sqlx::Sqlx;
-pub(crate) use self::tenure::{Tenure, TenureFifo};
+pub(crate) use self::tenure::Tenure;
 
 /// The other side: what connecting costs, and whether it is up.
 #[derive(Debug)]

@@ -25,45 +25,24 @@ impl Manager for Connector {
     }
 }
 
-fn build(size: usize, server: Arc<Server>, check: bool, order: Order) -> Pool<Connector> {
-    let mut builder = Pool::builder(Connector(server)).max_size(size).order(order);
-    if check {
-        builder = builder.check_after(Duration::ZERO);
-    }
-    builder.build().expect("the size is sound")
-}
-
+/// As it comes, or with the order that is fair to resources.
 #[derive(Clone)]
-pub(crate) struct Tenure(Pool<Connector>);
+pub(crate) struct Tenure<const FIFO: bool>(Pool<Connector>);
 
-impl Peer for Tenure {
-    const NAME: &'static str = "tenure-pool";
+impl<const FIFO: bool> Peer for Tenure<FIFO> {
+    const NAME: &'static str = if FIFO { "tenure-pool, FIFO" } else { "tenure-pool" };
     type Lease = Lease<Connector>;
     type Error = GetError;
 
     fn new(size: usize, server: Arc<Server>, check: bool) -> Self {
-        Self(build(size, server, check, Order::Lifo))
-    }
-
-    fn get(&self) -> impl Future<Output = Result<Self::Lease, GetError>> + Send {
-        self.0.get()
-    }
-
-    fn touch(lease: &mut Self::Lease) {
-        **lease += 1;
-    }
-}
-
-#[derive(Clone)]
-pub(crate) struct TenureFifo(Pool<Connector>);
-
-impl Peer for TenureFifo {
-    const NAME: &'static str = "tenure-pool, FIFO";
-    type Lease = Lease<Connector>;
-    type Error = GetError;
-
-    fn new(size: usize, server: Arc<Server>, check: bool) -> Self {
-        Self(build(size, server, check, Order::Fifo))
+        let mut builder = Pool::builder(Connector(server)).max_size(size);
+        if FIFO {
+            builder = builder.order(Order::Fifo);
+        }
+        if check {
+            builder = builder.check_after(Duration::ZERO);
+        }
+        Self(builder.build().expect("the size is sound"))
     }
 
     fn get(&self) -> impl Future<Output = Result<Self::Lease, GetError>> + Send {

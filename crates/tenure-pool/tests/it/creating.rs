@@ -10,6 +10,22 @@ use tokio::time::Instant;
 use crate::basics::tokio_test_poll;
 use crate::support::{Act, Op, Probe, Step, assert_full_capacity, settle};
 
+/// So many callers come at once, and each uses what it gets for 2 ms.
+async fn serve_at_once(pool: &Pool<Probe>, callers: usize) {
+    let mut tasks = JoinSet::new();
+    for _ in 0..callers {
+        let get = pool.get_owned();
+        tasks.spawn(async move {
+            let lease = get.await.unwrap();
+            tokio::time::sleep(Duration::from_millis(2)).await;
+            lease.complete();
+        });
+    }
+    while let Some(task) = tasks.join_next().await {
+        task.unwrap();
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_spike_is_served_by_what_comes_back() {
     let probe = Probe::new();
@@ -23,18 +39,7 @@ async fn a_spike_is_served_by_what_comes_back() {
     }
     probe.always(Op::Create, 150, Act::Succeed);
     let began = Instant::now();
-    let mut tasks = JoinSet::new();
-    for _ in 0..50 {
-        let pool = pool.clone();
-        tasks.spawn(async move {
-            let lease = pool.get().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            lease.complete();
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task.unwrap();
-    }
+    serve_at_once(&pool, 50).await;
     assert!(began.elapsed() <= Duration::from_millis(35), "{:?}", began.elapsed());
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert!(probe.creates() - 5 <= 5, "{} new ones", probe.creates() - 5);
@@ -50,18 +55,7 @@ async fn a_herd_is_served_without_a_stampede() {
         let act = if began.elapsed() < outage { Act::Fail } else { Act::Succeed };
         Step(Duration::ZERO, act)
     });
-    let mut tasks = JoinSet::new();
-    for _ in 0..64 {
-        let pool = pool.clone();
-        tasks.spawn(async move {
-            let lease = pool.get().await.unwrap();
-            tokio::time::sleep(Duration::from_millis(2)).await;
-            lease.complete();
-        });
-    }
-    while let Some(task) = tasks.join_next().await {
-        task.unwrap();
-    }
+    serve_at_once(&pool, 64).await;
     assert!(began.elapsed() <= Duration::from_millis(800), "{:?}", began.elapsed());
     assert!(probe.creates() <= 20, "{} attempts", probe.creates());
     assert_full_capacity(&pool, 8).await;
