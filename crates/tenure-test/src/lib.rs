@@ -57,6 +57,7 @@
 #![deny(unsafe_code)]
 
 mod countdown;
+mod enumeration;
 mod event;
 mod everywhere;
 mod fault;

@@ -1,15 +1,11 @@
-//! [`Proof`]: the options, and the enumeration of every place at which a future can be cut or failed.
+//! [`Proof`]: the options of a proof, and its forms.
 
 use std::fmt;
-use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::time::Duration;
 
-use crate::countdown::Cut;
-use crate::leak::Plan;
-use crate::run::{Done, End, run};
+use crate::enumeration::{Enumeration, Trouble};
 use crate::runtime::Clock;
-use crate::verify::Violation;
 use crate::{CancelBy, FaultKind, Flavour, Leak, Recorder, Report, Run};
 
 /// The default of [`Proof::max_steps`].
@@ -24,13 +20,13 @@ const PAUSED_LIMIT_SECONDS: u64 = 24 * 60 * 60;
 type Check = Box<dyn Fn(Run) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
 
 pub(crate) struct Settings {
-    flavours: Vec<Flavour>,
+    pub(crate) flavours: Vec<Flavour>,
     pub(crate) clock: Clock,
-    ways: Vec<CancelBy>,
-    kinds: Vec<FaultKind>,
-    pairs: bool,
-    and_cancel: bool,
-    max_steps: u64,
+    pub(crate) cuts: Vec<Trouble>,
+    pub(crate) faults: Vec<Trouble>,
+    pub(crate) pairs: bool,
+    pub(crate) and_cancel: bool,
+    pub(crate) max_steps: u64,
     run_limit: Option<Duration>,
     pub(crate) hang_limit: Duration,
     drain_limit: Option<Duration>,
@@ -87,8 +83,8 @@ impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Proof")
             .field("flavours", &self.settings.flavours)
-            .field("cancel_by", &self.settings.ways)
-            .field("faults", &self.settings.kinds)
+            .field("cancel_by", &self.settings.cuts)
+            .field("faults", &self.settings.faults)
             .field("max_steps", &self.settings.max_steps)
             .finish_non_exhaustive()
     }
@@ -101,8 +97,8 @@ impl Proof {
             settings: Settings {
                 flavours: Flavour::ALL.to_vec(),
                 clock: Clock::Paused,
-                ways: CancelBy::ALL.to_vec(),
-                kinds: vec![FaultKind::Error, FaultKind::Panic],
+                cuts: CancelBy::ALL.map(Trouble::Cut).to_vec(),
+                faults: [FaultKind::Error, FaultKind::Panic].map(Trouble::Fault).to_vec(),
                 pairs: false,
                 and_cancel: false,
                 max_steps: STEPS_MAX,
@@ -139,8 +135,8 @@ impl Proof {
     /// If there is none: such a proof would try nothing.
     #[track_caller]
     pub fn cancel_by(mut self, ways: impl IntoIterator<Item = CancelBy>) -> Self {
-        self.settings.ways = ways.into_iter().collect();
-        assert!(!self.settings.ways.is_empty(), "a proof needs a way to cancel");
+        self.settings.cuts = ways.into_iter().map(Trouble::Cut).collect();
+        assert!(!self.settings.cuts.is_empty(), "a proof needs a way to cancel");
         self
     }
 
@@ -152,8 +148,8 @@ impl Proof {
     /// If there is none: such a proof would try nothing.
     #[track_caller]
     pub fn faults(mut self, kinds: impl IntoIterator<Item = FaultKind>) -> Self {
-        self.settings.kinds = kinds.into_iter().collect();
-        assert!(!self.settings.kinds.is_empty(), "a proof needs a fault to inject");
+        self.settings.faults = kinds.into_iter().map(Trouble::Fault).collect();
+        assert!(!self.settings.faults.is_empty(), "a proof needs a fault to inject");
         self
     }
 
@@ -266,11 +262,7 @@ impl Proof {
         F: Fn(Recorder) -> Fut,
         Fut: Future + Send + 'static,
     {
-        let mut report = Report::default();
-        for &flavour in &self.settings.flavours {
-            self.cancel_at_each(flavour, &[], &make, &mut report)?;
-        }
-        Ok(report)
+        Enumeration::new(&self.settings, make).everywhere(&self.settings.cuts)
     }
 
     /// Drops the future at one suspension only, in each way, on each flavour: to look again at a leak that
@@ -286,15 +278,7 @@ impl Proof {
         F: Fn(Recorder) -> Fut,
         Fut: Future + Send + 'static,
     {
-        let mut report = Report::default();
-        for &flavour in &self.settings.flavours {
-            for &by in &self.settings.ways {
-                let cut = Some(Cut { at: suspension, by });
-                let plan = Plan { flavour, cut, faults: Vec::new() };
-                self.run_one(plan, 0, &make, &mut report)?;
-            }
-        }
-        Ok(report)
+        Enumeration::new(&self.settings, make).at(suspension, &self.settings.cuts)
     }
 
     /// As [`fail_everywhere`](crate::fail_everywhere), with these options.
@@ -325,108 +309,6 @@ impl Proof {
         F: Fn(Recorder) -> Fut,
         Fut: Future + Send + 'static,
     {
-        let mut report = Report::default();
-        for &flavour in &self.settings.flavours {
-            for &kind in &self.settings.kinds {
-                self.fail_at_each(flavour, kind, &make, &mut report)?;
-            }
-        }
-        Ok(report)
-    }
-
-    /// Every suspension × every way, under the same faults.
-    fn cancel_at_each<F, Fut>(
-        &self,
-        flavour: Flavour,
-        faults: &[(u64, FaultKind)],
-        make: &F,
-        report: &mut Report,
-    ) -> Result<(), Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        for &by in &self.settings.ways {
-            for at in 0.. {
-                let plan = Plan { flavour, cut: Some(Cut { at, by }), faults: faults.to_vec() };
-                if self.run_one(plan, at, make, report)?.end != End::Cut {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Every fault point, and what the options add to it.
-    fn fail_at_each<F, Fut>(
-        &self,
-        flavour: Flavour,
-        kind: FaultKind,
-        make: &F,
-        report: &mut Report,
-    ) -> Result<(), Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        for at in 0.. {
-            let first = (at, kind);
-            let plan = Plan { flavour, cut: None, faults: vec![first] };
-            if self.run_one(plan, at, make, report)?.injected == 0 {
-                break;
-            }
-            if self.settings.pairs {
-                self.fail_again(flavour, first, make, report)?;
-            }
-            if self.settings.and_cancel {
-                self.cancel_at_each(flavour, &[first], make, report)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Every fault point after the first fault.
-    fn fail_again<F, Fut>(
-        &self,
-        flavour: Flavour,
-        first: (u64, FaultKind),
-        make: &F,
-        report: &mut Report,
-    ) -> Result<(), Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        for &kind in &self.settings.kinds {
-            for at in first.0 + 1.. {
-                let plan = Plan { flavour, cut: None, faults: vec![first, (at, kind)] };
-                if self.run_one(plan, at, make, report)?.injected < 2 {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn run_one<F, Fut>(&self, plan: Plan, step: u64, make: &F, report: &mut Report) -> Result<Done, Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        let mut done = run(&self.settings, plan.clone(), make);
-        report.add(done.report);
-        // The panic first: it is the test that failed, and a leak may well be its consequence.
-        if let Some(payload) = done.panic.take() {
-            resume_unwind(payload);
-        }
-        if let Some(leak) = done.leak.take() {
-            return Err(leak);
-        }
-        let limit = self.settings.max_steps;
-        if step >= limit && (done.end == End::Cut || done.injected > 0) {
-            let violations = vec![Violation::Endless { limit }];
-            return Err(Leak::new(plan, Vec::new(), &[], violations, done.trace));
-        }
-        Ok(done)
+        Enumeration::new(&self.settings, make).everywhere(&self.settings.faults)
     }
 }

@@ -141,6 +141,17 @@ fn a_future_without_end_meets_the_limit() {
 }
 
 #[test]
+fn as_many_fault_points_as_the_limit_are_not_too_many() {
+    let proof = Proof::new().flavour(Flavour::CurrentThread).max_steps(2).pairs();
+    let report = proof.fail_everywhere(|recorder| async move {
+        // What fails here is passed over, so that two faults fit in.
+        let _ = recorder.step("first").await;
+        recorder.step("second").await
+    });
+    assert_eq!(report.points, 2);
+}
+
+#[test]
 fn what_never_suspends_runs_twice_a_way() {
     let report = Proof::new().cancel_everywhere(|_| async {});
     assert_eq!((report.suspensions, report.entered), (0, 0));
