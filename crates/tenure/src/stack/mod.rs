@@ -25,7 +25,7 @@ use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverE
 
 use arena::{Exits, Loans};
 use entry::{AsyncCallback, Callback, Entry, OutcomeCallback};
-use unwind::{First, Unwound, unwind};
+use unwind::{Made, Unwound, unwind};
 
 /// Contexts entered one after the other, exited in reverse: Python's `AsyncExitStack`.
 ///
@@ -265,17 +265,17 @@ impl<E: ErrorValue> ExitStack<E> {
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let younger = tenure.younger();
         let exits = unwind_all(loans.into_exits(), ending, self.limit);
-        let Unwound { first, others, recovered } = Custody::new(behind(younger, exits), &mut tenure).await;
+        let Unwound { made, others } = Custody::new(behind(younger, exits), &mut tenure).await;
         let others = others.into_iter();
-        match first {
-            None if recovered => Ok(Verdict::Recover),
-            None if others.len() == 0 => Ok(Verdict::Propagate),
-            None => Err(ExitErrors::of(others.map(|(_, fault)| fault))),
-            Some((_, First::Failed(error))) => {
+        match made {
+            Made::Unchanged if others.len() == 0 => Ok(Verdict::Propagate),
+            Made::Unchanged => Err(ExitErrors::of(others.map(|(_, fault)| fault))),
+            Made::Recovered => Ok(Verdict::Recover),
+            Made::Failed(_, error) => {
                 let first = std::iter::once(Fault::Failed(error));
                 Err(ExitErrors::of(first.chain(others.map(|(_, fault)| fault))))
             }
-            Some((_, First::Panicked(payload, _))) => {
+            Made::Panicked(_, payload, _) => {
                 others.for_each(|(label, fault)| report(label, &fault));
                 resume_unwind(payload)
             }
@@ -309,14 +309,13 @@ impl<E: ErrorValue> ExitStack<E> {
         let limit = self.limit;
         let mut rest = Rest { on_stack: self.take(), limit };
         async move {
-            let unwound = unwind(rest.exits(), outcome, limit, may_recover).await;
-            let Unwound { first, others, recovered } = unwound;
+            let Unwound { made, others } = unwind(rest.exits(), outcome, limit, may_recover).await;
             others.iter().for_each(|(label, fault)| report(*label, fault));
-            match first {
-                None if recovered => Ok(Verdict::Recover),
-                None => Ok(Verdict::Propagate),
-                Some((_, First::Failed(error))) => Err(error),
-                Some((_, First::Panicked(payload, _))) => resume_unwind(payload),
+            match made {
+                Made::Unchanged => Ok(Verdict::Propagate),
+                Made::Recovered => Ok(Verdict::Recover),
+                Made::Failed(_, error) => Err(error),
+                Made::Panicked(_, payload, _) => resume_unwind(payload),
             }
         }
     }

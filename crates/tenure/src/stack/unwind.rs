@@ -16,18 +16,21 @@ use crate::{ErrorValue, Outcome, Stopped, Verdict};
 
 /// What came of all exits.
 pub(super) struct Unwound<E> {
-    /// The first trouble, if the body brought none and nobody recovered from it: the result.
-    pub(super) first: Option<(Label, First<E>)>,
-    /// What went wrong beside the result, in order.
+    pub(super) made: Made<E>,
+    /// What went wrong beside it, in order.
     pub(super) others: Vec<(Label, Fault<E>)>,
-    /// Whether an exit recovered from the body's error.
-    pub(super) recovered: bool,
 }
 
-/// The first trouble of an exit.
-pub(super) enum First<E> {
-    Failed(E),
-    Panicked(Payload, String),
+/// What the exits have made of the body's outcome: what the next of them is told, and in the end the result.
+pub(super) enum Made<E> {
+    /// Nothing: it stands as the body left it.
+    Unchanged,
+    /// One recovered from the body's error.
+    Recovered,
+    /// This one failed, where all was well before it.
+    Failed(Label, E),
+    /// This one panicked, where all was well before it; with the payload and its message.
+    Panicked(Label, Payload, String),
 }
 
 pub(super) async fn unwind<E: ErrorValue>(
@@ -36,7 +39,7 @@ pub(super) async fn unwind<E: ErrorValue>(
     limit: Option<ExitLimit<E>>,
     may_recover: bool,
 ) -> Unwound<E> {
-    let mut course = Course { told, unwound: Unwound { first: None, others: Vec::new(), recovered: false } };
+    let mut course = Course { told, unwound: Unwound { made: Made::Unchanged, others: Vec::new() } };
     loop {
         let Some(taken) = exits.next() else {
             return course.unwound;
@@ -87,20 +90,23 @@ struct Course<K, E> {
 impl<K: Told, E: ErrorValue> Course<K, E> {
     /// The outcome as the exits so far have left it.
     fn outcome(&self) -> Outcome<'_> {
-        match &self.unwound.first {
-            Some((_, First::Failed(error))) => Outcome::failed(error),
-            Some((_, First::Panicked(_, message))) => Outcome::Panicked(message),
-            None if self.unwound.recovered => Outcome::Completed,
-            None => self.told.outcome(),
+        match &self.unwound.made {
+            Made::Unchanged => self.told.outcome(),
+            Made::Recovered => Outcome::Completed,
+            Made::Failed(_, error) => Outcome::failed(error),
+            Made::Panicked(_, _, message) => Outcome::Panicked(message),
         }
     }
 
     /// Only errors can be recovered from; the body's own only where the type of the call shows it.
     fn recover(&mut self, may_recover: bool) {
-        match &self.unwound.first {
-            Some((_, First::Failed(_))) => self.unwound.first = None,
-            Some((_, First::Panicked(..))) => {}
-            None => self.unwound.recovered |= may_recover && self.told.outcome().is_failed(),
+        let body = self.told.outcome();
+        match self.unwound.made {
+            Made::Unchanged if body.is_failed() && may_recover => self.unwound.made = Made::Recovered,
+            // All was well before that exit: either the body had completed, or its error was recovered from.
+            Made::Failed(..) if body.is_completed() => self.unwound.made = Made::Unchanged,
+            Made::Failed(..) => self.unwound.made = Made::Recovered,
+            Made::Unchanged | Made::Recovered | Made::Panicked(..) => {}
         }
     }
 
@@ -109,32 +115,29 @@ impl<K: Told, E: ErrorValue> Course<K, E> {
             self.unwound.others.push((label, fault));
             return;
         }
-        let first = match (fault, limit) {
-            (Fault::Failed(error), _) => First::Failed(error),
+        self.unwound.made = match (fault, limit) {
+            (Fault::Failed(error), _) => Made::Failed(label, error),
             (Fault::TimedOut(after), Some(ExitLimit { error, .. })) => {
-                First::Failed(error(Stopped::ExitLimit(after)))
+                Made::Failed(label, error(Stopped::ExitLimit(after)))
             }
             (Fault::TimedOut(_), None) => {
                 unreachable!("no exit runs out of a limit that is not set")
             }
             (Fault::Panicked(payload), _) => {
                 let message = panic_message(&*payload);
-                First::Panicked(payload, message)
+                Made::Panicked(label, payload, message)
             }
         };
-        self.unwound.first = Some((label, first));
     }
 }
 
 /// A stack that was handed over: all that went wrong is reported, under the name of its entry.
 impl<E: ErrorValue> Settle for Unwound<E> {
     fn settle(self, record: &Record) {
-        if let Some((label, first)) = self.first {
-            let fault = match first {
-                First::Failed(error) => Fault::Failed(error),
-                First::Panicked(payload, _) => Fault::Panicked(payload),
-            };
-            record.fault_of(label, &fault);
+        match self.made {
+            Made::Unchanged | Made::Recovered => {}
+            Made::Failed(label, error) => record.fault_of(label, &Fault::Failed(error)),
+            Made::Panicked(label, payload, _) => record.fault_of(label, &Fault::<E>::Panicked(payload)),
         }
         for (label, fault) in self.others {
             record.fault_of(label, &fault);
