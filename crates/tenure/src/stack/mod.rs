@@ -257,7 +257,11 @@ impl<E: ErrorValue> ExitStack<E> {
     /// Exits all, told this ending, and says whether one of them recovered from it.
     ///
     /// # Errors
+    /// As [`close`](Self::close). Where the verdict is [`Verdict::Recover`], what went wrong is told to the report sink.
+    ///
     /// # Panics
+    /// As [`close`](Self::close).
+    ///
     /// # Cancel safety
     /// As [`close`](Self::close).
     pub async fn close_with(mut self, ending: Ending) -> Result<Verdict, ExitErrors<E>> {
@@ -270,7 +274,10 @@ impl<E: ErrorValue> ExitStack<E> {
         match made {
             Made::Unchanged if others.len() == 0 => Ok(Verdict::Propagate),
             Made::Unchanged => Err(ExitErrors::of(others.map(|(_, fault)| fault))),
-            Made::Recovered => Ok(Verdict::Recover),
+            Made::Recovered => {
+                others.for_each(|(label, fault)| report(label, &fault));
+                Ok(Verdict::Recover)
+            }
             Made::Failed(_, error) => {
                 let first = std::iter::once(Fault::Failed(error));
                 Err(ExitErrors::of(first.chain(others.map(|(_, fault)| fault))))

@@ -123,6 +123,18 @@ fn b051_a_recovering_exit_below_recovers_from_the_error_of_one_above() {
 }
 
 #[test]
+fn law_05_what_failed_before_an_exit_recovered_is_reported() {
+    both_flavours(|_| async {
+        let (recorder, reports) = (Recorder::new(), Reports::here());
+        let stack = ExitStack::<Fault>::new();
+        stack.enter_recovering(recorder.resource("recovers").recovering(Verdict::Recover)).await.unwrap();
+        stack.enter(recorder.resource("fails").on_exit(Act::suspend(1).then_fail())).await.unwrap();
+        assert_eq!(stack.close_with(Ending::failed(Fault::new("work"))).await.unwrap(), Verdict::Recover);
+        reports.assert(&[(IncidentKind::ExitFailed, "exit fails")]);
+    });
+}
+
+#[test]
 fn law_08_a_stack_may_suppress_the_bodys_error_only_where_the_type_says_so() {
     both_flavours(|_| async {
         let recorder = Recorder::new();
