@@ -16,6 +16,9 @@ pub(super) trait Way<E>: Send + 'static {
 
     /// The exit after any body. Its future may borrow from the outcome, so it is not the entry's own.
     fn exit<'o>(self: Pin<&mut Self>, outcome: Outcome<'o>) -> ToldExit<'o, E>;
+
+    /// Whether a failure after a body that failed means that the exit had recovered from the body's error before.
+    fn fails_after_recovery(&self) -> bool;
 }
 
 pub(super) type ToldExit<'o, E> = Pin<Box<dyn Future<Output = Result<Verdict, E>> + Send + 'o>>;
@@ -84,6 +87,10 @@ where
         };
         let leave = leave.take().expect(HELD);
         Box::pin(async move { Ok(L::said(leave.leave(outcome).await?)) })
+    }
+
+    fn fails_after_recovery(&self) -> bool {
+        L::FAILS_AFTER_RECOVERY
     }
 }
 

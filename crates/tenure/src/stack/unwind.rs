@@ -41,11 +41,13 @@ pub(super) async fn unwind<E: ErrorValue>(
 ) -> Unwound<E> {
     let mut course = Course { told, unwound: Unwound { made: Made::Unchanged, others: Vec::new() } };
     loop {
-        let Some(taken) = exits.next() else {
+        let Some(mut taken) = exits.next() else {
             return course.unwound;
         };
         let label = taken.label();
-        let exit = Exiting::begin(taken, course.outcome());
+        let outcome = course.outcome();
+        let fails_after_recovery = outcome.is_failed() && taken.entry().fails_after_recovery();
+        let exit = Exiting::begin(taken, outcome);
         let exit = match limit {
             None => Caught::new(exit).await,
             Some(ExitLimit { limit, .. }) => Guarded::new(exit, Some(limit)).await,
@@ -54,7 +56,12 @@ pub(super) async fn unwind<E: ErrorValue>(
         match exit {
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(may_recover),
-            Err(fault) => course.fail(label, fault, limit),
+            Err(fault) => {
+                if fails_after_recovery && !matches!(fault, Fault::TimedOut(_)) {
+                    course.recover(may_recover);
+                }
+                course.fail(label, fault, limit);
+            }
         }
     }
 }

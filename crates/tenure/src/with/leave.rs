@@ -10,6 +10,9 @@ pub(crate) trait Leave: Send + 'static {
     type Error: Debug + Send + 'static;
     type Verdict: Send + 'static;
 
+    /// That of [`RecoverExit`].
+    const FAILS_AFTER_RECOVERY: bool;
+
     fn of(resource: Self::Resource) -> Self;
     fn resource(&mut self) -> &mut Self::Resource;
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
@@ -24,6 +27,8 @@ impl<R: AsyncExit> Leave for Plain<R> {
     type Resource = R;
     type Error = R::Error;
     type Verdict = ();
+
+    const FAILS_AFTER_RECOVERY: bool = false;
 
     fn of(resource: R) -> Self {
         Self(resource)
@@ -48,6 +53,8 @@ impl<R: RecoverExit> Leave for Recovering<R> {
     type Resource = R;
     type Error = R::Error;
     type Verdict = Verdict;
+
+    const FAILS_AFTER_RECOVERY: bool = R::FAILS_AFTER_RECOVERY;
 
     fn of(resource: R) -> Self {
         Self(resource)

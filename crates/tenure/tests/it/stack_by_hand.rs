@@ -1,9 +1,11 @@
 //! Law 21: a stack behaves as the same contexts nested by hand.
 //!
 //! All programs of one to three exits, each of which succeeds, fails, panics or recovers, under a body that completes,
-//! fails, panics or is cancelled: the trace, the result and the reports of the two forms have to be the same.
+//! fails, panics or is cancelled: the trace, the result and the reports have to be the same, nested, on a stack, and on a
+//! stack that lies on a stack.
 
 use std::any::Any;
+use std::ops::Range;
 use std::pin::Pin;
 
 use tenure::{ExitStack, IncidentKind, Verdict, with, with_recovering};
@@ -71,19 +73,44 @@ fn by_hand<'a>(recorder: &'a Recorder, exits: &'a [Exit], depth: usize, body: Bo
 fn by_stack<'a>(recorder: &'a Recorder, exits: &'a [Exit], body: Body) -> Boxed<'a> {
     Box::pin(async move {
         with_recovering(entered(ExitStack::<Fault>::new()), async |stack| {
-            for (depth, exit) in exits.iter().enumerate() {
-                let context = resource(recorder, depth, *exit);
-                if let Exit::Recovers = exit {
-                    stack.enter_recovering(context.recovering(Verdict::Recover)).await?;
-                } else {
-                    stack.enter(context).await?;
-                }
-            }
+            enter_all(stack, recorder, exits, 0..exits.len()).await?;
             run_body(recorder, body).await
         })
         .await
         .map(drop)
     })
+}
+
+/// The first exit lies on a stack, the others on another stack above it.
+fn by_stack_on_stack<'a>(recorder: &'a Recorder, exits: &'a [Exit], body: Body) -> Boxed<'a> {
+    Box::pin(async move {
+        with_recovering(entered(ExitStack::<Fault>::new()), async |stack| {
+            enter_all(stack, recorder, exits, 0..1).await?;
+            let above = stack.push_recovering(ExitStack::<Fault>::new());
+            enter_all(above, recorder, exits, 1..exits.len()).await?;
+            run_body(recorder, body).await
+        })
+        .await
+        .map(drop)
+    })
+}
+
+async fn enter_all(
+    stack: &ExitStack<Fault>,
+    recorder: &Recorder,
+    exits: &[Exit],
+    depths: Range<usize>,
+) -> Result<(), Fault> {
+    for depth in depths {
+        let exit = exits[depth];
+        let context = resource(recorder, depth, exit);
+        if let Exit::Recovers = exit {
+            stack.enter_recovering(context.recovering(Verdict::Recover)).await?;
+        } else {
+            stack.enter(context).await?;
+        }
+    }
+    Ok(())
 }
 
 /// All that can be seen of a run.
@@ -126,10 +153,13 @@ fn compare(depth: usize) {
         let mut compared = 0;
         for exits in programs(depth) {
             for body in BODIES {
-                let (nested, stacked) = (Recorder::new(), Recorder::new());
-                let nested = seen(&nested, body, by_hand(&nested, &exits, 0, body)).await;
-                let stacked = seen(&stacked, body, by_stack(&stacked, &exits, body)).await;
-                assert_eq!(stacked, nested, "on the stack, and nested: {exits:?} under a body that {body:?}");
+                let recorder = Recorder::new();
+                let nested = seen(&recorder, body, by_hand(&recorder, &exits, 0, body)).await;
+                for by_stack in [by_stack, by_stack_on_stack] {
+                    let recorder = Recorder::new();
+                    let stacked = seen(&recorder, body, by_stack(&recorder, &exits, body)).await;
+                    assert_eq!(stacked, nested, "stacked, and nested: {exits:?} under a body that {body:?}");
+                }
                 compared += 1;
             }
         }
