@@ -1,17 +1,14 @@
-//! Laws 1 to 8: enter, body, exit.
+//! Laws 1 to 4 and 7: enter, body, exit. Laws 5 and 6 are in `exit_goes_wrong`, law 8 in `recovering`.
 
 use std::panic::resume_unwind;
 
-use tenure::{
-    AsyncExit, ExitError, IncidentKind, Outcome, Stopped, Verdict, WithError, hold, with, with_detailed,
-    with_recovering,
-};
+use tenure::{AsyncExit, Outcome, WithError, with, with_detailed};
 use tenure_test::{
     Act, Fault, FaultKind, Proof, Recorder, Seen, both_flavours, cancel_everywhere, fail_everywhere,
     panic_quietly, suspend,
 };
 
-use crate::support::{Reports, caught, drained, drop_at, message};
+use crate::support::{caught, message};
 
 /// Enters "a" and runs one step.
 async fn plain(recorder: Recorder) -> Result<u8, Fault> {
@@ -274,139 +271,6 @@ fn law_04_b133_all_open_contexts_are_exited_when_the_task_panics() {
 }
 
 #[test]
-fn law_05_after_a_completed_body_the_error_of_the_exit_is_the_result() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_fail());
-        let error = with(broken.clone(), async |_| Ok::<_, Fault>(())).await.unwrap_err();
-        assert_eq!(error.message(), "exit a");
-        let error = with_detailed(broken, async |_| Ok::<_, ()>(())).await.unwrap_err();
-        assert!(matches!(error, WithError::Exit(ExitError::Failed(fault)) if fault.message() == "exit a"));
-        // It is the caller's, who was told.
-        reports.assert(&[]);
-    });
-}
-
-#[test]
-fn law_05_after_a_failed_body_its_error_is_the_result_and_that_of_the_exit_is_reported() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let fault = Fault::new("body");
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_fail());
-        assert_eq!(with(broken, async |_| Err::<(), _>(fault.clone())).await, Err(fault));
-        reports.assert(&[(IncidentKind::ExitFailed, "exit a")]);
-        let incident = &reports.all()[0];
-        assert!(incident.name.ends_with("Recorded"), "{incident}");
-        assert!(incident.location.file().ends_with("enter_body_exit.rs"), "{incident}");
-    });
-}
-
-#[test]
-fn law_05_b056_the_detailed_form_returns_both_errors() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let fault = Fault::new("body");
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_fail());
-        let result = with_detailed(broken, async |_| Err::<(), _>(fault.clone())).await;
-        let Err(WithError::Body { error, exit: Some(ExitError::Failed(exit)) }) = result else {
-            panic!("{result:?}")
-        };
-        assert_eq!((error, exit.message()), (fault, "exit a"));
-        reports.assert(&[]);
-    });
-}
-
-#[test]
-fn law_05_the_error_of_an_exit_after_a_panic_is_reported() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_fail());
-        let body = async |_: &mut _| -> Result<(), Fault> { panic_quietly("body") };
-        let payload = caught(with(broken, body)).await.unwrap_err();
-        assert_eq!(message(&*payload), "injected panic: body");
-        reports.assert(&[(IncidentKind::ExitFailed, "exit a")]);
-    });
-}
-
-#[test]
-fn law_05_no_error_is_dropped_with_its_caller() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let broken = recorder.resource("a").on_enter(Act::at_once()).on_exit(Act::suspend(1).then_fail());
-        // Its one suspension is in the exit: both errors have lost their caller.
-        drop_at(1, with(broken, async |_| Err::<(), _>(Fault::new("body")))).await;
-        let report = drained().await;
-        reports.assert(&[(IncidentKind::ExitFailed, "exit a"), (IncidentKind::BodyUnclaimed, "body")]);
-        assert_eq!((report.ended, report.incidents.len()), (1, 2));
-        assert_eq!(report.of_kind(IncidentKind::ExitFailed).count(), 1);
-    });
-}
-
-#[test]
-fn law_05_b031_an_outer_exit_sees_the_error_of_an_inner_one() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let inner = recorder.resource("inner").on_exit(Act::at_once().then_fail());
-        let result =
-            with(recorder.resource("outer"), async |_| with(inner, async |_| Ok::<_, Fault>(())).await);
-        assert_eq!(result.await.unwrap_err().message(), "exit inner");
-        recorder.trace().assert_outcome("outer", &Seen::Failed("exit inner".to_owned()));
-    });
-}
-
-#[test]
-fn law_06_b026_an_exit_that_panics_keeps_no_other_from_running() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let inner = recorder.resource("inner").on_exit(Act::suspend(1).then_panic());
-        let result = caught(with(recorder.resource("outer"), async |_| {
-            let first = with(recorder.resource("first"), async |_| Ok::<_, Fault>(()));
-            first.await?;
-            with(inner, async |_| Ok::<_, Fault>(())).await
-        }));
-        assert_eq!(message(&*result.await.unwrap_err()), "injected panic: exit inner");
-        recorder.trace().assert_outcome("outer", &Seen::Panicked("injected panic: exit inner".to_owned()));
-        recorder.trace().assert_all_exited_once();
-    });
-}
-
-#[test]
-fn law_06_b027_the_first_panic_resumes_and_the_second_is_reported() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_panic());
-        let body = async |_: &mut _| -> Result<(), Fault> { panic_quietly("body") };
-        let payload = caught(with(broken, body)).await.unwrap_err();
-        assert_eq!(message(&*payload), "injected panic: body");
-        reports.assert(&[(IncidentKind::ExitPanicked, "injected panic: exit a")]);
-    });
-}
-
-#[test]
-fn law_06_an_error_of_the_body_outranks_a_panic_of_the_exit() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let fault = Fault::new("body");
-        let broken = recorder.resource("a").on_exit(Act::suspend(1).then_panic());
-        assert_eq!(with(broken, async |_| Err::<(), _>(fault.clone())).await, Err(fault));
-        reports.assert(&[(IncidentKind::ExitPanicked, "injected panic: exit a")]);
-    });
-}
-
-#[test]
-fn law_06_a_drop_that_panics_inside_the_exit_is_a_panic_of_the_exit() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let broken = recorder.resource("inner").on_drop(Act::at_once().then_panic());
-        let result = caught(with(recorder.resource("outer"), async |_| {
-            with(broken, async |_| Ok::<_, Fault>(())).await
-        }));
-        assert_eq!(message(&*result.await.unwrap_err()), "injected panic: drop inner");
-        recorder.trace().assert_all_exited_once();
-    });
-}
-
-#[test]
 fn law_07_b131_a_tenure_is_cancelled_everywhere() {
     let report = cancel_everywhere(plain);
     // Of the enter, of the step, of the exit.
@@ -439,82 +303,4 @@ fn law_07_one_exit_whatever_selects_or_times_out() {
         Ok::<_, Fault>(())
     });
     assert!(report.suspensions >= 4, "{report}");
-}
-
-#[test]
-fn law_08_a_recovered_error_is_none_and_the_outer_exit_sees_a_completed_body() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let result = with(recorder.resource("outer"), async |_| {
-            let forgiving = recorder.resource("inner").recovering(Verdict::Recover);
-            with_recovering(forgiving, async |_| Err::<u8, _>(Fault::new("forgiven"))).await
-        });
-        assert_eq!(result.await, Ok(None));
-        recorder.trace().assert_outcome("inner", &Seen::Failed("forgiven".to_owned()));
-        recorder.trace().assert_outcome("outer", &Seen::Completed);
-    });
-}
-
-#[test]
-fn law_08_what_is_not_recovered_goes_on() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let fault = Fault::new("body");
-        let strict = recorder.resource("a").recovering(Verdict::Propagate);
-        let result = with_recovering(strict, async |_| Err::<u8, _>(fault.clone())).await;
-        assert_eq!(result, Err(fault));
-        let forgiving = recorder.resource("a").recovering(Verdict::Recover);
-        assert_eq!(with_recovering(forgiving, async |_| Ok::<_, Fault>(7)).await, Ok(Some(7)));
-    });
-}
-
-#[test]
-fn law_08_no_verdict_stops_a_panic() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let forgiving = recorder.resource("a").recovering(Verdict::Recover);
-        let body = async |_: &mut _| -> Result<(), Fault> { panic_quietly("body") };
-        let payload = caught(with_recovering(forgiving, body)).await.unwrap_err();
-        assert_eq!(message(&*payload), "injected panic: body");
-    });
-}
-
-#[test]
-fn law_08_a_recovering_exit_that_fails_recovers_nothing() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let fault = Fault::new("body");
-        let broken = recorder.resource("a").on_exit(Act::at_once().then_fail()).recovering(Verdict::Recover);
-        let result = with_recovering(broken, async |_| Err::<u8, _>(fault.clone())).await;
-        assert_eq!(result, Err(fault));
-        reports.assert(&[(IncidentKind::ExitFailed, "exit a")]);
-    });
-}
-
-#[test]
-fn b174_a_result_given_to_a_guard_is_told_to_its_exit() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let fault = Fault::new("work");
-        let held = hold(recorder.resource("a")).await.unwrap();
-        assert_eq!(held.exit_with(Err::<(), _>(fault.clone())).await, Err(fault.clone()));
-        recorder.trace().assert_saw_fault("a", &fault);
-    });
-}
-
-#[test]
-fn with_error_prints_each_stage() {
-    type Printed = WithError<Fault, Fault, Fault>;
-    let fault = || Fault::new("why");
-    let enter: Printed = WithError::Enter(fault());
-    let both: Printed = WithError::Body { error: fault(), exit: Some(ExitError::Panicked("boom".to_owned())) };
-    let stopped: Printed = WithError::Stopped { by: Stopped::Cancelled, exit: None };
-    let exit: Printed = WithError::Exit(ExitError::Failed(fault()));
-    assert_eq!(enter.to_string(), "the enter failed");
-    assert_eq!(both.to_string(), "the body failed, and the exit panicked: boom");
-    assert_eq!(stopped.to_string(), "the body was asked to stop");
-    assert_eq!(exit.to_string(), "the exit failed");
-    for error in [&enter, &both, &exit] {
-        assert_eq!(std::error::Error::source(error).unwrap().to_string(), "why");
-    }
 }

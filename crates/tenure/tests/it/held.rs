@@ -18,6 +18,17 @@ fn b173_a_guard_derefs_to_the_resource_and_closes() {
 }
 
 #[test]
+fn b174_a_result_given_to_a_guard_is_told_to_its_exit() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let fault = Fault::new("work");
+        let held = hold(recorder.resource("a")).await.unwrap();
+        assert_eq!(held.exit_with(Err::<(), _>(fault.clone())).await, Err(fault.clone()));
+        recorder.trace().assert_saw_fault("a", &fault);
+    });
+}
+
+#[test]
 fn law_03_a_guard_tells_each_ending() {
     both_flavours(|_| async {
         let recorder = Recorder::new();

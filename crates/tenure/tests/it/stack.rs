@@ -2,13 +2,13 @@
 
 use tenure::{
     AsyncExit, Closing, Ending, ExitError, ExitErrors, ExitStack, IncidentKind, Released, Verdict, open, with,
-    with_recovering, with_stack,
+    with_stack,
 };
 use tenure_test::{
     Act, Fault, Recorder, Seen, both_flavours, cancel_everywhere, fail_everywhere, hang, suspend,
 };
 
-use crate::support::{Reports, caught, drained, drop_at, entered, message, settled};
+use crate::support::{Reports, caught, drained, drop_at, message, settled};
 
 fn note(recorder: &Recorder, text: &'static str) -> impl FnOnce() + Send + use<> {
     let recorder = recorder.clone();
@@ -119,31 +119,6 @@ fn b051_a_recovering_exit_below_recovers_from_the_error_of_one_above() {
         stack.enter(recorder.resource("fails").on_exit(Act::suspend(1).then_fail())).await.unwrap();
         stack.close().await.unwrap();
         recorder.trace().assert_outcome("recovers", &Seen::Failed("exit fails".to_owned()));
-    });
-}
-
-#[test]
-fn law_05_what_failed_before_an_exit_recovered_is_reported() {
-    both_flavours(|_| async {
-        let (recorder, reports) = (Recorder::new(), Reports::here());
-        let stack = ExitStack::<Fault>::new();
-        stack.enter_recovering(recorder.resource("recovers").recovering(Verdict::Recover)).await.unwrap();
-        stack.enter(recorder.resource("fails").on_exit(Act::suspend(1).then_fail())).await.unwrap();
-        assert_eq!(stack.close_with(Ending::failed(Fault::new("work"))).await.unwrap(), Verdict::Recover);
-        reports.assert(&[(IncidentKind::ExitFailed, "exit fails")]);
-    });
-}
-
-#[test]
-fn law_08_a_stack_may_suppress_the_bodys_error_only_where_the_type_says_so() {
-    both_flavours(|_| async {
-        let recorder = Recorder::new();
-        let fill = async |stack: &mut ExitStack<Fault>| {
-            stack.enter_recovering(recorder.resource("a").recovering(Verdict::Recover)).await?;
-            Err::<u8, _>(Fault::new("body"))
-        };
-        assert_eq!(with_stack(fill).await.unwrap_err().message(), "body");
-        assert_eq!(with_recovering(entered(ExitStack::new()), fill).await, Ok(None));
     });
 }
 
