@@ -115,8 +115,7 @@ impl Requests {
 
     /// Gets a path of the server.
     ///
-    /// # Errors
-    /// # Cancel safety
+    /// # Errors, cancel safety
     /// As [`send`](Self::send).
     pub async fn get(&mut self, path: &str) -> Result<Response<ResponseBody>, ClientError> {
         self.call(Method::GET, path, Bytes::new()).await
@@ -124,8 +123,7 @@ impl Requests {
 
     /// Posts to a path of the server.
     ///
-    /// # Errors
-    /// # Cancel safety
+    /// # Errors, cancel safety
     /// As [`send`](Self::send).
     pub async fn post(
         &mut self,
