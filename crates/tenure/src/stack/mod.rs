@@ -30,7 +30,7 @@ use unwind::{Made, Unwound, unwind};
 /// Contexts entered one after the other, exited in reverse: Python's `AsyncExitStack`.
 ///
 /// Use it where the number of resources is known only at run time, or where they are entered in different branches.
-/// For one resource use [`with`](crate::with); for a few that are independent, [`join`](crate::join).
+/// For one resource use [`with`]; for a few that are independent, [`join`](crate::join).
 ///
 /// `E` is the error in which all exits meet: what the function that closes the stack returns.
 ///
@@ -87,7 +87,7 @@ impl<E> Clone for ExitLimit<E> {
 
 impl<E> Copy for ExitLimit<E> {}
 
-/// Runs `body` with an empty stack, and closes the stack: what it returns is what [`with`](crate::with) would.
+/// Runs `body` with an empty stack, and closes the stack: what it returns is what [`with`] would.
 ///
 /// Recovering exits on it cannot suppress the body's error here, since the type would not show it. For that:
 /// `with_recovering(std::future::ready(Ok::<_, E>(ExitStack::new())), …)`.
@@ -96,7 +96,7 @@ impl<E> Copy for ExitLimit<E> {}
 /// The body's error; else that of the first exit that failed. Those after it go to the report sink.
 ///
 /// # Panics, cancel safety
-/// As [`with`](crate::with).
+/// As [`with`].
 #[track_caller]
 pub fn with_stack<T, E, F>(body: F) -> impl Future<Output = Result<T, E>> + Send
 where
@@ -382,7 +382,7 @@ impl<E: ErrorValue> Default for ExitStack<E> {
     }
 }
 
-/// The stack as a resource: to be entered with [`with`](crate::with), or put on another stack.
+/// The stack as a resource: to be entered with [`with`], or put on another stack.
 impl<E: ErrorValue> AsyncExit for ExitStack<E> {
     type Error = E;
 
