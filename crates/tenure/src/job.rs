@@ -174,7 +174,8 @@ impl<F: Future<Output: Settle> + ?Sized> Drop for Job<F> {
         let Some(future) = self.future.take() else {
             return;
         };
-        // The resource's own `Drop` is the forceful close. Should it panic, this is no place to let it out.
+        // The resource's own `Drop` is the forceful close. Should it panic, the panic hook has told; this is no place to
+        // let it out.
         let frame = self.record.frame.enter_as(self.record.id);
         let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
         drop(frame);

@@ -34,6 +34,8 @@ pub enum IncidentKind {
     /// An exit was dropped at its time limit.
     ExitTimedOut,
     /// An exit could not end, since its runtime was gone or there was none.
+    ///
+    /// The resource is dropped instead. If that panics, the panic hook is told, and nobody else.
     ExitLost,
     /// A shielded enter could not end, since its runtime was gone or there was none.
     EnterLost,

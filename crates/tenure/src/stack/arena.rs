@@ -125,7 +125,8 @@ impl<E> Chain<E> {
 impl<E> Drop for Chain<E> {
     fn drop(&mut self) {
         while let Some(entry) = self.pop() {
-            // Should one panic, this is no place to let it out, and the others are to be dropped as well.
+            // What never exited is reported as lost by the job it lay in, entry by entry. Should one panic here as well, the
+            // panic hook has told; this is no place to let it out, and the others are to be dropped too.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(entry)));
         }
     }

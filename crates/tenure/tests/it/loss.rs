@@ -165,6 +165,26 @@ fn law_17_nothing_panics_where_the_drop_itself_panics() {
 }
 
 #[test]
+fn law_17_a_drop_that_panics_keeps_no_other_on_its_stack_from_being_dropped_and_named() {
+    for runtime in runtimes() {
+        let recorder = Recorder::new();
+        let (reports, stack) = runtime.block_on(async {
+            let stack = ExitStack::<Fault>::new();
+            stack.enter(recorder.resource("below")).await.unwrap();
+            for name in ["broken", "broken too"] {
+                stack.enter(recorder.resource(name).on_drop(Act::at_once().then_panic())).await.unwrap();
+            }
+            (Reports::here(), stack)
+        });
+        drop(runtime);
+        drop(stack);
+        recorder.trace().assert_order(["drop broken too", "drop broken", "drop below"]);
+        let kinds: Vec<_> = reports.all().iter().map(|incident| incident.kind).collect();
+        assert_eq!(kinds, [IncidentKind::ExitLost; 3]);
+    }
+}
+
+#[test]
 fn law_17_a_tenure_that_never_had_a_runtime() {
     static SEEN: Mutex<Vec<Incident>> = Mutex::new(Vec::new());
     set_default_report_sink(|incident| SEEN.lock().unwrap().push(incident.clone()));
