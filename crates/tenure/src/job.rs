@@ -48,35 +48,20 @@ pub(crate) struct Record {
     pub(crate) registry: Arc<Registry>,
     pub(crate) label: Label,
     pub(crate) id: Id,
-    key: Key,
-    frame: Node,
-    scope: Arc<Scope>,
-    latch: Latch,
-    root: Option<RootKey>,
-    span: Span,
-    items: Option<Arc<dyn Items>>,
-    phase: Phase,
+    pub(crate) key: Key,
+    /// That of its parent.
+    pub(crate) frame: Node,
+    pub(crate) scope: Arc<Scope>,
+    pub(crate) latch: Latch,
+    /// Where its scope is to be forgotten, if it has no parent.
+    pub(crate) root: Option<RootKey>,
+    pub(crate) span: Span,
+    pub(crate) items: Option<Arc<dyn Items>>,
+    /// Its phase once it may begin.
+    pub(crate) phase: Phase,
 }
 
 impl Record {
-    #[expect(clippy::too_many_arguments, reason = "called once, where all of these are at hand")]
-    pub(crate) fn new(
-        registry: Arc<Registry>,
-        key: Key,
-        id: Id,
-        label: Label,
-        parent: Id,
-        scope: Arc<Scope>,
-        latch: Latch,
-        root: Option<RootKey>,
-        span: Span,
-        items: Option<Arc<dyn Items>>,
-        phase: Phase,
-    ) -> Self {
-        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)) };
-        Self { registry, label, id, key, frame, scope, latch, root, span, items, phase }
-    }
-
     /// Reports, and keeps for the next drain.
     pub(crate) fn incident(&self, kind: IncidentKind, message: String) {
         let incident = self.registry.report(kind, self.label, message);

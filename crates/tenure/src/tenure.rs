@@ -150,7 +150,8 @@ impl Tenure {
         });
         let (runtime, span, items) = taken.unwrap_or_default();
         let label = self.node.label;
-        let record = Record::new(registry, key, id, label, parent, scope, latch, root, span, items, phase);
+        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)) };
+        let record = Record { registry, label, id, key, frame, scope, latch, root, span, items, phase };
         let job = Job::new(future, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.
