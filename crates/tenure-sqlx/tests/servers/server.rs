@@ -165,7 +165,8 @@ impl Server for Postgres {
     }
 
     fn sleeping(label: &str) -> String {
-        let sessions = "SELECT state FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%pg_sleep%'";
+        // Its text alone is there as soon as it is prepared.
+        let sessions = "SELECT state FROM pg_stat_activity WHERE state = 'active' AND wait_event = 'PgSleep'";
         format!("{sessions} AND application_name = '{label}'")
     }
 
@@ -251,7 +252,7 @@ impl Server for MySql {
     }
 
     fn sleeping(label: &str) -> String {
-        let sessions = "SELECT COMMAND FROM information_schema.PROCESSLIST WHERE INFO LIKE '%SLEEP(%'";
+        let sessions = "SELECT COMMAND FROM information_schema.PROCESSLIST WHERE STATE = 'User sleep'";
         format!("{sessions} AND DB = '{label}'")
     }
 
