@@ -11,12 +11,16 @@ use futures_util::future::{Either, select};
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenure_sqlx::Connection;
 use tokio::runtime::Builder;
+use tokio::time::timeout;
 
 use crate::proxy::Proxy;
 use crate::server::{Options as ConnectOptions, Raw, Server};
 
 /// How long something may take that is waited for.
 const LIMIT: Duration = Duration::from_secs(20);
+
+/// How long a scenario may take, on whatever machine.
+const SCENARIO_LIMIT: Duration = Duration::from_secs(180);
 
 /// A schema or database of its own, with the empty table `notes` and the table `account` with two rows.
 pub(crate) struct Place<S> {
@@ -162,7 +166,7 @@ pub(crate) fn on_both_flavours<S: Server>(scenario: &impl AsyncFn(&Place<S>)) {
         let runtime = builder.worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let place = Place::make().await;
-            scenario(&place).await;
+            timeout(SCENARIO_LIMIT, scenario(&place)).await.expect("the scenario ends within its limit");
             let report = tenure::drain(LIMIT).await;
             assert!(report.open.is_empty(), "{report:?}");
             assert!(tenure::open().is_empty());
