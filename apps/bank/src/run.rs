@@ -39,20 +39,11 @@ pub(crate) fn to_the_end(settings: &Settings) -> ExitCode {
 }
 
 /// What can be read from outside while the bank runs, and when it has ended.
-#[derive(Debug)]
 struct Gauges {
     tally: Arc<Tally>,
     /// Reads the pool's counters. It does not keep the pool open.
-    pool: OnceLock<PoolGauge>,
+    pool: OnceLock<Box<dyn Fn() -> PoolCounters + Send + Sync>>,
     http: OnceLock<ServerStats>,
-}
-
-struct PoolGauge(Box<dyn Fn() -> PoolCounters + Send + Sync>);
-
-impl std::fmt::Debug for PoolGauge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0().fmt(f)
-    }
 }
 
 async fn run_and_tell(settings: &Settings) -> ExitCode {
@@ -74,7 +65,7 @@ async fn run_and_tell(settings: &Settings) -> ExitCode {
     let report = Report {
         seed: settings.serve.is_none().then(|| settings.seed()),
         tally,
-        pool: gauges.pool.get().map(|pool| pool.0()).unwrap_or_default(),
+        pool: gauges.pool.get().map(|counters| counters()).unwrap_or_default(),
         http: gauges.http.get().cloned().unwrap_or_default(),
         counters: tenure::counters(),
         open: tenure::open(),
@@ -139,7 +130,7 @@ async fn open<D: Ledger>(
     let tally = &gauges.tally;
     let pool: Connections<D> = connections(options, tally);
     let counters = pool.clone();
-    let _ = gauges.pool.set(PoolGauge(Box::new(move || counters.counters())));
+    let _ = gauges.pool.set(Box::new(move || counters.counters()));
     with(pool, async |connections| {
         with(Progress::show(settings), async |progress| {
             with(audit(connections, tally), async |_audit| match settings.serve {

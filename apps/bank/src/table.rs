@@ -8,7 +8,7 @@ use tenure_http::ServerStats;
 use tenure_pool::Counters as PoolCounters;
 
 use crate::books::ledger::{Books, Cents};
-use crate::tally::{Ended, Served, Tally};
+use crate::tally::{Ended, Served, Tally, enters};
 
 /// All that is known after a run.
 #[derive(Debug)]
@@ -31,12 +31,6 @@ const LABEL_WIDTH: usize = 26;
 const VALUE_WIDTH: usize = 16;
 
 impl Report<'_> {
-    /// How many enters are to have an exit. To open its minimum, a pool is held for a moment and let go again: that
-    /// enter has none, and the one that follows has.
-    fn enters(&self) -> u64 {
-        self.counters.entered - self.counters.disarmed
-    }
-
     /// The guarantees that do not hold, a sentence each. None, if all is well.
     pub(crate) fn violations(&self) -> Vec<String> {
         let mut violations = self.books_violations();
@@ -47,8 +41,13 @@ impl Report<'_> {
             }
         };
         check(
-            self.enters() == counters.exited && counters.lost == 0,
-            format!("{} enters had {} exits, and {} were lost", self.enters(), counters.exited, counters.lost),
+            enters(counters) == counters.exited && counters.lost == 0,
+            format!(
+                "{} enters had {} exits, and {} were lost",
+                enters(counters),
+                counters.exited,
+                counters.lost
+            ),
         );
         check(open.is_empty(), format!("something is still held:\n{open}"));
         check(
@@ -171,7 +170,7 @@ impl Report<'_> {
         row(f, "connections opened", &Count(pool.opened))?;
         row(f, "connections closed", &Count(pool.closed))?;
         row(f, "open transactions left", &Count(tally.left_open()))?;
-        row(f, "enters", &Count(self.enters()))?;
+        row(f, "enters", &Count(enters(counters)))?;
         row(f, "exits run", &Count(counters.exited))?;
         row(f, "  in the background", &Count(counters.handed_over))?;
         row(f, "exits lost", &Count(counters.lost))?;

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use tenure::{Incident, IncidentKind, Outcome};
+use tenure::{Counters, Incident, IncidentKind, Outcome};
 
 use crate::books::ledger::Books;
 use crate::problem::Problem;
@@ -43,6 +43,12 @@ impl From<Outcome<'_>> for Served {
             Outcome::Cancelled => Self::Cancelled,
         }
     }
+}
+
+/// How many enters are to have an exit. To open its minimum, a pool is held for a moment and let go again: that enter
+/// has none, and the one that follows has.
+pub(crate) fn enters(counters: &Counters) -> u64 {
+    counters.entered - counters.disarmed
 }
 
 /// The counts of a run.

@@ -45,6 +45,14 @@ pub enum GetErrorKind {
     NoRuntime,
 }
 
+impl GetErrorKind {
+    /// Whether others had everything for too long, or too many waited: it may go better in a moment, and nothing is broken.
+    #[must_use]
+    pub fn is_overload(self) -> bool {
+        matches!(self, Self::Exhausted | Self::Saturated | Self::Shed)
+    }
+}
+
 impl GetError {
     #[cold]
     pub(crate) fn new(kind: GetErrorKind, status: Status, waited: Duration, cause: Option<Cause>) -> Self {

@@ -336,7 +336,7 @@ impl From<Error> for sqlx::Error {
                 ..
             } => source,
             #[cfg(feature = "pool")]
-            Error { reason: Reason::NotLent(error), .. } if is_crowded(&error) => Self::PoolTimedOut,
+            Error { reason: Reason::NotLent(error), .. } if error.kind().is_overload() => Self::PoolTimedOut,
             #[cfg(feature = "pool")]
             Error { reason: Reason::NotLent(error), .. } if error.kind() == GetErrorKind::Closed => {
                 Self::PoolClosed
@@ -344,10 +344,4 @@ impl From<Error> for sqlx::Error {
             other => Self::AnyDriverError(Box::new(other)),
         }
     }
-}
-
-/// Whether others had all connections for too long.
-#[cfg(feature = "pool")]
-fn is_crowded(error: &tenure_pool::GetError) -> bool {
-    matches!(error.kind(), GetErrorKind::Exhausted | GetErrorKind::Saturated | GetErrorKind::Shed)
 }

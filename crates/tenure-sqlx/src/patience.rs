@@ -18,7 +18,10 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::runtime::{self, Handle};
-use tokio::time::{Instant, Sleep, sleep_until, timeout};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// A limit beyond which nobody waits, and which can still be added to a moment: 30 years.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 /// The timer of a connection.
 #[derive(Default)]
@@ -44,7 +47,7 @@ impl Patience {
             }
             // What answers at once needs no timer.
             if !is_set {
-                self.set(Instant::now() + limit);
+                self.set(limit);
                 is_set = true;
             }
             self.poll(context).map(|()| None)
@@ -56,7 +59,8 @@ impl Patience {
         answered.unwrap_or_else(|| Err(silence(limit)))
     }
 
-    fn set(&mut self, deadline: Instant) {
+    fn set(&mut self, limit: Duration) {
+        let deadline = Instant::now() + limit.min(NEVER);
         let here = Handle::current().id();
         if self.timer.as_ref().is_some_and(|(home, _)| *home != here) {
             self.timer = None;
@@ -84,10 +88,7 @@ pub(crate) async fn within<T>(
     limit: Option<Duration>,
     answer: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, sqlx::Error> {
-    let Some(limit) = limit else {
-        return answer.await;
-    };
-    timeout(limit, answer).await.unwrap_or_else(|_elapsed| Err(silence(limit)))
+    Patience::default().within(limit, answer).await
 }
 
 fn silence(limit: Duration) -> sqlx::Error {

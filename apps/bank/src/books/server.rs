@@ -1,7 +1,6 @@
 //! A database on a server to keep the books in: named by a URL, and claimed, so that two banks do not count each other's
 //! money.
 
-use std::fmt;
 use std::time::Duration;
 
 use sqlx::{MySql, Postgres};
@@ -51,7 +50,7 @@ impl OnServer for MySql {
 /// The bank's database on a server: claimed for as long as its connection is open.
 pub(crate) struct Server<D: Ledger> {
     options: ConnectOptions<D>,
-    address: Address,
+    address: String,
     /// It holds the claim and does nothing else.
     claim: Connection<D>,
 }
@@ -59,7 +58,7 @@ pub(crate) struct Server<D: Ledger> {
 impl<D: OnServer> Server<D> {
     /// Claims the database at this URL.
     pub(crate) async fn claim(url: &Url) -> Result<Self, Problem> {
-        let address = Address::of(url);
+        let address = without_password(url);
         let refused = |problem: Problem| problem.at(&address);
         let options: ConnectOptions<D> =
             url.as_str().parse().map_err(|error| refused(Problem::Statement(error)))?;
@@ -103,28 +102,17 @@ impl<D: Ledger> AsyncExit for Server<D> {
     }
 }
 
-/// A URL without the password in it.
-#[derive(Clone, Debug)]
-struct Address(String);
-
-impl Address {
-    fn of(url: &Url) -> Self {
-        let mut url = url.clone();
-        // It fails where there is no place for a password.
-        let _ = url.set_password(None);
-        Self(url.to_string())
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
+/// A URL, to be shown.
+fn without_password(url: &Url) -> String {
+    let mut url = url.clone();
+    // It fails where there is no place for a password.
+    let _ = url.set_password(None);
+    url.to_string()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Address;
+    use super::without_password;
 
     #[test]
     fn an_address_is_shown_without_its_password() {
@@ -132,7 +120,7 @@ mod tests {
             ("postgres://ann:secret@db.example/bank", "postgres://ann@db.example/bank"),
             ("mysql://db.example:3306/bank", "mysql://db.example:3306/bank"),
         ] {
-            assert_eq!(Address::of(&url.parse().unwrap()).to_string(), shown);
+            assert_eq!(without_password(&url.parse().unwrap()), shown);
         }
     }
 }

@@ -4,7 +4,6 @@ use std::any::Any;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use tenure_pool::GetErrorKind;
 
 use super::{Audience, Bank};
 use crate::books::ledger::Ledger;
@@ -31,11 +30,7 @@ impl<D: Ledger> Bank<D> {
 impl Problem {
     /// Whether it is that too many want the same at once.
     fn is_overload(&self) -> bool {
-        self.not_lent().is_some_and(|error| {
-            let is_crowded =
-                matches!(error.kind(), GetErrorKind::Exhausted | GetErrorKind::Saturated | GetErrorKind::Shed);
-            is_crowded && error.cause().is_none()
-        })
+        self.not_lent().is_some_and(|error| error.kind().is_overload() && error.cause().is_none())
     }
 }
 

@@ -9,7 +9,7 @@ use tenure::OpenTenure;
 
 use super::Bank;
 use crate::books::ledger::Ledger;
-use crate::tally::Served;
+use crate::tally::{Served, enters};
 
 /// How many of what is held are listed: those that are held longest.
 const HELD_MAX: usize = 50;
@@ -100,7 +100,7 @@ pub(super) async fn show<D: Ledger>(State(bank): State<Arc<Bank<D>>>) -> Json<Sh
             waiting: status.waiting,
         },
         tenures: Tenures {
-            entered: counters.entered - counters.disarmed,
+            entered: enters(&counters),
             exited: counters.exited,
             in_background: counters.handed_over,
             lost: counters.lost,

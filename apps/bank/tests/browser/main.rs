@@ -14,7 +14,7 @@ use driver::Driver;
 use fantoccini::{Client, Locator};
 use serde_json::Value;
 use support::bank::Site;
-use support::http::{Underway, order, post, request};
+use support::http::{begin_order, order, post};
 
 /// How long the page may take to show what has happened: it asks every second.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -84,8 +84,7 @@ async fn the_page_shows_accounts_counters_and_what_is_held_as_they_change() {
                 row.cells[0].textContent.startsWith('HTTP connection') && \
                 row.cells[1].textContent.includes('tenure-http/src/serve/') && \
                 / s$/.test(row.cells[2].textContent)).length";
-    let whole = request("POST", "/transfers", "", &order(1, 2, 5));
-    let half = Underway::send(&service.address, &whole[..whole.len() - 10]);
+    let (half, _) = begin_order(&service.address);
     let by_browser = page.execute(held, Vec::new()).await.unwrap().as_u64().unwrap();
     wait_for(&page, &format!("{held} > {by_browser}")).await;
     drop(half);

@@ -7,7 +7,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
 
 use crate::support::bank::{BANK, Ended, Service, Site, wait_until};
-use crate::support::http::{Underway, get, order, post, request};
+use crate::support::http::{Underway, begin_order, get, order, post, request};
 
 /// What is on an account.
 #[track_caller]
@@ -82,8 +82,7 @@ fn nobody_but_the_banks_own_clients_can_make_it_panic() {
 fn a_client_that_goes_away_in_the_middle_of_its_order_has_moved_nothing() {
     let site = Site::new();
     let service = site.serve::<&str>([]);
-    let whole = request("POST", "/transfers", "", &order(1, 2, 5));
-    let half = Underway::send(&service.address, &whole[..whole.len() - 10]);
+    let (half, _) = begin_order(&service.address);
     // The request that asks is in flight itself.
     service.wait_for(|state| state["requests"]["in_flight"] == 2);
     drop(half);
@@ -113,8 +112,7 @@ async fn a_client_that_goes_away_before_its_answer_is_cancelled() {
 fn what_is_held_now_is_shown_with_who_where_and_how_long() {
     let site = Site::new();
     let service = site.serve::<&str>([]);
-    let whole = request("POST", "/transfers", "", &order(1, 2, 5));
-    let _half = Underway::send(&service.address, &whole[..whole.len() - 10]);
+    let (_half, _) = begin_order(&service.address);
     service.wait_for(|state| {
         let held = state["held"].as_array().unwrap();
         let is_server = |held: &serde_json::Value| held["who"] == "Server";
@@ -132,14 +130,12 @@ fn what_is_held_now_is_shown_with_who_where_and_how_long() {
 fn law_35_a_request_in_flight_is_answered_after_sigterm() {
     let site = Site::new();
     let service = site.serve::<&str>([]);
-    let whole = request("POST", "/transfers", "", &order(1, 2, 5));
-    let (most, rest) = whole.split_at(whole.len() - 10);
-    let mut underway = Underway::send(&service.address, most);
+    let (mut underway, rest) = begin_order(&service.address);
     service.wait_for(|state| state["requests"]["in_flight"] == 2);
     service.signal("TERM");
     // It is stopping when it lets nobody else in.
     wait_until(|| TcpStream::connect(&service.address).is_err());
-    underway.send_more(rest);
+    underway.send_more(&rest);
     assert_eq!(underway.answer().status, 201);
     let ended = service.ended();
     assert_eq!(ended.code, Some(143), "{ended:?}");
@@ -153,8 +149,7 @@ fn law_35_a_request_in_flight_is_answered_after_sigterm() {
 fn law_35_a_request_that_does_not_end_is_cut_off_at_the_limit() {
     let site = Site::new();
     let service = site.serve::<&str>([]);
-    let whole = request("POST", "/transfers", "", &order(1, 2, 5));
-    let _half = Underway::send(&service.address, &whole[..whole.len() - 10]);
+    let (_half, _) = begin_order(&service.address);
     service.wait_for(|state| state["requests"]["in_flight"] == 2);
     service.signal("INT");
     let ended = service.ended();

@@ -8,9 +8,10 @@
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::process::Stdio;
+use std::process::Child;
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection};
+use tokio::runtime::Runtime;
 use url::Url;
 
 use support::bank::{Ended, Site, signal, wait_until};
@@ -79,14 +80,16 @@ fn conserves_the_money(own: &Own) {
     }
 }
 
-fn stops_in_order_at_sigterm(own: &Own) {
-    let site = Site::new();
-    let mut command = site.bank(own.arguments());
-    command.args(["--transfers", "1000000000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let bank = command.spawn().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    // It is at work when there are entries in the ledger.
+/// Starts a bank that goes on until it is stopped, and waits until it is at work.
+fn busy_bank(site: &Site, own: &Own, runtime: &Runtime) -> Child {
+    let bank = site.start(own.arguments());
     wait_until(|| runtime.block_on(entries(&own.url)) > 100);
+    bank
+}
+
+fn stops_in_order_at_sigterm(own: &Own, runtime: &Runtime) {
+    let site = Site::new();
+    let bank = busy_bank(&site, own, runtime);
     signal(&bank, "TERM");
     let ended = Ended::of(&bank.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(143), "{ended:?}");
@@ -151,13 +154,9 @@ fn tells_why_it_cannot_connect(own: &Own) {
 }
 
 /// The sessions of the bank are killed while it serves.
-fn ends_with_one_sentence_when_the_server_kills_its_sessions(own: &Own) {
+fn ends_with_one_sentence_when_the_server_kills_its_sessions(own: &Own, runtime: &Runtime) {
     let site = Site::new();
-    let mut command = site.bank(own.arguments());
-    command.args(["--transfers", "1000000000"]).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let bank = command.spawn().unwrap();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    wait_until(|| runtime.block_on(entries(&own.url)) > 100);
+    let bank = busy_bank(&site, own, runtime);
     runtime.block_on(kill_sessions(&own.server, own.url.path().trim_start_matches('/')));
     let ended = Ended::of(&bank.wait_with_output().unwrap());
     assert_eq!(ended.code, Some(1), "{ended:?}");
@@ -187,13 +186,12 @@ async fn kill_sessions(server: &Url, database: &str) {
 }
 
 macro_rules! on {
-    ($server:ident, $variable:expr) => {
+    ($server:ident, $variable:ident) => {
         mod $server {
-            use super::{MYSQL, Own, POSTGRES};
+            use super::{Own, Runtime};
 
             async fn own(test: &str) -> Own {
-                let _ = (MYSQL, POSTGRES);
-                Own::make($variable, test).await
+                Own::make(super::$variable, test).await
             }
 
             #[tokio::test]
@@ -203,8 +201,8 @@ macro_rules! on {
 
             #[test]
             fn law_35_sigterm_stops_a_run_in_order() {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                super::stops_in_order_at_sigterm(&runtime.block_on(own("sigterm")));
+                let runtime = Runtime::new().unwrap();
+                super::stops_in_order_at_sigterm(&runtime.block_on(own("sigterm")), &runtime);
             }
 
             #[tokio::test]
@@ -224,10 +222,9 @@ macro_rules! on {
 
             #[test]
             fn sessions_that_are_killed_end_the_run_with_one_sentence() {
-                let runtime = tokio::runtime::Runtime::new().unwrap();
-                super::ends_with_one_sentence_when_the_server_kills_its_sessions(
-                    &runtime.block_on(own("killed")),
-                );
+                let runtime = Runtime::new().unwrap();
+                let own = runtime.block_on(own("killed"));
+                super::ends_with_one_sentence_when_the_server_kills_its_sessions(&own, &runtime);
             }
         }
     };

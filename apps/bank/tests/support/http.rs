@@ -73,3 +73,10 @@ pub(crate) fn post(address: &str, path: &str, body: &str) -> Answer {
 pub(crate) fn order(payer: i64, payee: i64, amount: i64) -> String {
     format!(r#"{{"payer": {payer}, "payee": {payee}, "amount": {amount}}}"#)
 }
+
+/// Sends an order but for its end. The order is for 5 cents from account 1 to account 2; the rest comes along.
+pub(crate) fn begin_order(address: &str) -> (Underway, Vec<u8>) {
+    let mut most = request("POST", "/transfers", "", &order(1, 2, 5));
+    let rest = most.split_off(most.len() - 10);
+    (Underway::send(address, &most), rest)
+}

@@ -3,16 +3,19 @@
 use std::future::poll_fn;
 use std::panic::Location;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _, SqliteConnection};
 use tempfile::TempDir;
-use tenure::IncidentKind;
-use tenure_sqlx::sqlite::{self, Connection};
-use tokio::runtime::Builder;
+use tenure::{IncidentKind, with};
+use tenure_sqlx::sqlite::{self, Connection, Transaction};
+use tenure_test::Recorder;
+use tokio::runtime::{Builder, Runtime};
 
 pub(crate) use crate::dropped::drop_at;
+use crate::failure::Failure;
 
 /// A database file with the empty tables `notes` and, for commits that fail, `children` with a deferred
 /// foreign key.
@@ -168,4 +171,24 @@ pub(crate) async fn assert_clean(connection: &mut Connection) {
     assert!(!connection.is_in_transaction(), "sqlx counts a transaction");
     connection.execute("BEGIN").await.expect("no transaction is open");
     connection.execute("ROLLBACK").await.unwrap();
+}
+
+/// A database for a proof, which makes its own runtimes.
+pub(crate) fn prepared() -> Arc<TempDb> {
+    Arc::new(Runtime::new().unwrap().block_on(TempDb::new()))
+}
+
+/// What a proof does in a transaction: writes two notes about an attempt, one of them under a savepoint.
+pub(crate) async fn write_both(transaction: &mut Transaction, recorder: &Recorder) -> Result<(), Failure> {
+    sqlx::query("DELETE FROM notes").execute(&mut **transaction).await?;
+    note(transaction, "first").await?;
+    recorder.step("written").await?;
+    with(transaction.savepoint(), async |savepoint| {
+        note(savepoint, "second").await?;
+        recorder.step("written under a savepoint").await?;
+        Ok::<_, Failure>(())
+    })
+    .await?;
+    recorder.step("released").await?;
+    Ok(())
 }

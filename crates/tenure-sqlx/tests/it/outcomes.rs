@@ -1,12 +1,13 @@
 //! How a body ends decides how its transaction ends.
 
 use std::error::Error as _;
+use std::time::Duration;
 
 use sqlx::Executor as _;
 use tenure::{AsyncExit as _, Outcome, with};
 use tenure_sqlx::{Fate, Stage};
 
-use crate::common::{TempDb, assert_clean, note};
+use crate::common::{TempDb, assert_clean, note, slow_down};
 use crate::failure::Failure;
 
 #[tokio::test]
@@ -20,6 +21,21 @@ async fn law_01_a_completed_body_commits_and_its_value_comes_out() {
     .await
     .unwrap();
     assert_eq!(value, 7);
+    assert_eq!(db.notes().await, ["kept"]);
+    assert_clean(&mut connection).await;
+}
+
+#[tokio::test]
+async fn an_answer_may_be_waited_for_as_long_as_can_be_said() {
+    let db = TempDb::new().await;
+    let mut connection = db.connect().await;
+    // No answer is there at once, so that each is waited for.
+    slow_down(&mut connection).await;
+    let kept = with(connection.transaction().answer_limit(Duration::MAX), async |transaction| {
+        note(transaction, "kept").await?;
+        Ok::<_, Failure>(())
+    });
+    kept.await.unwrap();
     assert_eq!(db.notes().await, ["kept"]);
     assert_clean(&mut connection).await;
 }

@@ -1,5 +1,6 @@
 //! Connections of a pool: never dirty, never lost, closed in order, whatever becomes of those who use them.
 
+use std::fmt::Debug;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,9 +11,10 @@ use tenure::{Ending, hold, with};
 use tenure_pool::Lease;
 use tenure_sqlx::pool::{Connections, HookFuture, Pool};
 use tenure_test::{Fault, Proof, Recorder};
-use tokio::runtime::Runtime;
 
-use crate::common::{TempDb, assert_clean, at_every_suspension, drained, note, on_both_flavours, slow_down};
+use crate::common::{
+    TempDb, assert_clean, at_every_suspension, drained, note, on_both_flavours, prepared, slow_down, write_both,
+};
 use crate::dropped::drop_at;
 use crate::failure::Failure;
 use crate::trouble::Trouble;
@@ -55,20 +57,8 @@ async fn attempt(pool: &Pool<Sqlite>, recorder: &Recorder) -> Result<(), Trouble
     with(pool.get(), async |connection| {
         slow_down(connection.ready().await?).await;
         recorder.step("lent").await.map_err(Failure::from)?;
-        with(connection.transaction().immediate(), async |transaction| {
-            sqlx::query("DELETE FROM notes").execute(&mut **transaction).await?;
-            note(transaction, "first").await?;
-            recorder.step("written").await?;
-            with(transaction.savepoint(), async |savepoint| {
-                note(savepoint, "second").await?;
-                recorder.step("written under a savepoint").await?;
-                Ok::<_, Failure>(())
-            })
+        with(connection.transaction().immediate(), async |transaction| write_both(transaction, recorder).await)
             .await?;
-            recorder.step("released").await?;
-            Ok::<_, Failure>(())
-        })
-        .await?;
         recorder.step("committed").await.map_err(Failure::from)?;
         Ok(())
     })
@@ -105,10 +95,6 @@ pub(crate) fn proof(db: &Arc<TempDb>) -> Proof {
     })
 }
 
-pub(crate) fn prepared() -> Arc<TempDb> {
-    Arc::new(Runtime::new().unwrap().block_on(TempDb::new()))
-}
-
 #[test]
 fn cancelled_everywhere_a_pool_is_closed_in_order() {
     let db = prepared();
@@ -123,8 +109,8 @@ fn failed_and_panicked_everywhere_a_pool_is_closed_in_order() {
     assert_eq!(report.points, 11, "{report}");
 }
 
-#[test]
-fn a_use_that_is_dropped_at_every_suspension_leaves_the_pool_whole() {
+/// Drops an attempt at every suspension, and looks at the pool after each.
+pub(crate) fn dropped_everywhere<E: Debug>(attempt: &impl AsyncFn(&Pool<Sqlite>, &Recorder) -> Result<(), E>) {
     on_both_flavours(async || {
         let db = TempDb::new().await;
         at_every_suspension(20, async |n| {
@@ -138,6 +124,11 @@ fn a_use_that_is_dropped_at_every_suspension_leaves_the_pool_whole() {
         })
         .await;
     });
+}
+
+#[test]
+fn a_use_that_is_dropped_at_every_suspension_leaves_the_pool_whole() {
+    dropped_everywhere(&attempt);
 }
 
 /// How a hook may go wrong.

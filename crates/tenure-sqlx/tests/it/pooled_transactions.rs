@@ -9,10 +9,10 @@ use tenure_sqlx::pool::{Connections, GetError, GetErrorKind, PoolExt as _};
 use tenure_sqlx::{Error, Stage, Transaction};
 use tenure_test::Recorder;
 
-use crate::common::{TempDb, at_every_suspension, drained, note, on_both_flavours, slow_down};
+use crate::common::{TempDb, drained, note, on_both_flavours, prepared, slow_down, write_both};
 use crate::dropped::drop_at;
 use crate::failure::Failure;
-use crate::pooled::{SIZE, assert_not_torn, assert_whole, pool_of, prepared, proof};
+use crate::pooled::{SIZE, assert_whole, dropped_everywhere, pool_of, proof};
 use crate::trouble::Trouble;
 
 type Pool = tenure_sqlx::pool::Pool<Sqlite>;
@@ -21,17 +21,7 @@ type Pool = tenure_sqlx::pool::Pool<Sqlite>;
 async fn attempt(pool: &Pool, recorder: &Recorder) -> Result<(), Failure> {
     with(pool.transaction().immediate(), async |transaction| {
         slow_down(transaction).await;
-        sqlx::query("DELETE FROM notes").execute(&mut **transaction).await?;
-        note(transaction, "first").await?;
-        recorder.step("written").await?;
-        with(transaction.savepoint(), async |savepoint| {
-            note(savepoint, "second").await?;
-            recorder.step("written under a savepoint").await?;
-            Ok::<_, Failure>(())
-        })
-        .await?;
-        recorder.step("released").await?;
-        Ok(())
+        write_both(transaction, recorder).await
     })
     .await
 }
@@ -62,19 +52,7 @@ fn failed_and_panicked_everywhere_it_leaves_the_pool_closed_in_order() {
 
 #[test]
 fn dropped_at_every_suspension_it_leaves_the_pool_whole() {
-    on_both_flavours(async || {
-        let db = TempDb::new().await;
-        at_every_suspension(20, async |n| {
-            let pool = pool_of(SIZE, Connections::new(db.options()));
-            let ended = drop_at(n, attempt(&pool, &Recorder::new())).await;
-            let ended = ended.transpose().unwrap().is_some();
-            assert_whole(&db, &pool).await;
-            assert_not_torn(&db).await;
-            drained().await;
-            ended
-        })
-        .await;
-    });
+    dropped_everywhere(&attempt);
 }
 
 #[test]

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use tenure::with;
 use tenure_sqlx::sqlite;
 use tenure_test::{Proof, Recorder};
-use tokio::runtime::Runtime;
 
-use crate::common::{TempDb, note, slow_down};
+use crate::common::{TempDb, prepared, slow_down, write_both};
 use crate::failure::Failure;
 
 /// Writes two notes about an attempt, one of them under a savepoint.
@@ -17,17 +16,7 @@ async fn write(db: Arc<TempDb>, recorder: Recorder) -> Result<(), Failure> {
         slow_down(connection).await;
         recorder.step("connected").await?;
         with(connection.transaction().immediate(), async |transaction| {
-            sqlx::query("DELETE FROM notes").execute(&mut **transaction).await?;
-            note(transaction, "first").await?;
-            recorder.step("written").await?;
-            with(transaction.savepoint(), async |savepoint| {
-                note(savepoint, "second").await?;
-                recorder.step("written under a savepoint").await?;
-                Ok::<_, Failure>(())
-            })
-            .await?;
-            recorder.step("released").await?;
-            Ok::<_, Failure>(())
+            write_both(transaction, &recorder).await
         })
         .await?;
         recorder.step("committed").await?;
@@ -57,10 +46,6 @@ fn proof(db: &Arc<TempDb>) -> Proof {
             }
         }
     })
-}
-
-fn prepared() -> Arc<TempDb> {
-    Arc::new(Runtime::new().unwrap().block_on(TempDb::new()))
 }
 
 #[test]

@@ -76,14 +76,20 @@ async fn a_request_that_is_dropped_in_the_middle_of_a_statement<S: Server>(place
     assert!(place.notes().await.is_empty());
 }
 
-async fn a_task_that_is_aborted_during_the_commit<S: Server>(place: &Place<S>) {
+/// Aborts a task while it waits for the answer to this statement, which ends a transaction whose body ended like this.
+async fn abort_during<S: Server>(
+    place: &Place<S>,
+    statement: &'static str,
+    text: &'static str,
+    ended: Result<(), Failure>,
+) {
     let (proxy, options) = wired(place).await;
-    proxy.set("COMMIT", Trap::HoldAnswer);
+    proxy.set(statement, Trap::HoldAnswer);
     let task = tokio::spawn(async move {
         with(S::connect(options), async |connection| {
             with(connection.transaction(), async |transaction| {
-                note::<S>(transaction, "kept").await?;
-                Ok::<_, Failure>(())
+                note::<S>(transaction, text).await?;
+                ended
             })
             .await
         })
@@ -95,28 +101,15 @@ async fn a_task_that_is_aborted_during_the_commit<S: Server>(place: &Place<S>) {
     proxy.release();
     assert_eq!(drained().await, [""; 0]);
     place.no_session_left().await;
+}
+
+async fn a_task_that_is_aborted_during_the_commit<S: Server>(place: &Place<S>) {
+    abort_during(place, "COMMIT", "kept", Ok(())).await;
     assert_eq!(place.notes().await, ["kept"]);
 }
 
 async fn a_task_that_is_aborted_during_the_rollback<S: Server>(place: &Place<S>) {
-    let (proxy, options) = wired(place).await;
-    proxy.set("ROLLBACK", Trap::HoldAnswer);
-    let task = tokio::spawn(async move {
-        with(S::connect(options), async |connection| {
-            with(connection.transaction(), async |transaction| {
-                note::<S>(transaction, "never").await?;
-                Err::<(), _>(Failure::Refused)
-            })
-            .await
-        })
-        .await
-    });
-    proxy.reached().await;
-    task.abort();
-    assert!(task.await.unwrap_err().is_cancelled());
-    proxy.release();
-    assert_eq!(drained().await, [""; 0]);
-    place.no_session_left().await;
+    abort_during(place, "ROLLBACK", "never", Err(Failure::Refused)).await;
     assert!(place.notes().await.is_empty());
 }
 
