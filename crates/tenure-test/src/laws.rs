@@ -223,7 +223,7 @@ where
     };
     let exit = held.exit(ending).await.map_err(tenure::ExitError::Failed);
     match (result, exit) {
-        (Ok(()), exit) => exit.map_err(WithError::Exit),
+        (Ok(()), exit) => exit.map_err(|error| WithError::Exit { value: (), error }),
         (Err(error), exit) => Err(WithError::Body { error, exit: exit.err() }),
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use crate::frame::running_jobs;
-use crate::registry::{DrainReport, current};
+use crate::registry::{DrainReport, Registry, current};
 
 /// Waits until every exit that was handed over on this runtime has ended, those handed over meanwhile included, or
 /// until `limit` has passed; then says what came of them (law 16).
@@ -27,6 +27,8 @@ use crate::registry::{DrainReport, current};
 ///
 /// Inside an exit it does not wait for that exit itself, nor for those that wait for it (law 18).
 ///
+/// Each incident, and each exit that has ended, is in one report: of two drains that run at once, each has a part.
+///
 /// # Panics
 /// If the runtime has no timer.
 ///
@@ -34,18 +36,24 @@ use crate::registry::{DrainReport, current};
 /// Cancel safe: dropped, it has taken nothing from the next drain's report.
 pub async fn drain(limit: Duration) -> DrainReport {
     let registry = current();
-    let all_ended = async {
+    // The report says what is still open; nothing else is to be made of the deadline.
+    let _ = timeout(limit, all_ended(&registry)).await;
+    registry.take_report()
+}
+
+async fn all_ended(registry: &Registry) {
+    if running_jobs().is_empty() {
         loop {
-            let pending = registry.pending_for(&running_jobs());
+            let pending = registry.pending_for(&[]);
             if pending.is_empty() {
                 return;
             }
-            for handed_over in pending {
-                handed_over.latch.wait().await;
+            for latch in pending {
+                latch.wait().await;
             }
         }
-    };
-    // The report says what is still open; nothing else is to be made of the deadline.
-    let _ = timeout(limit, all_ended).await;
-    registry.take_report()
+    }
+    // Inside an exit: who waits for whom changes with each hand-over, of this exit itself too, so it is looked up anew.
+    let listener = registry.changes().listen();
+    listener.until(|| registry.pending_for(&running_jobs()).is_empty().then_some(())).await;
 }

@@ -1,6 +1,8 @@
 //! What can be exited: the trait that resources implement.
 
 use std::fmt::Debug;
+use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use crate::Outcome;
 
@@ -51,6 +53,48 @@ pub trait AsyncExit: Send + 'static {
 
     /// Releases the resource, told how the body ended.
     fn exit(self, outcome: Outcome<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Ready when the body is to be dropped, since the exit will fail: for a task group, one of whose children failed.
+    #[doc(hidden)]
+    #[inline]
+    fn stop_body(&self) -> Option<StopBody> {
+        None
+    }
+}
+
+/// See [`AsyncExit::stop_body`].
+#[doc(hidden)]
+pub type StopBody = Arc<dyn StopSource>;
+
+/// Ready when the body is to be dropped.
+#[doc(hidden)]
+pub trait StopSource: Send + Sync {
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()>;
+}
+
+/// Any of several resources may stop the body.
+pub(crate) fn any_of(sources: impl IntoIterator<Item = Option<StopBody>>) -> Option<StopBody> {
+    let mut sources = sources.into_iter().flatten();
+    let first = sources.next()?;
+    let rest: Vec<StopBody> = sources.collect();
+    if rest.is_empty() { Some(first) } else { Some(Arc::new(Several { first, rest })) }
+}
+
+struct Several {
+    first: StopBody,
+    rest: Vec<StopBody>,
+}
+
+impl StopSource for Several {
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()> {
+        let all = std::iter::once(&self.first).chain(&self.rest);
+        // Each is polled, so that each knows the waker.
+        if all.filter(|source| source.poll_stop(context).is_ready()).count() > 0 {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
 }
 
 /// A resource whose exit may recover from the body's error: what Python's `__aexit__` does by returning `True`.
@@ -76,6 +120,13 @@ pub trait RecoverExit: Send + 'static {
     ///
     /// A verdict is asked for after every body; it has an effect only after one that failed. Panics always resume.
     fn exit(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Verdict, Self::Error>> + Send;
+
+    /// As that of [`AsyncExit`].
+    #[doc(hidden)]
+    #[inline]
+    fn stop_body(&self) -> Option<StopBody> {
+        None
+    }
 }
 
 /// What a recovering exit makes of the body's error.

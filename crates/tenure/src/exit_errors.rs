@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::guarded::Fault;
+use crate::fault::Fault;
 use crate::with::ExitError;
 
 /// What went wrong with the exits of a stack, of joined contexts, or of a task group: one failure as it is, several as

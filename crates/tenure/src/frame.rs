@@ -1,7 +1,7 @@
 //! The enclosing tenure of the code that runs now, on this thread.
 //!
-//! While the body of a tenure is polled *and while it is dropped*, a frame for it lies on a thread-local stack.
-//! A tenure that is handed over looks there for its parent: that link is what keeps exits in order when a whole
+//! While the body or the exit of a tenure is polled *and while it is dropped*, a frame for it lies on a thread-local
+//! stack. A tenure that is handed over looks there for its parent: that link is what keeps exits in order when a whole
 //! nest of futures is dropped at once (law 13).
 //!
 //! # Invariants
@@ -11,29 +11,16 @@
 //!    body hands over is in its scope before any of it begins.
 //! 4. A frame has an id as soon as someone asks for it, and its owner gets that id back with the guard's end.
 //! 5. A frame has at most one extra, and the depths of the extras rise: that of the innermost frame, if any, is the last.
+//! 6. A frame encloses the code of its own place alone: of the task, on the runtime, that pushed it. Whatever else a
+//!    thread polls meanwhile, the tasks of a `LocalSet` or of another runtime that is driven inside a body, is not in it.
 
 use std::cell::RefCell;
-use std::panic::Location;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Context;
 
+use crate::label::{Id, Label, next_id};
+use crate::registry::{Place, place_in, place_now};
 use crate::scope::Scope;
-
-/// Who entered, and where: what every report names.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Label {
-    pub(crate) name: &'static str,
-    pub(crate) location: &'static Location<'static>,
-}
-
-/// Identity of a tenure in reports, and its place in the order of entering. 0 is none.
-pub(crate) type Id = u64;
-
-pub(crate) fn next_id() -> Id {
-    static NEXT: AtomicU64 = AtomicU64::new(1);
-    // Relaxed: only the distinct, growing values matter; nothing is published by them.
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 /// An id that is given when someone asks for it.
 fn allotted(id: &mut Id) -> Id {
@@ -48,7 +35,7 @@ fn allotted(id: &mut Id) -> Id {
 pub(crate) struct Node {
     pub(crate) id: Id,
     pub(crate) label: Label,
-    /// Tenures handed over inside this one. `None` until there is one: the way without trouble pays one load.
+    /// Tenures handed over inside this one. `None` until there is one: the happy path pays one load.
     pub(crate) children: Option<Arc<Scope>>,
 }
 
@@ -62,32 +49,66 @@ impl Node {
         allotted(&mut self.id)
     }
 
-    /// Another frame of the same place.
-    pub(crate) fn twin(&self) -> Self {
-        Self { id: self.id, label: self.label, children: self.children.clone() }
+    /// Moves the frame to another owner, who goes on under the same id.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { id: self.id(), label: self.label, children: self.children.take() }
     }
 
-    /// Makes this the enclosing tenure until the guard is dropped.
-    #[inline]
-    pub(crate) fn enter(&mut self) -> Entered<'_> {
-        self.enter_as(0)
+    /// Whether something that was handed over inside has not ended yet.
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.children.as_ref().is_some_and(|children| !children.is_empty())
     }
 
-    /// As [`enter`](Self::enter), for polling a handed-over exit.
+    /// Makes this the enclosing tenure of what is polled with `context`, until the guard is dropped.
     #[inline]
-    pub(crate) fn enter_as(&mut self, job: Id) -> Entered<'_> {
+    pub(crate) fn enter(&mut self, context: &Context<'_>) -> Entered<'_> {
+        self.push(place_in(context), Role::Inline)
+    }
+
+    /// Makes this the enclosing tenure of what is dropped, until the guard is dropped.
+    #[cold]
+    pub(crate) fn enter_to_drop(&mut self) -> Entered<'_> {
+        self.push(place_now(), Role::Inline)
+    }
+
+    /// As [`enter`](Self::enter), for the exit of something that belongs to the exit around it: an entry of a stack, one
+    /// of several joined resources. Its caller is gone when that one's is.
+    #[inline]
+    pub(crate) fn enter_as_part(&mut self, context: &Context<'_>) -> Entered<'_> {
+        let role = if is_abandoned() { Role::Abandoned } else { Role::Inline };
+        self.push(place_in(context), role)
+    }
+
+    /// As [`enter`](Self::enter) and [`enter_to_drop`](Self::enter_to_drop), for a handed-over exit.
+    pub(crate) fn enter_as_job(&mut self, job: Id, abandoned: bool) -> Entered<'_> {
+        self.push(place_now(), Role::Job { job, abandoned })
+    }
+
+    #[inline]
+    fn push(&mut self, place: Place, role: Role) -> Entered<'_> {
         // A thread that is being torn down has no stack any more: what is handed over there has no parent.
-        let _ = FRAMES.try_with(|frames| frames.borrow_mut().push(self, job));
+        let _ = FRAMES.try_with(|frames| frames.borrow_mut().push(self, place, role));
         Entered { node: self }
     }
+}
+
+/// Who polls what a frame is for.
+#[derive(Clone, Copy, Debug)]
+enum Role {
+    /// Its caller.
+    Inline,
+    /// Its caller, which is itself part of an exit that was begun by a caller who is gone.
+    Abandoned,
+    /// A job. It is abandoned if its exit had a caller once who is gone.
+    Job { job: Id, abandoned: bool },
 }
 
 /// What each poll pushes and pops: plain data.
 struct Frame {
     id: Id,
     label: Label,
-    /// The handed-over exit that is polled in this frame; 0 if it is a body.
-    job: Id,
+    place: Place,
+    role: Role,
 }
 
 impl Frame {
@@ -103,6 +124,8 @@ struct Extra {
     children: Option<Arc<Scope>>,
     /// What waits for the frame to be popped.
     after: Vec<Box<dyn FnOnce()>>,
+    /// The tenure whose fault the exit of this frame is about to return, if it is not the exit's own.
+    blamed: Option<Label>,
 }
 
 struct Frames {
@@ -116,8 +139,8 @@ thread_local! {
 
 impl Frames {
     #[inline]
-    fn push(&mut self, node: &mut Node, job: Id) {
-        self.stack.push(Frame { id: node.id, label: node.label, job });
+    fn push(&mut self, node: &mut Node, place: Place, role: Role) {
+        self.stack.push(Frame { id: node.id, label: node.label, place, role });
         if node.children.is_some() {
             self.extra().children = node.children.take();
         }
@@ -147,9 +170,15 @@ impl Frames {
     #[cold]
     fn extra(&mut self) -> &mut Extra {
         if self.extra_if_any().is_none() {
-            self.extras.push(Extra { depth: self.stack.len(), children: None, after: Vec::new() });
+            let depth = self.stack.len();
+            self.extras.push(Extra { depth, children: None, after: Vec::new(), blamed: None });
         }
         self.extra_if_any().expect("it was just pushed")
+    }
+
+    /// The frames of one place, innermost first, down to the first that belongs elsewhere.
+    fn of_place(&self, place: Place) -> impl Iterator<Item = &Frame> {
+        self.stack.iter().rev().take_while(move |frame| frame.place == place)
     }
 }
 
@@ -173,33 +202,38 @@ impl Drop for Entered<'_> {
 #[cold]
 fn take_back_extra(node: &mut Node) {
     let extra = FRAMES.try_with(|frames| frames.borrow_mut().extras.pop());
-    if let Ok(Some(Extra { children, after, .. })) = extra {
+    if let Ok(Some(Extra { children, after, blamed, .. })) = extra {
         node.children = children;
+        node.label = blamed.unwrap_or(node.label);
         after.into_iter().for_each(|work| work());
     }
+}
+
+/// Looks at the innermost frame, if it encloses the code that runs now.
+fn innermost<T>(look: impl FnOnce(&mut Frames) -> T) -> Option<T> {
+    innermost_at(place_now(), look)
+}
+
+fn innermost_at<T>(place: Place, look: impl FnOnce(&mut Frames) -> T) -> Option<T> {
+    let look = |frames: &RefCell<Frames>| {
+        let mut frames = frames.borrow_mut();
+        let encloses = frames.stack.last().is_some_and(|frame| frame.place == place);
+        encloses.then(|| look(&mut frames))
+    };
+    FRAMES.try_with(look).ok().flatten()
 }
 
 /// Does `work` when the innermost frame is popped; now, if there is none.
 pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
     let mut work = Some(work);
-    let _ = FRAMES.try_with(|frames| {
-        let mut frames = frames.borrow_mut();
-        if let Some(work) = work.take_if(|_| !frames.stack.is_empty()) {
+    innermost(|frames| {
+        if let Some(work) = work.take() {
             frames.extra().after.push(Box::new(work));
         }
     });
     if let Some(work) = work {
         work();
     }
-}
-
-/// Looks at the innermost frame.
-fn innermost<T>(look: impl FnOnce(&mut Frames) -> T) -> Option<T> {
-    let look = |frames: &RefCell<Frames>| {
-        let mut frames = frames.borrow_mut();
-        (!frames.stack.is_empty()).then(|| look(&mut frames))
-    };
-    FRAMES.try_with(look).ok().flatten()
 }
 
 /// The id of the enclosing tenure; 0 if there is none.
@@ -215,30 +249,74 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
     })
 }
 
-/// The scope of the enclosing tenure, if something was handed over in it; whether there is an enclosing tenure.
-pub(crate) fn enclosing_children() -> (Option<Arc<Scope>>, bool) {
+/// Whether there is an enclosing tenure, and its scope, if something was handed over in it.
+pub(crate) fn enclosing_children() -> (bool, Option<Arc<Scope>>) {
     let children = |frames: &mut Frames| frames.extra_if_any()?.children.clone();
-    innermost(|frames| (children(frames), true)).unwrap_or((None, false))
+    innermost(|frames| (true, children(frames))).unwrap_or((false, None))
 }
 
-/// The handed-over exits that are being polled on this thread, outermost first.
+/// The scope of the innermost frame, if something was handed over in it and has not ended.
+///
+/// For the code that a frame was pushed for, which knows that the innermost frame is its own.
+#[inline]
+pub(crate) fn own_children() -> Option<Arc<Scope>> {
+    let children = FRAMES.try_with(|frames| frames.borrow_mut().extra_if_any()?.children.clone());
+    children.ok().flatten().filter(|children| !children.is_empty())
+}
+
+/// Whether the exit that the innermost frame is for had a caller once who is gone.
+///
+/// For the code that a frame was pushed for, which knows that the innermost frame is its own.
+#[inline]
+pub(crate) fn is_abandoned() -> bool {
+    let abandoned = |frames: &RefCell<Frames>| match frames.borrow().stack.last().map(|frame| frame.role) {
+        Some(Role::Abandoned) => true,
+        Some(Role::Job { abandoned, .. }) => abandoned,
+        Some(Role::Inline) | None => false,
+    };
+    FRAMES.try_with(abandoned).unwrap_or(false)
+}
+
+/// Says that the error which the exit of the innermost frame is about to return is that of another tenure: of an entry
+/// of a stack. The node has that one's label from then on, so that reports name it.
+pub(crate) fn blame(label: Label) {
+    let _ = FRAMES.try_with(|frames| {
+        let mut frames = frames.borrow_mut();
+        if !frames.stack.is_empty() {
+            frames.extra().blamed = Some(label);
+        }
+    });
+}
+
+/// The label of the enclosing tenure.
+pub(crate) fn enclosing_label() -> Option<Label> {
+    FRAMES.try_with(|frames| frames.borrow().stack.last().map(|frame| frame.label)).ok().flatten()
+}
+
+/// The handed-over exits that the code that runs now is part of, innermost first.
 pub(crate) fn running_jobs() -> Vec<Id> {
-    FRAMES
-        .try_with(|frames| {
-            frames.borrow().stack.iter().map(|frame| frame.job).filter(|job| *job != 0).collect()
-        })
-        .unwrap_or_default()
+    let place = place_now();
+    let job = |frame: &Frame| match frame.role {
+        Role::Job { job, .. } if job != 0 => Some(job),
+        _ => None,
+    };
+    FRAMES.try_with(|frames| frames.borrow().of_place(place).filter_map(job).collect()).unwrap_or_default()
 }
 
-/// The tenures whose bodies are being polled on this thread, outermost first, each with its parent's id.
+/// The tenures whose bodies are being polled on this thread by the code that runs now, innermost first, each with its
+/// parent's id.
 pub(crate) fn running_bodies() -> Vec<(Id, Id, Label)> {
+    let place = place_now();
     FRAMES
         .try_with(|frames| {
+            let mut frames = frames.borrow_mut();
+            let here = frames.of_place(place).count();
+            let first = frames.stack.len() - here;
             let mut parent = 0;
             let mut bodies = Vec::new();
-            for frame in &mut frames.borrow_mut().stack {
+            for frame in &mut frames.stack[first..] {
                 let id = frame.id();
-                if frame.job == 0 {
+                if !matches!(frame.role, Role::Job { .. }) {
                     bodies.push((id, parent, frame.label));
                 }
                 parent = id;

@@ -3,18 +3,18 @@
 use std::any::type_name;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::panic::Location;
+use std::panic::{Location, resume_unwind};
 use std::thread;
 use std::time::Duration;
 
-use crate::custody::Custody;
-use crate::frame::Label;
-use crate::guarded::Fault;
+use crate::fault::{Fault, Payload};
+use crate::inline_exit::InlineExit;
+use crate::job::Begun;
+use crate::label::Label;
 use crate::registry::Phase;
-use crate::scope::behind;
-use crate::tenure::{Tenure, count_disarmed};
+use crate::tenure::Tenure;
 use crate::with::{
-    Exited, Known, Leave, Plain, Stop, Stopped, Told, error_of, exit_job, report, unless_stopped,
+    Entered, Exited, Known, Leave, Plain, Stop, Stopped, Told, entered, error_of, exit_job, kept, report,
 };
 use crate::{AsyncExit, Ending, ErrorValue};
 
@@ -48,8 +48,8 @@ where
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
-        let resource = context.into_future().await?;
-        Ok(Held::new(label, resource, None))
+        let (resource, panicked) = kept(context).await;
+        guard(label, resource, panicked, None)
     }
 }
 
@@ -60,8 +60,24 @@ where
     R: AsyncExit,
     N: From<Stopped>,
 {
-    let resource = unless_stopped(&mut stop, context.into_future()).await??;
-    Ok(Held::new(label, resource, stop.exit_limit()))
+    match entered(label, context, &mut stop).await {
+        Entered::Stopped(stopped) => Err(stopped.into()),
+        Entered::Output(resource, panicked) => guard(label, resource, panicked, stop.exit_limit()),
+    }
+}
+
+fn guard<R: AsyncExit, N>(
+    label: Label,
+    resource: Result<R, N>,
+    panicked: Option<Payload>,
+    exit_limit: Option<Duration>,
+) -> Result<Held<R>, N> {
+    let held = resource.map(|resource| Held::hold(label, resource, exit_limit));
+    if let Some(payload) = panicked {
+        // Entered, and then its future panicked when it was dropped: the guard exits, told of the panic.
+        resume_unwind(payload);
+    }
+    held
 }
 
 /// A resource that is held; it derefs to it. Made by [`hold`].
@@ -79,11 +95,51 @@ pub struct Held<R: AsyncExit> {
 }
 
 impl<R: AsyncExit> Held<R> {
-    pub(crate) fn new(label: Label, resource: R, exit_limit: Option<Duration>) -> Self {
+    /// Creates a guard for a resource that is there already: entered without waiting, or taken over from elsewhere.
+    ///
+    /// ```
+    /// use tenure::{Closing, Held};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), &'static str> {
+    /// let socket = Held::new(Closing::of(7, async |_socket| Ok::<_, &str>(())));
+    /// assert_eq!(**socket, 7);
+    /// socket.close().await?;
+    /// # Ok(()) }
+    /// ```
+    #[track_caller]
+    pub fn new(resource: R) -> Self {
+        let label = Label { name: type_name::<R>(), location: Location::caller() };
+        Self::hold(label, resource, None)
+    }
+
+    pub(crate) fn hold(label: Label, resource: R, exit_limit: Option<Duration>) -> Self {
         let mut tenure = Tenure::entered(label);
         // It can be dropped anywhere from now on.
-        tenure.list(Phase::Held);
+        tenure.list_given_out(Phase::Held);
         Self { kept: Some((resource, tenure)), exit_limit }
+    }
+
+    /// Hands the exit over, told this ending: it runs in the background, as that of a guard that is dropped.
+    ///
+    /// Use it where the caller cannot wait and knows how it went. What goes wrong is told to the report sink.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tenure::{Closing, Ending, Held};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let file = Held::new(Closing::of(7, async |_file| Ok::<_, &str>(())));
+    /// file.detach(Ending::Completed);
+    /// assert_eq!(tenure::drain(Duration::from_secs(5)).await.ended, 1);
+    /// # }
+    /// ```
+    pub fn detach(mut self, ending: Ending) {
+        self.hand_over(ending);
+    }
+
+    fn hand_over(&mut self, ending: Ending) {
+        if let Some((resource, mut tenure)) = self.kept.take() {
+            let exit = exit_job(Plain::of(resource), ending, self.exit_limit);
+            tenure.hand_over(Box::pin(exit), Begun::Guard);
+        }
     }
 
     /// Exits, told that the body completed.
@@ -118,7 +174,7 @@ impl<R: AsyncExit> Held<R> {
             match exited.exit {
                 Ok(()) => Ok(()),
                 Err(Fault::Failed(error)) => Err(error),
-                Err(Fault::Panicked(payload)) => std::panic::resume_unwind(payload),
+                Err(Fault::Panicked(payload)) => resume_unwind(payload),
                 Err(fault @ Fault::TimedOut(_)) => {
                     report(label, &fault);
                     Ok(())
@@ -170,18 +226,15 @@ impl<R: AsyncExit> Held<R> {
     /// Never: a guard is full until it is consumed.
     #[must_use = "the resource is not exited any more"]
     pub fn disarm(mut self) -> R {
-        let (resource, _) = self.kept.take().expect(FULL);
-        count_disarmed();
+        let (resource, tenure) = self.kept.take().expect(FULL);
+        tenure.count_disarmed();
         resource
     }
 
     async fn leave<K: Told + 'static>(mut self, told: K) -> (Label, Exited<(), K, R::Error>) {
         let (resource, mut tenure) = self.kept.take().expect(FULL);
-        let label = tenure.label();
-        let children = tenure.node.children.take();
-        let younger = tenure.younger();
-        let exit = exit_job(Plain::of(resource), told, children, self.exit_limit);
-        (label, Custody::new(behind(younger, exit), &mut tenure).await)
+        let exit = exit_job(Plain::of(resource), told, self.exit_limit);
+        (tenure.label(), InlineExit::of_guard(exit, &mut tenure).await)
     }
 }
 
@@ -203,12 +256,9 @@ impl<R: AsyncExit> DerefMut for Held<R> {
 
 impl<R: AsyncExit> Drop for Held<R> {
     fn drop(&mut self) {
-        let Some((resource, mut tenure)) = self.kept.take() else {
-            return;
-        };
-        let children = tenure.node.children.take();
-        let exit = exit_job(Plain::of(resource), ending_of_drop(), children, self.exit_limit);
-        tenure.hand_over(Box::pin(exit), Phase::Exiting);
+        if self.kept.is_some() {
+            self.hand_over(ending_of_drop());
+        }
     }
 }
 

@@ -2,45 +2,80 @@
 //!
 //! # Invariants
 //! 1. Each job makes exactly one end: settled when its future is ready, else lost when it is dropped.
-//! 2. What came of it is recorded first, then it leaves the registry, then its scope, then its latch is set.
-//! 3. It is polled and dropped in a frame of its parent's scope, so that what it hands over itself is awaited by
-//!    the same parent.
+//! 2. What came of it is recorded first, then it leaves the registry, then its scope, then its latch is set. A record
+//!    leaves when it is dropped: whatever panics on the way, nobody waits for it for ever.
+//! 3. An exit is polled and dropped in a frame of its own. A shielded enter is part of the body it was called in: it is
+//!    polled in a frame of that one. What is left of either is dropped in a frame of its parent.
 
 use std::fmt::Debug;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use crate::frame::{Id, Label, Node};
-use crate::guarded::Fault;
+use crate::fault::{Fault, quietly};
+use crate::frame::Node;
+use crate::label::{Id, Label};
 use crate::registry::{Count, IncidentKind, Items, Key, Phase, Registry, RootKey, Span};
-use crate::scope::{Latch, Scope, Younger};
+use crate::scope::{Gate, Latch, Scope};
+use crate::tenure::count_exited;
 
-/// What is done with the output of a future that has no caller any more.
+/// Makes an end of the output of a future that has no caller any more.
 pub(crate) trait Settle {
-    /// Counts the exit that this came of, if it was one; and its enter, unless that is counted.
-    fn count(&self, entered: bool) {
-        let _ = entered;
+    /// `None` if it is no exit; else whether it was wrong, and how.
+    fn counts(&self) -> Option<Option<Count>> {
+        None
     }
 
     fn settle(self, record: &Record);
 }
 
-pub(crate) struct Job<F: Future<Output: Settle> + ?Sized> {
-    future: Option<Pin<Box<F>>>,
-    gate: Gate,
-    record: Record,
+/// How far an exit has come when it is handed over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Begun {
+    /// It is a shielded enter, which goes on at once.
+    Enter,
+    /// A guard was dropped: those that were entered after it go first.
+    Guard,
+    /// A guard was being closed by hand, and waited for those that were entered after it.
+    No,
+    /// It may begin at once: the exit of a body, which has no sibling to wait for.
+    Branch,
+    /// It is no exit, but the wait for some: of what an enter or a task has left behind.
+    Leftover,
+    /// Its caller had begun it.
+    Inline,
 }
 
-/// Whether the job may begin.
-enum Gate {
-    /// Not polled yet. Whoever was dropped along with this one is in the scope by the first poll, since jobs are
+impl Begun {
+    /// What it does while it is not held up.
+    fn phase_of_work(self) -> Phase {
+        if self == Self::Enter { Phase::Entering } else { Phase::Exiting }
+    }
+
+    /// What it does when it is handed over.
+    pub(crate) fn phase(self) -> Phase {
+        if self.is_gated() { Phase::Waiting } else { self.phase_of_work() }
+    }
+
+    fn is_gated(self) -> bool {
+        matches!(self, Self::Guard | Self::No)
+    }
+
+    /// Whether somebody waited for its end who is gone.
+    fn is_abandoned(self) -> bool {
+        matches!(self, Self::No | Self::Inline)
+    }
+}
+
+pub(crate) struct Job<F: Future<Output: Settle> + ?Sized> {
+    future: Option<Pin<Box<F>>>,
+    /// There until it may begin. Whoever was dropped along with this one is in the scope by the first poll, since jobs are
     /// spawned when the poll or drop that handed them over has ended.
-    Unasked,
-    /// Those that were entered later have to end first.
-    Closed(Pin<Box<dyn Future<Output = ()> + Send>>),
-    Open,
+    gate: Option<Gate>,
+    /// That of the exit.
+    node: Node,
+    // Behind the future: dropped, it leaves.
+    record: Record,
 }
 
 /// All that is known of a handed-over tenure.
@@ -50,15 +85,14 @@ pub(crate) struct Record {
     pub(crate) id: Id,
     pub(crate) key: Key,
     /// That of its parent.
-    pub(crate) frame: Node,
+    pub(crate) outer: Node,
     pub(crate) scope: Arc<Scope>,
     pub(crate) latch: Latch,
     /// Where its scope is to be forgotten, if it has no parent.
     pub(crate) root: Option<RootKey>,
     pub(crate) span: Span,
     pub(crate) items: Option<Arc<dyn Items>>,
-    /// Its phase once it may begin.
-    pub(crate) phase: Phase,
+    pub(crate) begun: Begun,
 }
 
 impl Record {
@@ -80,68 +114,83 @@ impl Record {
 
     fn lost(&self) {
         let why = "its runtime was shut down, or there was none, before it had ended";
-        if self.phase == Phase::Entering {
-            self.incident(IncidentKind::EnterLost, why.to_owned());
-            return;
+        match self.begun {
+            Begun::Enter => return self.incident(IncidentKind::EnterLost, why.to_owned()),
+            Begun::Leftover => return,
+            Begun::Guard | Begun::No | Begun::Branch | Begun::Inline => {}
         }
-        let labels = self.items.as_ref().map_or_else(|| vec![self.label], |items| items.labels());
+        let items = |items: &Arc<dyn Items>| items.items().into_iter().map(|item| item.label).collect();
+        let labels: Vec<Label> = self.items.as_ref().map_or_else(|| vec![self.label], items);
         self.registry.counters.add(Count::Lost, labels.len() as u64);
         for label in labels {
             let incident = self.registry.report(IncidentKind::ExitLost, label, why.to_owned());
             self.registry.log_incident(incident);
         }
     }
+}
 
-    fn leave(&self) {
-        self.registry.release(self.key);
+impl Drop for Record {
+    fn drop(&mut self) {
+        drop(self.registry.release(self.key));
         self.scope.remove(self.id, &self.latch);
         if let Some(root) = self.root {
             self.registry.forget_root(root);
         }
-        let _ = self.latch.set(());
+        // This wakes: a waker is somebody's code.
+        quietly(|| {
+            let _ = self.latch.set(());
+        });
+        self.registry.changes().tell();
     }
 }
 
 impl<F: Future<Output: Settle> + ?Sized> Job<F> {
-    pub(crate) fn new(future: Pin<Box<F>>, record: Record) -> Self {
-        Self { future: Some(future), gate: Gate::Unasked, record }
+    pub(crate) fn new(future: Pin<Box<F>>, node: Node, record: Record) -> Self {
+        let gate = record.begun.is_gated().then(Gate::default);
+        Self { future: Some(future), gate, node, record }
     }
 
     /// Ready when those that were entered later have ended.
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Record { registry, scope, key, id, phase, .. } = &self.record;
-        if let (Gate::Unasked, Some(last)) = (&self.gate, scope.last_after(*id)) {
-            let younger = Younger { scope: Arc::clone(scope), after: *id, last };
-            self.gate = Gate::Closed(Box::pin(younger.until_gone()));
-        }
-        if let Gate::Closed(later) = &mut self.gate {
-            ready!(later.as_mut().poll(context));
-        }
-        self.gate = Gate::Open;
-        registry.change(*key, |entry| entry.phase = *phase);
+        let Some(gate) = &mut self.gate else { return Poll::Ready(()) };
+        let Record { registry, scope, key, id, begun, .. } = &self.record;
+        ready!(gate.poll(Some(scope), *id, context));
+        self.gate = None;
+        registry.change(*key, |entry| entry.phase = begun.phase_of_work());
         Poll::Ready(())
     }
 
     fn poll_in_span(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        if !matches!(self.gate, Gate::Open) {
-            ready!(self.poll_gate(context));
-        }
-        let Some(future) = &mut self.future else {
+        ready!(self.poll_gate(context));
+        let Self { future: Some(future), node, record, .. } = self else {
             return Poll::Ready(());
         };
-        let frame = self.record.frame.enter_as(self.record.id);
+        let abandoned = record.begun.is_abandoned();
+        let own = if record.begun == Begun::Enter { &mut record.outer } else { node };
+        let frame = own.enter_as_job(record.id, abandoned);
         let output = ready!(future.as_mut().poll(context));
-        self.future = None;
+        quietly(|| self.future = None);
         drop(frame);
-        // A second frame: the first one borrows the record that the output is told to.
-        let mut frame = self.record.frame.twin();
-        let frame = frame.enter_as(self.record.id);
-        output.count(true);
-        output.settle(&self.record);
+        if self.record.begun != Begun::Enter {
+            // It may have found whom to blame.
+            self.record.label = self.node.label;
+        }
+        self.settle(output);
+        Poll::Ready(())
+    }
+
+    fn settle(&mut self, output: F::Output)
+    where
+        F::Output: Sized,
+    {
+        count_exited(&self.record.registry, &output);
+        // Another frame of the same place: the record cannot be lent to both.
+        let Node { id, label, ref children } = self.record.outer;
+        let mut outer = Node { id, label, children: children.clone() };
+        let frame = outer.enter_as_job(self.record.id, false);
+        quietly(|| output.settle(&self.record));
         drop(frame);
         self.record.registry.log_end();
-        self.record.leave();
-        Poll::Ready(())
     }
 }
 
@@ -161,10 +210,10 @@ impl<F: Future<Output: Settle> + ?Sized> Drop for Job<F> {
         };
         // The resource's own `Drop` is the forceful close. Should it panic, the panic hook has told; this is no place to
         // let it out.
-        let frame = self.record.frame.enter_as(self.record.id);
-        let _ = catch_unwind(AssertUnwindSafe(|| drop(future)));
+        let own = if self.record.begun == Begun::Enter { &mut self.record.outer } else { &mut self.node };
+        let frame = own.enter_as_job(self.record.id, false);
+        quietly(|| drop(future));
         drop(frame);
         self.record.lost();
-        self.record.leave();
     }
 }

@@ -67,18 +67,22 @@
 //! - `test-util`: a paused clock, `#[tenure::test(start_paused = true)]`.
 #![deny(unsafe_code)]
 
+mod as_part;
+mod background;
 mod cancel;
-mod custody;
 mod drain;
 mod exit;
 mod exit_errors;
+mod exiting;
+mod fault;
 mod frame;
 mod generator;
 mod group;
-mod guarded;
 mod held;
+mod inline_exit;
 mod job;
 mod join;
+mod label;
 mod outcome;
 mod registry;
 mod resources;
@@ -90,10 +94,14 @@ mod stack;
 mod tenure;
 mod with;
 
+pub use background::{Background, background};
 pub use cancel::CancelToken;
 pub use drain::drain;
 pub use exit::{AsyncExit, RecoverExit, Verdict};
+#[doc(hidden)]
+pub use exit::{StopBody, StopSource};
 pub use exit_errors::ExitErrors;
+pub use fault::panic_message;
 pub use generator::{Ended, Lender, Lent, LentRecovering, NeverLent, Returned, context, context_recovering};
 pub use group::{SpawnError, Spawner, TaskGroup, task_group};
 pub use held::{Held, hold};
@@ -101,9 +109,9 @@ pub use join::{Join, join};
 pub use outcome::{Ending, ErrorValue, Failure, Outcome};
 pub use registry::{
     Counters, DrainReport, Incident, IncidentKind, KEPT_INCIDENTS_MAX, OpenTenure, OpenTenures, Phase,
-    counters, open, set_default_report_sink, set_report_sink,
+    counters, open, report, set_default_report_sink, set_report_sink,
 };
-pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, released};
+pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, entered, released};
 #[cfg(feature = "signal")]
 pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
 pub use shield::{Shield, shield};

@@ -5,6 +5,7 @@ use std::future::ready;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
+use crate::exit::StopBody;
 use crate::{AsyncExit, Outcome};
 
 /// Makes a context of an enter and a function that closes what it yields: Python's `contextlib.aclosing`, for any
@@ -267,4 +268,25 @@ impl<R: AsyncExit> AsyncExit for Option<R> {
             None => Ok(()),
         }
     }
+
+    fn stop_body(&self) -> Option<StopBody> {
+        self.as_ref().and_then(AsyncExit::stop_body)
+    }
+}
+
+/// Makes a context of a resource that is there already.
+///
+/// ```
+/// use tenure::{Closing, entered, with};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), std::fmt::Error> {
+/// let socket = Closing::of(7, async |_socket| Ok::<_, std::fmt::Error>(()));
+/// let port = with(entered(socket), async |socket| Ok::<_, std::fmt::Error>(**socket)).await?;
+/// assert_eq!(port, 7);
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// Never fails; the error type exists so that `with` can infer it.
+pub fn entered<R: AsyncExit>(resource: R) -> impl Future<Output = Result<R, R::Error>> + Send {
+    async move { Ok(resource) }
 }

@@ -2,16 +2,17 @@
 
 use std::any::type_name;
 use std::fmt::{self, Debug};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::thread;
 
 use pin_project_lite::pin_project;
 
 use crate::AsyncExit;
-use crate::frame::Label;
-use crate::guarded::{Payload, describe, panic_message};
-use crate::job::{Record, Settle};
+use crate::fault::{Payload, describe, drop_payload, panic_message};
+use crate::job::{Begun, Record, Settle};
+use crate::label::Label;
 use crate::registry::{IncidentKind, Phase};
 use crate::tenure::Tenure;
 use crate::with::{Known, Leave, Plain, exit_job};
@@ -43,8 +44,8 @@ where
     N: Debug + Send + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    let enter = Enter { future: context.into_future() };
-    Shield { enter: Some(Box::pin(enter)), tenure: None, label }
+    let enter = Enter::Running { future: context.into_future() };
+    Shield { enter: Some(Box::pin(enter)), tenure: None, label, panicked: None }
 }
 
 /// An enter that is finished even when its caller is gone. Made by [`shield`].
@@ -60,9 +61,17 @@ where
     /// Made at the first suspension: nobody can drop it before.
     tenure: Option<Tenure>,
     label: Label,
+    /// The panic with which the enter's future was dropped behind its end: resumed when this is dropped, so that the
+    /// resource is in safe hands.
+    panicked: Option<Payload>,
 }
 
-type Entered<R, N> = Result<Result<R, N>, Payload>;
+/// What an enter returned, if it did; and the panic of its poll or of its drop.
+struct Entered<R, N> {
+    output: Option<Result<R, N>>,
+    panicked: Option<Payload>,
+}
+
 type BoxedEnter<R, N> = Pin<Box<dyn Future<Output = Entered<R, N>> + Send>>;
 
 impl<R, N> Future for Shield<R, N>
@@ -78,13 +87,20 @@ where
         let entered = enter.as_mut().poll(context);
         if entered.is_pending() {
             let label = this.label;
-            this.tenure.get_or_insert_with(|| Tenure::new(label)).list(Phase::Entering);
+            this.tenure.get_or_insert_with(|| Tenure::new(label)).list(Phase::Entering, context);
         }
-        let entered = ready!(entered);
+        let Entered { output, panicked } = ready!(entered);
         this.enter = None;
         this.tenure = None;
-        // A panic of the enter is the caller's (law 2); it was caught so that it is not handed over.
-        Poll::Ready(entered.unwrap_or_else(|payload| std::panic::resume_unwind(payload)))
+        match (output, panicked) {
+            (Some(output), panicked) => {
+                this.panicked = panicked;
+                Poll::Ready(output)
+            }
+            // A panic of the enter is the caller's (law 2); it was caught so that it is not handed over.
+            (None, Some(payload)) => resume_unwind(payload),
+            (None, None) => unreachable!("an enter returns or panics"),
+        }
     }
 }
 
@@ -96,7 +112,14 @@ where
     fn drop(&mut self) {
         // Without a tenure it was never suspended, so nothing has begun.
         if let (Some(enter), Some(mut tenure)) = (self.enter.take(), self.tenure.take()) {
-            tenure.hand_over(enter, Phase::Entering);
+            tenure.hand_over(enter, Begun::Enter);
+        }
+        if let Some(payload) = self.panicked.take() {
+            if thread::panicking() {
+                drop_payload(payload);
+            } else {
+                resume_unwind(payload);
+            }
         }
     }
 }
@@ -112,41 +135,60 @@ where
 }
 
 pin_project! {
-    /// The enter, its panic caught.
-    struct Enter<F> {
-        #[pin]
-        future: F,
+    /// The enter, its panics caught.
+    #[project = EnterProjection]
+    enum Enter<F> {
+        Running { #[pin] future: F },
+        Over,
     }
 }
 
-impl<F: Future> Future for Enter<F> {
-    type Output = Result<F::Output, Payload>;
+impl<F, R, N> Future for Enter<F>
+where
+    F: Future<Output = Result<R, N>>,
+{
+    type Output = Entered<R, N>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let future = self.project().future;
-        match catch_unwind(AssertUnwindSafe(|| future.poll(context))) {
-            Ok(polled) => polled.map(Ok),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let polled = catch_unwind(AssertUnwindSafe(|| match self.as_mut().project() {
+            EnterProjection::Running { future } => future.poll(context),
+            EnterProjection::Over => unreachable!("an enter is not polled after its end"),
+        }));
+        let (output, panicked) = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(output)) => (Some(output), None),
+            Err(payload) => (None, Some(payload)),
+        };
+        let of_drop = catch_unwind(AssertUnwindSafe(|| self.set(Self::Over))).err();
+        let panicked = match (panicked, of_drop) {
+            (Some(first), Some(second)) => {
+                drop_payload(second);
+                Some(first)
+            }
+            (first, second) => first.or(second),
+        };
+        Poll::Ready(Entered { output, panicked })
     }
 }
 
 /// Without a caller: what was entered is exited at once.
 impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
     fn settle(self, record: &Record) {
-        match self {
-            Ok(Ok(resource)) => {
-                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None, None);
-                // Handed over before this record leaves its scope: the parent goes on waiting. Under the same id: those
-                // entered earlier, who wait for this tenure, wait for its exit too.
+        if let Some(payload) = self.panicked {
+            record.incident(IncidentKind::EnterPanicked, panic_message(&*payload));
+            drop_payload(payload);
+        }
+        match self.output {
+            Some(Ok(resource)) => {
+                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None);
+                // Handed over before this record leaves its scope: the parent goes on waiting. Under the same id: guards
+                // entered earlier, which wait for this tenure, wait for its exit too.
                 let mut tenure = Tenure::entered(record.label);
                 tenure.node.id = record.id;
-                tenure.hand_over(Box::pin(exit), Phase::Exiting);
+                tenure.hand_over(Box::pin(exit), Begun::Branch);
             }
-            Ok(Err(error)) => record.incident(IncidentKind::EnterFailed, describe(&error)),
-            Err(payload) => {
-                record.incident(IncidentKind::EnterPanicked, panic_message(&*payload));
-            }
+            Some(Err(error)) => record.incident(IncidentKind::EnterFailed, describe(&error)),
+            None => {}
         }
     }
 }

@@ -1,15 +1,16 @@
 //! One tenure: its identity, its place in the registry, and its hand-over.
 
 use std::mem;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Context;
 
 use tokio::sync::SetOnce;
 
-use crate::frame::{self, Id, Label, Node};
-use crate::job::{Job, Record, Settle};
-use crate::registry::{self, Care, Entry, Items, Key, Phase, Registry, RootKey, here};
-use crate::registry::{Count, HandedOver};
-use crate::scope::Younger;
+use crate::frame::{self, Node};
+use crate::job::{Begun, Job, Record, Settle};
+use crate::label::{Id, Label};
+use crate::registry::{self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey};
 
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
@@ -28,6 +29,8 @@ enum Place {
         registry: Arc<Registry>,
         key: Key,
         phase: Phase,
+        /// The waker that the registry has, by its data, if this is a body that can be asked to stop.
+        waker: Option<usize>,
     },
 }
 
@@ -48,111 +51,158 @@ impl Tenure {
         Self { node: Node::new(label), place: Place::Unlisted { parent, counted: true } }
     }
 
-    /// Whether the enter is counted, or need not be.
-    #[inline]
-    pub(crate) fn is_counted(&self) -> bool {
-        !matches!(self.place, Place::Unlisted { counted: false, .. })
-    }
-
     #[inline]
     pub(crate) fn label(&self) -> Label {
         self.node.label
     }
 
-    /// Makes the tenure known to the registry, in this phase. To be called at each suspension, and where the
-    /// tenure is given out of the task's sight; it costs a comparison when nothing has changed.
-    #[inline]
-    pub(crate) fn list(&mut self, now: Phase) {
-        match &mut self.place {
-            Place::Listed { phase, .. } if *phase == now => {}
-            Place::Listed { registry, key, phase } => {
-                *phase = now;
-                registry.change(*key, |entry| entry.phase = now);
-            }
-            Place::Unlisted { .. } => self.list_anew(now, None),
+    /// The registry it is listed in, else the current one.
+    pub(crate) fn registry(&self) -> Arc<Registry> {
+        match &self.place {
+            Place::Listed { registry, .. } => Arc::clone(registry),
+            Place::Unlisted { .. } => registry::current(),
         }
     }
 
-    /// As [`list`](Self::list), with things that are held one by one inside.
+    /// Makes the tenure known to the registry, in this phase. To be called at each suspension; it costs a comparison
+    /// when nothing has changed.
+    #[inline]
+    pub(crate) fn list(&mut self, now: Phase, context: &Context<'_>) {
+        match &mut self.place {
+            Place::Listed { phase, waker, .. }
+                if *phase == now && waker.is_none_or(|data| data == context.waker().data().addr()) => {}
+            _ => self.list_anew(now, Some(context)),
+        }
+    }
+
+    /// As [`list`](Self::list), where the tenure is given out of the task's sight.
+    pub(crate) fn list_given_out(&mut self, now: Phase) {
+        self.list_anew(now, None);
+    }
+
+    /// As [`list_given_out`](Self::list_given_out), with things that are held one by one inside.
     pub(crate) fn list_with(&mut self, phase: Phase, items: impl FnOnce() -> Arc<dyn Items>) {
         if let Place::Unlisted { .. } = self.place {
-            self.list_anew(phase, Some(items()));
+            self.list_first(phase, None, Some(items()));
         }
     }
 
     #[cold]
-    fn list_anew(&mut self, phase: Phase, items: Option<Arc<dyn Items>>) {
+    fn list_anew(&mut self, now: Phase, context: Option<&Context<'_>>) {
+        let Place::Listed { registry, key, phase, waker } = &mut self.place else {
+            return self.list_first(now, context, None);
+        };
+        *phase = now;
+        let mut new = None;
+        if let (Some(data), Some(context)) = (waker.as_mut(), context) {
+            *data = context.waker().data().addr();
+            new = Some(context.waker().clone());
+        }
+        // The waker that is replaced is dropped behind the lock.
+        let _old = registry.change(*key, |entry| {
+            entry.phase = now;
+            new.and_then(|new| entry.stop.as_mut()?.waker.replace(new))
+        });
+    }
+
+    fn list_first(&mut self, phase: Phase, context: Option<&Context<'_>>, items: Option<Arc<dyn Items>>) {
         let Place::Unlisted { parent, counted } = self.place else {
             return;
         };
         let parent = if parent == 0 { frame::enclosing_id() } else { parent };
         let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
         entry.items = items;
-        let registry = here(|here| {
-            if !counted {
-                here.count(Count::Entered);
-            }
-            Arc::clone(&here.registry)
-        });
+        let mut waker = None;
+        if let (0, Phase::Held, Some(context)) = (parent, phase, context) {
+            waker = Some(context.waker().data().addr());
+            entry.stop = Some(Asked { waker: Some(context.waker().clone()), asked: false });
+        }
+        let registry = registry::current();
+        if !counted {
+            registry.count(Count::Entered);
+        }
         let key = registry.hold(entry);
-        self.place = Place::Listed { registry, key, phase };
+        self.place = Place::Listed { registry, key, phase, waker };
     }
 
-    /// Those that were entered later, dropped, and still exit in the background: an exit by hand waits for them, as one
-    /// that is handed over does (law 13).
-    ///
-    /// Called inside an exit that runs in the background, it leaves out that one, and those that may wait for it.
-    pub(crate) fn younger(&mut self) -> Option<Younger> {
-        let scope = match frame::enclosing_children() {
-            (Some(scope), _) => scope,
-            (None, true) => return None,
-            (None, false) => registry::current().root_scope(RootKey::here())?,
-        };
-        let after = frame::running_jobs().into_iter().fold(self.node.id(), Id::max);
-        let last = scope.last_after(after)?;
-        Some(Younger { scope, after, last })
+    /// Whether its body was asked to stop since the process ends.
+    #[inline]
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        matches!(&self.place, Place::Listed { registry, waker: Some(_), .. } if registry.is_stopping())
+            && self.was_asked()
     }
 
-    /// Gives `future` to the runtime the tenure was entered on, to be polled to its end behind those that have
-    /// to end before it.
+    #[cold]
+    fn was_asked(&self) -> bool {
+        let Place::Listed { registry, key, .. } = &self.place else { return false };
+        registry.change(*key, |entry| entry.stop.as_ref().is_some_and(|stop| stop.asked)).unwrap_or(false)
+    }
+
+    /// Counts an exit that has ended inline, and its enter if that is not counted.
+    #[inline]
+    pub(crate) fn count_exit(&self, output: &impl Settle, context: &Context<'_>) {
+        match &self.place {
+            Place::Unlisted { counted: false, .. } => {
+                if let Some(fault) = output.counts() {
+                    registry::count_in(context, [Count::Passed].into_iter().chain(fault));
+                }
+            }
+            Place::Unlisted { .. } => {
+                if let Some(fault) = output.counts() {
+                    registry::count_in(context, [Count::Exited].into_iter().chain(fault));
+                }
+            }
+            Place::Listed { registry, .. } => count_exited(registry, output),
+        }
+    }
+
+    /// Takes back the count of a resource that leaves without an exit, by its holder's will.
+    pub(crate) fn count_disarmed(&self) {
+        if let Place::Listed { registry, .. } = &self.place {
+            registry.count(Count::Disarmed);
+        }
+    }
+
+    /// Gives `future` to the runtime the tenure was entered on, to be polled to its end.
     ///
     /// Without a runtime, or with a dead one, the future is dropped here, and reported as lost.
-    pub(crate) fn hand_over<F>(&mut self, future: std::pin::Pin<Box<F>>, phase: Phase)
+    pub(crate) fn hand_over<F>(&mut self, future: Pin<Box<F>>, begun: Begun)
     where
         F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
-        self.list(phase);
+        self.list_first(begun.phase(), None, None);
         let unlisted = Place::Unlisted { parent: 0, counted: true };
         let Place::Listed { registry, key, .. } = mem::replace(&mut self.place, unlisted) else {
             return;
         };
-        registry.counters.one(Count::HandedOver);
-        let id = self.node.id();
+        registry.count(Count::HandedOver);
+        let node = self.node.take();
+        let (id, label) = (node.id, node.label);
         let latch = Arc::new(SetOnce::new());
         let (parent, scope, root) = match frame::enclosing_scope() {
             Some((parent, scope)) => {
-                scope.add(id, Arc::clone(&latch));
+                scope.add(id, label, Arc::clone(&latch));
                 (parent, scope, None)
             }
             None => {
                 let root = RootKey::here();
-                (0, registry.add_to_root(root, id, Arc::clone(&latch)), Some(root))
+                (0, registry.add_to_root(root, id, label, Arc::clone(&latch)), Some(root))
             }
         };
         let taken = registry.change(key, |entry| {
             entry.parent = parent;
-            entry.phase = Phase::Waiting;
+            entry.phase = begun.phase();
             let handed_over = HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) };
             match mem::replace(&mut entry.care, Care::Job(handed_over)) {
-                Care::Caller { runtime, span } => (runtime, span, entry.items.clone()),
+                Care::Caller { runtime, span } => (runtime, span, entry.items.clone(), entry.stop.take()),
                 Care::Job(_) => unreachable!("a tenure is handed over once"),
             }
         });
-        let (runtime, span, items) = taken.unwrap_or_default();
-        let label = self.node.label;
-        let frame = Node { id: parent, label, children: Some(Arc::clone(&scope)) };
-        let record = Record { registry, label, id, key, frame, scope, latch, root, span, items, phase };
-        let job = Job::new(future, record);
+        let (runtime, span, items, _) = taken.unwrap_or_default();
+        let outer = Node { id: parent, label, children: Some(Arc::clone(&scope)) };
+        let record = Record { registry, label, id, key, outer, scope, latch, root, span, items, begun };
+        record.registry.changes().tell();
+        let job = Job::new(future, node, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.
             Some(runtime) => frame::after_frame(move || drop(runtime.spawn(job))),
@@ -175,23 +225,12 @@ fn leave(registry: &Registry, key: Key) {
     registry.release(key);
 }
 
-/// Counts an enter that no [`Tenure`] counts.
-pub(crate) fn count_entered() {
-    here(|here| here.count(Count::Entered));
-}
-
-/// Takes back the count of a resource that leaves without an exit, by its holder's will.
-pub(crate) fn count_disarmed() {
-    here(|here| here.count(Count::Disarmed));
-}
-
-/// Counts an exit that has ended, what was wrong with it, and its enter if that was not.
-#[inline]
-pub(crate) fn count_exited(entered: bool, fault: Option<Count>) {
-    here(|here| {
-        here.count(if entered { Count::Exited } else { Count::Passed });
+/// Counts an exit that has ended, whose enter is counted, and what was wrong with it.
+pub(crate) fn count_exited(registry: &Registry, output: &impl Settle) {
+    if let Some(fault) = output.counts() {
+        registry.count(Count::Exited);
         if let Some(fault) = fault {
-            here.count(fault);
+            registry.count(fault);
         }
-    });
+    }
 }

@@ -164,12 +164,15 @@ impl<T, X, V> Generator<T, X, V> {
             Rest::Suspended(function) => function.into_inner().unwrap_or_else(PoisonError::into_inner),
             Rest::Returned(returned) => return Ok(returned),
         };
-        exchange.give_back(value, outcome.into());
+        let mut returned = Some(value);
         poll_fn(|task| {
+            if let Some(value) = returned.take() {
+                exchange.give_back(value, outcome.into(), task);
+            }
             loop {
                 let polled = function.as_mut().poll(task);
-                // It may have asked to look at the outcome, and waits for no other wake-up then.
-                if polled.is_ready() || !exchange.show(outcome) {
+                // It may have asked to look at the outcome, and goes on when it has.
+                if polled.is_ready() || !exchange.show(outcome, task) {
                     return polled;
                 }
             }

@@ -8,9 +8,10 @@
 use std::error::Error;
 use std::fmt;
 use std::future::poll_fn;
+use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use crate::Outcome;
 
@@ -27,6 +28,18 @@ impl fmt::Display for NeverLent {
 
 impl Error for NeverLent {}
 
+impl From<NeverLent> for io::Error {
+    fn from(error: NeverLent) -> Self {
+        Self::other(error)
+    }
+}
+
+impl From<NeverLent> for String {
+    fn from(error: NeverLent) -> Self {
+        error.to_string()
+    }
+}
+
 /// Where the value is, and what the function wants to know.
 pub(super) struct Exchange<T> {
     state: Mutex<State<T>>,
@@ -35,6 +48,9 @@ pub(super) struct Exchange<T> {
 struct State<T> {
     slot: Slot<T>,
     look: Option<Look>,
+    /// Of whatever polls the function's `lend` or `look`: the function itself, or something inside that polls only what
+    /// was woken.
+    waker: Option<Waker>,
 }
 
 enum Slot<T> {
@@ -49,7 +65,7 @@ type Look = Box<dyn FnOnce(Outcome<'_>) + Send>;
 
 impl<T> Exchange<T> {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { state: Mutex::new(State { slot: Slot::Empty, look: None }) })
+        Arc::new(Self { state: Mutex::new(State { slot: Slot::Empty, look: None, waker: None }) })
     }
 
     /// What was lent, the first time it is asked for.
@@ -65,21 +81,33 @@ impl<T> Exchange<T> {
         }
     }
 
-    /// Gives the value back to the function.
+    /// Gives the value back to the function, which is polled with this context next.
     #[inline]
-    pub(super) fn give_back(&self, value: T, ended: Ended) {
-        self.state().slot = Slot::Returned(value, ended);
+    pub(super) fn give_back(&self, value: T, ended: Ended, context: &Context<'_>) {
+        let waker = {
+            let mut state = self.state();
+            state.slot = Slot::Returned(value, ended);
+            state.waker.take()
+        };
+        wake(waker, context);
     }
 
     /// Lets the function look at the outcome, if it has asked to; says whether it had.
     #[inline]
-    pub(super) fn show(&self, outcome: Outcome<'_>) -> bool {
+    pub(super) fn show(&self, outcome: Outcome<'_>, context: &Context<'_>) -> bool {
         let look = self.state().look.take();
-        let asked = look.is_some();
-        if let Some(look) = look {
-            look(outcome);
-        }
-        asked
+        let Some(look) = look else { return false };
+        look(outcome);
+        let waker = self.state().waker.take();
+        wake(waker, context);
+        true
+    }
+
+    /// Remembers whom to wake.
+    fn wait(&self, context: &Context<'_>) {
+        let waker = context.waker().clone();
+        let old = self.state().waker.replace(waker);
+        drop(old);
     }
 
     #[inline]
@@ -101,6 +129,13 @@ impl<T> Exchange<T> {
     }
 }
 
+/// Wakes, unless it is about to be polled anyway.
+fn wake(waker: Option<Waker>, context: &Context<'_>) {
+    if let Some(waker) = waker.filter(|waker| !waker.will_wake(context.waker())) {
+        waker.wake();
+    }
+}
+
 /// Lends one value to the body. Given to the function of a [`context`](crate::context()).
 #[must_use = "a context that never lends cannot be entered"]
 pub struct Lender<T> {
@@ -116,14 +151,16 @@ impl<T: Send + 'static> Lender<T> {
     /// Dropped before the value is back, for instance in a `select!`, the value is dropped when the body has ended.
     pub async fn lend(self, value: T) -> Returned<T> {
         self.exchange.state().slot = Slot::Lent(value);
-        // Nobody is woken: the exit, which returns the value, polls the function itself. Until this poll has ended, it
-        // cannot have begun.
+        // The exit, which returns the value, polls the function itself. Until this poll has ended, it cannot have begun.
         let mut suspended = false;
-        let take_back = poll_fn(|_| {
-            if !mem::replace(&mut suspended, true) {
-                return Poll::Pending;
+        let take_back = poll_fn(|context| {
+            if mem::replace(&mut suspended, true) {
+                if let Some(returned) = self.exchange.take_back() {
+                    return Poll::Ready(returned);
+                }
             }
-            self.exchange.take_back().map_or(Poll::Pending, Poll::Ready)
+            self.exchange.wait(context);
+            Poll::Pending
         });
         let (value, ended) = take_back.await;
         Returned { value, ended, exchange: self.exchange }
@@ -170,13 +207,20 @@ impl<T> Returned<T> {
     pub async fn look<O: Send + 'static>(&self, look: impl FnOnce(Outcome<'_>) -> O + Send + 'static) -> O {
         let seen = Arc::new(Mutex::new(None));
         let answer = Arc::clone(&seen);
-        self.exchange.state().look = Some(Box::new(move |outcome| {
+        let look: Look = Box::new(move |outcome| {
             let looked = look(outcome);
             *answer.lock().unwrap_or_else(PoisonError::into_inner) = Some(looked);
-        }));
-        poll_fn(|_| {
+        });
+        // One that was given up is dropped behind the lock.
+        let old = self.exchange.state().look.replace(look);
+        drop(old);
+        poll_fn(|context| {
             let looked = seen.lock().unwrap_or_else(PoisonError::into_inner).take();
-            looked.map_or(Poll::Pending, Poll::Ready)
+            if let Some(looked) = looked {
+                return Poll::Ready(looked);
+            }
+            self.exchange.wait(context);
+            Poll::Pending
         })
         .await
     }

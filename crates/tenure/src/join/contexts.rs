@@ -1,15 +1,17 @@
 //! `join`: enter several contexts side by side; all or none.
 
 use std::any::type_name;
-use std::panic::Location;
+use std::mem;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
-use crate::custody::Custody;
-use crate::frame::Label;
-use crate::registry::Phase;
+use crate::fault::{Payload, panic_message, quietly};
+use crate::inline_exit::InlineExit;
+use crate::job::Begun;
+use crate::label::Label;
 use crate::tenure::Tenure;
-use crate::with::{Exited, Known, Leave, Plain, exit_job, report};
+use crate::with::{Exited, Known, Leave, Leftover, Plain, exit_job, report};
 use crate::{AsyncExit, ErrorValue};
 
 /// Enters several contexts side by side: a tuple of up to eight, or a `Vec`. A context whose resource is the tuple, or
@@ -38,8 +40,8 @@ use crate::{AsyncExit, ErrorValue};
 ///
 /// # Guarantees
 /// If one enter fails, those already entered are exited, side by side, and are told that failure; those still entering
-/// are dropped, or if [shielded](crate::shield) finished and exited (law 32). Then the failure is the result. Exits run
-/// side by side and see the same outcome (law 33).
+/// are dropped, or if [shielded](crate::shield) finished and exited (law 32). Then the failure is the result. An enter that
+/// panics: the same, told `Panicked`, and then the panic resumes. Exits run side by side and see the same outcome (law 33).
 ///
 /// All enters, and all exits, are polled whenever one of them is woken: made for a handful, or for some hundreds.
 ///
@@ -51,7 +53,8 @@ use crate::{AsyncExit, ErrorValue};
 #[track_caller]
 pub fn join<J: Join>(contexts: J) -> impl Future<Output = Result<J::Resources, J::Error>> {
     let label = Label { name: type_name::<J::Resources>(), location: Location::caller() };
-    Entering { label, enters: contexts.into_enters(), unwinding: None }
+    let left = Leftover::new(label);
+    Entering { label, enters: contexts.into_enters(), unwinding: None, left, ended: None }
 }
 
 /// What can be [joined](join()): tuples of up to eight contexts, and `Vec`s.
@@ -68,7 +71,7 @@ pub trait Join: sealed::Sealed {
 }
 
 mod sealed {
-    use super::{AsyncExit, Context, ErrorValue, Poll};
+    use super::{AsyncExit, Context, ErrorValue, Poll, Trouble};
 
     pub trait Sealed {}
 
@@ -79,8 +82,8 @@ mod sealed {
         /// The resources, as far as they are entered.
         type Partial: AsyncExit;
 
-        /// Ready when all are entered, or one has failed.
-        fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>>;
+        /// Ready when all are entered, or one has failed or panicked.
+        fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble<Self::Error>>>;
         /// Drops those still entering, and takes what is entered, if anything.
         fn take_entered(&mut self) -> Option<Self::Partial>;
         /// Takes all, when all are entered.
@@ -99,6 +102,14 @@ pub enum Enter<F: Future<Output = Result<R, N>>, R, N> {
     Gone,
 }
 
+/// What kept an enter from its end.
+#[doc(hidden)]
+#[allow(missing_debug_implementations, reason = "not named outside")]
+pub enum Trouble<N> {
+    Failed(N),
+    Panicked(Payload),
+}
+
 // The resource is never pinned, and the future has a box of its own.
 impl<F: Future<Output = Result<R, N>>, R, N> Unpin for Enter<F, R, N> {}
 
@@ -108,18 +119,33 @@ impl<F: Future<Output = Result<R, N>>, R, N> Enter<F, R, N> {
     }
 
     /// Whether it is entered.
-    fn poll(&mut self, context: &mut Context<'_>) -> Result<bool, N> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Result<bool, Trouble<N>> {
         let Self::Running(future) = self else { return Ok(true) };
-        let Poll::Ready(entered) = future.as_mut().poll(context) else { return Ok(false) };
-        *self = Self::Gone;
+        let polled = catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(context)));
+        let entered = match polled {
+            Ok(Poll::Pending) => return Ok(false),
+            Ok(Poll::Ready(entered)) => entered.map_err(Trouble::Failed),
+            Err(payload) => Err(Trouble::Panicked(payload)),
+        };
+        let mut running = mem::replace(self, Self::Gone);
+        let of_drop = catch_unwind(AssertUnwindSafe(|| running.finish())).err();
+        // What is entered is kept in any case.
         *self = Self::Entered(entered?);
-        Ok(true)
+        of_drop.map_or(Ok(true), |payload| Err(Trouble::Panicked(payload)))
+    }
+
+    fn finish(&mut self) {
+        *self = Self::Gone;
     }
 
     fn take(&mut self) -> Option<R> {
-        match std::mem::replace(self, Self::Gone) {
+        match mem::replace(self, Self::Gone) {
             Self::Entered(resource) => Some(resource),
-            Self::Running(_) | Self::Gone => None,
+            Self::Running(future) => {
+                quietly(|| drop(future));
+                None
+            }
+            Self::Gone => None,
         }
     }
 }
@@ -156,7 +182,7 @@ macro_rules! tuple {
             type Error = N;
             type Partial = ($(Option<$name>,)+);
 
-            fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), N>> {
+            fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble<N>>> {
                 let mut entered = true;
                 $(entered &= self.$index.poll(context)?;)+
                 if entered { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -211,7 +237,7 @@ where
     type Error = N;
     type Partial = Vec<R>;
 
-    fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), N>> {
+    fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble<N>>> {
         let mut all = true;
         for enter in self {
             all &= enter.poll(context)?;
@@ -229,51 +255,73 @@ where
     }
 }
 
-type Unwinding<N> = Pin<Box<dyn Future<Output = N> + Send>>;
+type Unwinding<N> = Pin<Box<dyn Future<Output = Trouble<N>> + Send>>;
 
 /// The enters under way, or, when one has failed, the exits of those that had succeeded.
 struct Entering<S: Enters> {
     label: Label,
     enters: S,
     unwinding: Option<Unwinding<S::Error>>,
+    /// Shielded enters that were dropped, and are finished and exited.
+    left: Leftover,
+    ended: Option<Trouble<S::Error>>,
 }
 
 impl<S: Enters> Entering<S> {
-    /// Exits what is entered, told `error`; then that is the result.
-    fn unwind(&mut self, error: S::Error) -> Result<Unwinding<S::Error>, S::Error> {
+    /// Drops those still entering, and exits what is entered, told of the trouble.
+    fn unwind(&mut self, trouble: Trouble<S::Error>, context: &Context<'_>) {
         let label = self.label;
-        let Some(entered) = self.enters.take_entered() else { return Err(error) };
-        let exit = exit_job(Plain::of(entered), Known::Failed(error), None, None);
+        let frame = self.left.node().enter(context);
+        let entered = self.enters.take_entered();
+        drop(frame);
+        let Some(entered) = entered else {
+            self.ended = Some(trouble);
+            return;
+        };
+        let (told, payload) = match trouble {
+            Trouble::Failed(error) => (Known::Failed(error), None),
+            Trouble::Panicked(payload) => (Known::Panicked(panic_message(&*payload)), Some(payload)),
+        };
+        let exit = exit_job(Plain::of(entered), told, None);
         let mut tenure = Tenure::entered(label);
-        // Polled at once by the caller, so that the exit cannot be dropped before it is in custody.
-        Ok(Box::pin(async move {
-            let Exited { exit, told } = Custody::new(exit, &mut tenure).await;
+        // Polled at once by the caller, so that the exit cannot be dropped before it is on its way.
+        self.unwinding = Some(Box::pin(async move {
+            let Exited { exit, told } = InlineExit::new(exit, &mut tenure).await;
             if let Err(fault) = exit {
-                report(label, &fault);
+                report(tenure.label(), &fault);
             }
-            let Known::Failed(error) = told else { unreachable!("the exits were told a failure") };
-            error
-        }))
+            match (told, payload) {
+                (_, Some(payload)) => Trouble::Panicked(payload),
+                (Known::Failed(error), None) => Trouble::Failed(error),
+                (_, None) => unreachable!("the exits were told a failure"),
+            }
+        }));
     }
 }
+
+// The enters have boxes of their own.
+impl<S: Enters> Unpin for Entering<S> {}
 
 impl<S: Enters> Future for Entering<S> {
     type Output = Result<S::Resources, S::Error>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        loop {
-            if let Some(unwinding) = &mut this.unwinding {
-                return unwinding.as_mut().poll(context).map(Err);
+        if this.unwinding.is_none() && this.ended.is_none() {
+            match ready!(this.enters.poll_enter(context)) {
+                Ok(()) => return Poll::Ready(Ok(this.enters.take_all())),
+                Err(trouble) => this.unwind(trouble, context),
             }
-            match this.enters.poll_enter(context) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(())) => return Poll::Ready(Ok(this.enters.take_all())),
-                Poll::Ready(Err(error)) => match this.unwind(error) {
-                    Ok(unwinding) => this.unwinding = Some(unwinding),
-                    Err(error) => return Poll::Ready(Err(error)),
-                },
-            }
+        }
+        if let Some(unwinding) = &mut this.unwinding {
+            this.ended = Some(ready!(unwinding.as_mut().poll(context)));
+            this.unwinding = None;
+        }
+        ready!(this.left.poll_empty(context));
+        match this.ended.take() {
+            Some(Trouble::Failed(error)) => Poll::Ready(Err(error)),
+            Some(Trouble::Panicked(payload)) => resume_unwind(payload),
+            None => unreachable!("a future is not polled after its end"),
         }
     }
 }
@@ -282,8 +330,8 @@ impl<S: Enters> Drop for Entering<S> {
     fn drop(&mut self) {
         // Those still entering go first: a shielded one may have been entered last.
         if let Some(entered) = self.enters.take_entered() {
-            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None, None);
-            Tenure::entered(self.label).hand_over(Box::pin(exit), Phase::Exiting);
+            let exit = exit_job(Plain::of(entered), Known::<()>::Cancelled, None);
+            Tenure::entered(self.label).hand_over(Box::pin(exit), Begun::Branch);
         }
     }
 }

@@ -1,55 +1,63 @@
 //! Tuples and collections of resources are resources: their exits run side by side.
 
+use std::any::type_name;
+use std::fmt::Debug;
 use std::future::poll_fn;
-use std::panic::resume_unwind;
+use std::panic::{Location, resume_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
-use pin_project_lite::pin_project;
-
-use crate::guarded::{Fault, Guarded};
+use crate::as_part::AsPart;
+use crate::exit::{StopBody, any_of};
+use crate::exiting::Exiting;
+use crate::fault::Fault;
+use crate::frame;
+use crate::label::Label;
+use crate::with::{outcome_now, report};
 use crate::{AsyncExit, ExitErrors, Outcome};
 
-pin_project! {
-    /// An exit, and then what came of it.
-    struct Exit<F, X> {
-        #[pin]
-        running: Option<Guarded<F>>,
-        fault: Option<Fault<X>>,
+/// The exit of one of several resources, in a frame of its own, at the place where they were entered together.
+fn exit<R: AsyncExit>(
+    resource: R,
+    outcome: Outcome<'_>,
+) -> AsPart<impl Future<Output = Result<(), Fault<R::Error>>> + Send> {
+    #[track_caller]
+    fn here() -> &'static Location<'static> {
+        Location::caller()
     }
+    let location = frame::enclosing_label().map_or_else(here, |around| around.location);
+    // The call itself is part of the exit: should it panic, that is this exit's panic, not its siblings'.
+    let call = move || resource.exit(outcome_now(outcome));
+    AsPart::new(0, Label { name: type_name::<R>(), location }, Exiting::new(call))
 }
 
-/// The exit's future, made where it is polled: should the call panic, that is this exit's panic, not its siblings'.
-async fn exit<R: AsyncExit>(resource: R, outcome: Outcome<'_>) -> Result<(), R::Error> {
-    resource.exit(outcome).await
-}
-
-impl<F, X> Exit<F, X>
+/// Whether it has ended. A fault is kept behind those that came before it.
+fn poll_end<F, X>(mut exit: Pin<&mut AsPart<F>>, faults: &mut Faults<X>, context: &mut Context<'_>) -> bool
 where
-    F: Future<Output = Result<(), X>>,
+    F: Future<Output = Result<(), Fault<X>>>,
 {
-    fn new(future: F) -> Self {
-        Self { running: Some(Guarded::new(future, None)), fault: None }
+    if exit.as_mut().is_over() {
+        return true;
     }
-
-    /// Whether it has ended.
-    fn poll_end(self: Pin<&mut Self>, context: &mut Context<'_>) -> bool {
-        let mut this = self.project();
-        let Some(running) = this.running.as_mut().as_pin_mut() else { return true };
-        let Poll::Ready(result) = running.poll(context) else { return false };
-        this.running.set(None);
-        *this.fault = result.err();
-        true
-    }
+    let Poll::Ready((ended, label)) = exit.poll_exit(context, |_| {}) else { return false };
+    faults.extend(ended.err().map(|fault| (label, fault)));
+    true
 }
 
-/// One result of many: a panic resumes if it came first.
-pub(crate) fn result_of<X>(faults: impl IntoIterator<Item = Fault<X>>) -> Result<(), ExitErrors<X>> {
+/// What went wrong, in the order in which it did.
+pub(crate) type Faults<X> = Vec<(Label, Fault<X>)>;
+
+/// One result of many. If the first is a panic it resumes, and the others are reported.
+pub(crate) fn result_of<X: Debug>(faults: Faults<X>) -> Result<(), ExitErrors<X>> {
     let mut faults = faults.into_iter();
     match faults.next() {
         None => Ok(()),
-        Some(Fault::Panicked(payload)) => resume_unwind(payload),
-        Some(first) => Err(ExitErrors::of(std::iter::once(first).chain(faults))),
+        Some((label, Fault::Panicked(payload))) => {
+            faults.for_each(|(label, fault)| report(label, &fault));
+            frame::blame(label);
+            resume_unwind(payload)
+        }
+        Some((_, first)) => Err(ExitErrors::of(std::iter::once(first).chain(faults.map(|(_, fault)| fault)))),
     }
 }
 
@@ -66,15 +74,25 @@ macro_rules! tuple {
             #[expect(non_snake_case, reason = "the type parameters name the values too")]
             async fn exit(self, outcome: Outcome<'_>) -> Result<(), Self::Error> {
                 let ($first, $($rest,)*) = self;
-                let mut $first = pin!(Exit::new(exit($first, outcome)));
-                $(let mut $rest = pin!(Exit::new(exit($rest, outcome)));)*
+                let mut $first = pin!(exit($first, outcome));
+                $(let mut $rest = pin!(exit($rest, outcome));)*
+                let mut faults = Vec::new();
                 poll_fn(|context| {
                     // Each is polled, also behind one that has not ended.
-                    let ended = [$first.as_mut().poll_end(context), $($rest.as_mut().poll_end(context),)*];
+                    let ended = [
+                        poll_end($first.as_mut(), &mut faults, context),
+                        $(poll_end($rest.as_mut(), &mut faults, context),)*
+                    ];
                     if ended.contains(&false) { Poll::Pending } else { Poll::Ready(()) }
                 })
                 .await;
-                result_of([$first.project().fault.take(), $($rest.project().fault.take(),)*].into_iter().flatten())
+                result_of(faults)
+            }
+
+            #[expect(non_snake_case, reason = "the type parameters name the values too")]
+            fn stop_body(&self) -> Option<StopBody> {
+                let ($first, $($rest,)*) = self;
+                any_of([$first.stop_body(), $($rest.stop_body(),)*])
             }
         }
     };
@@ -94,13 +112,21 @@ impl<R: AsyncExit> AsyncExit for Vec<R> {
     type Error = ExitErrors<R::Error>;
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Self::Error> {
-        let exits = self.into_iter().map(|resource| Box::pin(Exit::new(exit(resource, outcome))));
+        let exits = self.into_iter().map(|resource| Box::pin(exit(resource, outcome)));
         let mut exits: Vec<_> = exits.collect();
+        let mut faults = Vec::new();
         poll_fn(|context| {
-            let running = exits.iter_mut().filter_map(|exit| (!exit.as_mut().poll_end(context)).then_some(()));
-            if running.count() == 0 { Poll::Ready(()) } else { Poll::Pending }
+            let mut all_ended = true;
+            for exit in &mut exits {
+                all_ended &= poll_end(exit.as_mut(), &mut faults, context);
+            }
+            if all_ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-        result_of(exits.iter_mut().filter_map(|exit| exit.as_mut().project().fault.take()))
+        result_of(faults)
+    }
+
+    fn stop_body(&self) -> Option<StopBody> {
+        any_of(self.iter().map(AsyncExit::stop_body))
     }
 }

@@ -4,4 +4,4 @@ mod contexts;
 mod exits;
 
 pub use contexts::{Join, join};
-pub(crate) use exits::result_of;
+pub(crate) use exits::{Faults, result_of};

@@ -88,6 +88,11 @@ impl Tallies {
         self.add(count, 1);
     }
 
+    /// Whether nothing was counted yet.
+    pub(super) fn is_blank(&self) -> bool {
+        self.sum() == Counters::default()
+    }
+
     pub(super) fn sum(&self) -> Counters {
         let tallies = self.of_threads.lock().unwrap_or_else(PoisonError::into_inner);
         let total = |count: Count| {

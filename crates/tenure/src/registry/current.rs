@@ -1,11 +1,15 @@
 //! Which registry is the current one.
 //!
-//! To ask tokio for the current runtime means to clone its handle, a count that all workers share. A task belongs
-//! to one runtime for life, so each thread remembers the last task it was asked for and that task's registry.
+//! To ask tokio for the current runtime means to clone its handle, a count that all workers share. So each thread
+//! remembers the last task it was asked for, with that task's registry. A task is known by its id *and* its waker: a
+//! runtime that is driven inside a task, by `block_in_place`, has the id of that task and another waker. Where there is no
+//! waker to compare, tokio is asked.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::task::Context;
 
 use tokio::runtime::{self, Handle};
 use tokio::task;
@@ -13,32 +17,37 @@ use tokio::task;
 use super::Registry;
 use super::counters::{Count, OwnTally};
 
-/// Registries kept for runtimes that hold nothing now. Beyond, the idle ones are forgotten, with their counters.
-const IDLE_REGISTRIES_MAX: usize = 64;
+/// Registries kept for runtimes that hold nothing now and have something to lose: a sink, counts, a report. Beyond,
+/// the idle ones are forgotten.
+const IDLE_REGISTRIES_MAX: usize = 4_096;
 
 /// `None` is the key of what is entered outside of any runtime.
 type RuntimeKey = Option<runtime::Id>;
 
 static REGISTRIES: LazyLock<Mutex<HashMap<RuntimeKey, Arc<Registry>>>> = LazyLock::new(Mutex::default);
 
-/// What a thread remembers of the last task it was asked for.
-pub(crate) struct Here {
+/// A task on a runtime. Two places are the same if and only if they are the same task on the same runtime; outside of
+/// tasks, the same runtime's `block_on`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
     task: Option<task::Id>,
     runtime: RuntimeKey,
-    pub(crate) registry: Arc<Registry>,
+}
+
+/// What a thread remembers of the last task it was asked for.
+struct Here {
+    place: Place,
+    /// The data of the waker that the task was last polled with.
+    waker: *const (),
+    registry: Arc<Registry>,
     tally: OwnTally,
 }
 
 impl Here {
-    fn new(task: Option<task::Id>, runtime: RuntimeKey) -> Self {
-        let registry = registry_of(runtime);
+    fn new(place: Place, waker: *const ()) -> Self {
+        let registry = registry_of(place.runtime);
         let tally = registry.counters.claim();
-        Self { task, runtime, registry, tally }
-    }
-
-    #[inline]
-    pub(crate) fn count(&self, count: Count) {
-        self.tally.one(count);
+        Self { place, waker, registry, tally }
     }
 }
 
@@ -46,36 +55,79 @@ thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
 }
 
+/// The place of what is polled with this context.
+#[inline]
+pub(crate) fn place_in(context: &Context<'_>) -> Place {
+    let task = task::try_id();
+    let waker = context.waker().data();
+    let known = HERE.try_with(|here| {
+        let here = here.borrow();
+        let here = here.as_ref()?;
+        (task.is_some() && here.place.task == task && here.waker == waker).then_some(here.place)
+    });
+    known.ok().flatten().unwrap_or_else(|| refresh(task, Some(waker)))
+}
+
+/// The place of the code that runs now.
+pub(crate) fn place_now() -> Place {
+    refresh(task::try_id(), None)
+}
+
 /// The registry of the current runtime.
 pub(crate) fn current() -> Arc<Registry> {
-    here(|here| Arc::clone(&here.registry))
+    let Place { runtime, .. } = place_now();
+    let known = HERE.try_with(|here| here.borrow().as_ref().map(|here| Arc::clone(&here.registry)));
+    // A thread that is being torn down has no memory of its last task.
+    known.ok().flatten().unwrap_or_else(|| registry_of(runtime))
 }
 
-/// Looks at the registry of the current runtime, and may count there. The look must not come back here.
+/// Counts in the current runtime, of what is polled with this context.
 #[inline]
-pub(crate) fn here<T>(look: impl Fn(&Here) -> T) -> T {
-    let task = task::try_id();
-    let seen = HERE.try_with(|here| {
-        let mut here = here.borrow_mut();
-        match &*here {
-            Some(known) if task.is_some() && known.task == task => look(known),
-            _ => look(refresh(&mut here, task)),
+pub(crate) fn count_in(context: &Context<'_>, counts: impl IntoIterator<Item = Count>) {
+    place_in(context);
+    // A thread that is being torn down polls nothing.
+    let _ = HERE.try_with(|here| {
+        if let Some(here) = &*here.borrow() {
+            counts.into_iter().for_each(|count| here.tally.one(count));
         }
     });
-    // A thread that is being torn down has no memory of its last task: so ask.
-    seen.unwrap_or_else(|_| look(&Here::new(task, runtime_here())))
 }
 
-#[cold]
-fn refresh(here: &mut Option<Here>, task: Option<task::Id>) -> &Here {
-    let runtime = runtime_here();
-    if here.as_ref().is_none_or(|known| known.runtime != runtime) {
-        // The old one first: its tally is free then for whoever comes.
-        *here = None;
+/// Counts in this registry: without a locked instruction, if it is that of the task that was last asked for.
+#[inline]
+pub(super) fn count(registry: &Registry, count: Count) {
+    let counted = HERE.try_with(|here| match &*here.borrow() {
+        Some(here) if ptr::eq(Arc::as_ptr(&here.registry), registry) => {
+            here.tally.one(count);
+            true
+        }
+        _ => false,
+    });
+    if counted != Ok(true) {
+        registry.counters.one(count);
     }
-    let here = here.get_or_insert_with(|| Here::new(task, runtime));
-    here.task = task;
-    here
+}
+
+/// Asks tokio. The waker is that of the poll that asks, if it is one.
+#[cold]
+fn refresh(task: Option<task::Id>, waker: Option<*const ()>) -> Place {
+    let place = Place { task, runtime: runtime_here() };
+    let mut forgotten = None;
+    let _ = HERE.try_with(|here| {
+        let mut here = here.borrow_mut();
+        match &mut *here {
+            Some(known) if known.place.runtime == place.runtime => {
+                if known.place.task != task || waker.is_some() {
+                    known.place = place;
+                    known.waker = waker.unwrap_or(ptr::null());
+                }
+            }
+            _ => forgotten = here.replace(Here::new(place, waker.unwrap_or(ptr::null()))),
+        }
+    });
+    // Behind the borrow: it may be the last to know a registry, and with it a user's sink.
+    drop(forgotten);
+    place
 }
 
 fn runtime_here() -> RuntimeKey {
@@ -87,8 +139,21 @@ fn registry_of(runtime: RuntimeKey) -> Arc<Registry> {
     if let Some(known) = registries.get(&runtime) {
         return Arc::clone(known);
     }
-    if registries.len() >= IDLE_REGISTRIES_MAX {
-        registries.retain(|runtime, registry| runtime.is_none() || !registry.is_idle());
+    let forgotten =
+        if registries.len() >= IDLE_REGISTRIES_MAX { forget_idle(&mut registries) } else { Vec::new() };
+    let registry = Arc::clone(registries.entry(runtime).or_default());
+    drop(registries);
+    // Behind the lock: with a registry goes a user's sink.
+    drop(forgotten);
+    registry
+}
+
+/// Takes out those that nobody would miss; if there are none, those that are idle.
+fn forget_idle(registries: &mut HashMap<RuntimeKey, Arc<Registry>>) -> Vec<Arc<Registry>> {
+    let mut taken: Vec<_> =
+        registries.extract_if(|runtime, registry| runtime.is_some() && registry.is_blank()).collect();
+    if taken.is_empty() {
+        taken = registries.extract_if(|runtime, registry| runtime.is_some() && registry.is_idle()).collect();
     }
-    Arc::clone(registries.entry(runtime).or_default())
+    taken.into_iter().map(|(_, registry)| registry).collect()
 }

@@ -5,13 +5,20 @@ use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-use super::Phase;
-use crate::frame::{Id, Label};
+use super::{Asked, Phase};
+use crate::label::{Id, Label};
 use crate::scope::{Latch, Scope};
 
 /// Things that are held one by one inside a tenure: the entries of a stack.
 pub(crate) trait Items: Send + Sync + std::fmt::Debug {
-    fn labels(&self) -> Vec<Label>;
+    fn items(&self) -> Vec<Item>;
+}
+
+/// One of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Item {
+    pub(crate) id: Id,
+    pub(crate) label: Label,
 }
 
 #[derive(Debug)]
@@ -23,6 +30,8 @@ pub(crate) struct Entry {
     pub(crate) phase: Phase,
     pub(crate) care: Care,
     pub(crate) items: Option<Arc<dyn Items>>,
+    /// There if it is a body that can be asked to stop.
+    pub(crate) stop: Option<Asked>,
 }
 
 /// Who sees to the exit.
@@ -51,6 +60,7 @@ impl Entry {
             phase,
             care: Care::Caller { runtime: Handle::try_current().ok(), span: Span::current() },
             items: None,
+            stop: None,
         }
     }
 

@@ -1,11 +1,12 @@
 //! What went wrong where no caller could be told, and who is told instead.
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use super::{Registry, current};
-use crate::frame::Label;
+use crate::fault::quietly;
+use crate::label::Label;
 
 /// Something that went wrong at an exit and is not the result of any caller.
 ///
@@ -78,8 +79,13 @@ static DEFAULT_SINK: RwLock<Option<Sink>> = RwLock::new(None);
 /// It replaces the process's sink for this runtime. The sink is called where the incident happens, inside a poll or
 /// a drop: it must not block. If it panics, the panic goes no further.
 pub fn set_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
-    let sink: Sink = Arc::new(sink);
-    *current().sink.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    replace(&current().sink, Arc::new(sink));
+}
+
+/// The old sink is the user's: dropped behind the lock.
+fn replace(place: &RwLock<Option<Sink>>, sink: Sink) {
+    let old = place.write().unwrap_or_else(PoisonError::into_inner).replace(sink);
+    drop(old);
 }
 
 /// Sets who is told of the incidents of all runtimes that have no sink of their own.
@@ -87,8 +93,34 @@ pub fn set_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
 /// Without it: an event at level `ERROR` of the target `tenure`, or without the feature `tracing`, a line on
 /// standard error.
 pub fn set_default_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
-    let sink: Sink = Arc::new(sink);
-    *DEFAULT_SINK.write().unwrap_or_else(PoisonError::into_inner) = Some(sink);
+    replace(&DEFAULT_SINK, Arc::new(sink));
+}
+
+/// Tells the current runtime's report sink of something that went wrong and is nobody's result.
+///
+/// For resources and adapters that meet a second error, or one that has no caller. The incident also counts for the next
+/// [`drain`](crate::drain), whose report is not clean then.
+///
+/// ```
+/// use tenure::{Incident, IncidentKind, report};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// report(Incident::new(IncidentKind::ExitFailed, "upload", "the part could not be removed"));
+/// assert!(!tenure::drain(std::time::Duration::ZERO).await.is_clean());
+/// # }
+/// ```
+pub fn report(incident: Incident) {
+    let registry = current();
+    registry.tell(&incident);
+    registry.log_incident(incident);
+}
+
+impl Incident {
+    /// Creates an incident at the caller's location.
+    #[must_use = "an incident is told to nobody until it is reported"]
+    #[track_caller]
+    pub fn new(kind: IncidentKind, name: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, name, location: Location::caller(), message: message.into() }
+    }
 }
 
 impl Registry {
@@ -96,14 +128,18 @@ impl Registry {
     pub(crate) fn report(&self, kind: IncidentKind, label: Label, message: String) -> Incident {
         let Label { name, location } = label;
         let incident = Incident { kind, name, location, message };
+        self.tell(&incident);
+        incident
+    }
+
+    fn tell(&self, incident: &Incident) {
         let own = self.sink.read().unwrap_or_else(PoisonError::into_inner).clone();
         let sink = own.or_else(|| DEFAULT_SINK.read().unwrap_or_else(PoisonError::into_inner).clone());
         // A sink's own panic must not keep an exit from running.
-        let _ = catch_unwind(AssertUnwindSafe(|| match sink {
-            Some(sink) => sink(&incident),
-            None => tell_by_default(&incident),
-        }));
-        incident
+        quietly(|| match sink {
+            Some(sink) => sink(incident),
+            None => tell_by_default(incident),
+        });
     }
 }
 

@@ -72,6 +72,11 @@ impl Registry {
         }
     }
 
+    pub(super) fn has_no_log(&self) -> bool {
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.ended == 0 && log.incidents.is_empty()
+    }
+
     /// Takes the record of what has ended, and looks at what has not.
     pub(crate) fn take_report(&self) -> DrainReport {
         let open = self.handed_over();

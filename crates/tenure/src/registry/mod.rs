@@ -11,6 +11,7 @@
 //! 3. The runtime's handle lives in the entries of held tenures only, so a registry never keeps a runtime's
 //!    sockets open.
 
+mod changes;
 mod counters;
 mod current;
 mod entry;
@@ -18,25 +19,28 @@ mod incident;
 mod log;
 mod shelf;
 mod snapshot;
+mod stop;
 
 use std::collections::HashMap;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
 use tokio::task;
 
-use crate::frame::Id;
+use crate::label::{Id, Label};
 use crate::scope::{Latch, Scope};
 
 pub use counters::Counters;
-pub use incident::{Incident, IncidentKind, set_default_report_sink, set_report_sink};
+pub use incident::{Incident, IncidentKind, report, set_default_report_sink, set_report_sink};
 pub use log::DrainReport;
 pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
-pub(crate) use current::{current, here};
-pub(crate) use entry::{Care, Entry, HandedOver, Items, Span};
+pub(crate) use current::{Place, count_in, current, place_in, place_now};
+pub(crate) use entry::{Care, Entry, HandedOver, Item, Items, Span};
 pub(crate) use shelf::Key;
+pub(crate) use stop::Asked;
 
 /// Incidents kept for the next drain's report. Later ones are counted, and all reach the report sink.
 pub const KEPT_INCIDENTS_MAX: usize = 1_024;
@@ -46,7 +50,7 @@ pub const KEPT_INCIDENTS_MAX: usize = 1_024;
 /// Outside of a runtime: those of all tenures entered outside of any.
 #[must_use]
 pub fn counters() -> Counters {
-    here(|here| here.registry.counters.sum())
+    current().counters.sum()
 }
 
 #[derive(Default)]
@@ -56,6 +60,10 @@ pub(crate) struct Registry {
     log: Mutex<log::Log>,
     roots: Mutex<HashMap<RootKey, Arc<Scope>>>,
     sink: RwLock<Option<incident::Sink>>,
+    /// Told of each hand-over and each end, if somebody listens.
+    changes: changes::Changes,
+    /// Whether what is held was asked to stop.
+    stopping: AtomicBool,
 }
 
 /// What tenures without an enclosing one have in common: the task that drops them, or outside of tasks the thread.
@@ -81,15 +89,26 @@ impl Registry {
     }
 
     pub(crate) fn release(&self, key: Key) -> Option<Entry> {
-        self.held.remove(key)
+        let entry = self.held.remove(key);
+        self.changes.tell();
+        entry
+    }
+
+    #[inline]
+    pub(crate) fn count(&self, count: Count) {
+        current::count(self, count);
+    }
+
+    pub(crate) fn changes(&self) -> &changes::Changes {
+        &self.changes
     }
 
     /// Adds to the scope of all that is handed over on this task without an enclosing tenure.
-    pub(crate) fn add_to_root(&self, key: RootKey, id: Id, latch: Latch) -> Arc<Scope> {
+    pub(crate) fn add_to_root(&self, key: RootKey, id: Id, label: Label, latch: Latch) -> Arc<Scope> {
         let mut roots = self.roots();
         let scope = Arc::clone(roots.entry(key).or_default());
         // Under the lock, lest the scope is forgotten as empty before.
-        scope.add(id, latch);
+        scope.add(id, label, latch);
         scope
     }
 
@@ -113,5 +132,11 @@ impl Registry {
     /// Whether nothing is held here and nobody but the list of registries knows of it.
     fn is_idle(self: &Arc<Self>) -> bool {
         Arc::strong_count(self) == 1 && self.held.is_empty()
+    }
+
+    /// Whether it is idle and has nothing to lose.
+    fn is_blank(self: &Arc<Self>) -> bool {
+        let has_sink = self.sink.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        self.is_idle() && !has_sink && self.counters.is_blank() && self.has_no_log()
     }
 }

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, HandedOver};
+use super::entry::{Entry, HandedOver, Item};
 use super::{Registry, current};
-use crate::frame::{self, Id, Label};
+use crate::frame;
+use crate::label::{Id, Label};
+use crate::scope::{Latch, Scope};
 
 /// How far a held tenure has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -133,8 +136,8 @@ impl fmt::Display for OpenTenure {
 
 /// What is held now on this runtime.
 ///
-/// A tenure on another thread whose body has not suspended once is not seen yet; [`counters`](crate::counters)
-/// counts it. All others are: those held by bodies that run, by guards, by stacks, and those handed over.
+/// A tenure on another thread appears neither here nor in [`counters`](crate::counters) until its body has suspended
+/// once. All others do: those held by bodies that run, by guards, by stacks, and those handed over.
 ///
 /// It locks each part of the list for a moment and copies: made to be called every second, not every request.
 #[must_use]
@@ -158,17 +161,19 @@ impl Registry {
 
     /// The latches of all handed-over exits but those that wait for one of `jobs`, and `jobs` themselves: what a
     /// drain that is called inside those exits may wait for (law 18).
-    pub(crate) fn pending_for(&self, jobs: &[Id]) -> Vec<HandedOver> {
-        let mut pending: HashMap<Id, (Id, HandedOver)> = HashMap::new();
+    pub(crate) fn pending_for(&self, jobs: &[Id]) -> Vec<Latch> {
+        let mut pending: HashMap<Id, Pending> = HashMap::new();
         self.held.each(|entry| {
-            if let Some(handed_over) = entry.handed_over() {
-                pending.insert(entry.id, (entry.parent, handed_over.clone()));
+            if let Some(HandedOver { latch, scope }) = entry.handed_over() {
+                let (latch, scope) = (Arc::clone(latch), Arc::clone(scope));
+                let waits = entry.phase == Phase::Waiting;
+                pending.insert(entry.id, Pending { parent: entry.parent, waits, latch, scope });
             }
         });
         for job in jobs {
             forget_those_behind(&mut pending, *job);
         }
-        pending.into_values().map(|(_, handed_over)| handed_over).collect()
+        pending.into_values().map(|pending| pending.latch).collect()
     }
 
     fn list(&self, pick: impl Fn(&Entry) -> bool) -> Vec<OpenTenure> {
@@ -189,23 +194,33 @@ impl Registry {
         });
         // The items have a lock of their own: asked for after the list's is free.
         for (parent, age, phase, handed_over, items) in with_items {
-            let items = items.labels().into_iter();
+            let items = items.items().into_iter();
             found.extend(
-                items.map(|label| open_tenure(frame::next_id(), parent, label, age, phase, handed_over)),
+                items.map(|Item { id, label }| open_tenure(id, parent, label, age, phase, handed_over)),
             );
         }
         found
     }
 }
 
-fn forget_those_behind(pending: &mut HashMap<Id, (Id, HandedOver)>, job: Id) {
+/// A handed-over exit, as far as a drain needs to know it.
+struct Pending {
+    parent: Id,
+    /// Whether it has not begun.
+    waits: bool,
+    latch: Latch,
+    scope: Arc<Scope>,
+}
+
+/// Forgets this exit and all that wait for it: the guards of its scope that were entered before it and have not begun, its
+/// parent, and those that wait for that one.
+fn forget_those_behind(pending: &mut HashMap<Id, Pending>, job: Id) {
     let mut next = Some(job);
     while let Some(id) = next {
-        let Some((parent, HandedOver { scope, .. })) = pending.remove(&id) else {
+        let Some(Pending { parent, scope, .. }) = pending.remove(&id) else {
             return;
         };
-        // Siblings that were entered earlier wait for this one.
-        pending.retain(|sibling, (_, other)| *sibling > id || !std::sync::Arc::ptr_eq(&other.scope, &scope));
+        pending.retain(|sibling, other| *sibling > id || !other.waits || !Arc::ptr_eq(&other.scope, &scope));
         next = Some(parent);
     }
 }

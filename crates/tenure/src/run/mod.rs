@@ -13,7 +13,7 @@ use std::time::Duration;
 use pin_project_lite::pin_project;
 use tokio::time::timeout;
 
-use crate::guarded::Payload;
+use crate::fault::Payload;
 use crate::{CancelToken, DrainReport, IncidentKind, drain};
 use signals::{Signal, Signals};
 

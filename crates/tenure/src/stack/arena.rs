@@ -9,22 +9,25 @@
 //!    no borrow is alive any more.
 //! 2. A node never moves. Its entry is dropped once, by the one [`Chain`] or [`Stored`] that owns it, and that goes before
 //!    the chunk does: [`Loans`] and [`Exits`] name the owner of the chunks last. Leaked, they leak the chunks as well.
-//! 3. A node's label and link are written before it is linked, and never again. The registry, which shares the nodes, reads
-//!    these two and never touches an entry.
+//! 3. A node's label and link are written before it is linked, and never again; its id is atomic. The registry, which shares
+//!    the nodes, reads these three and never touches an entry.
 //! 4. A label is shown until its entry has exited: what is seen as open is open.
 #![expect(unsafe_code, reason = "an arena's borrows cannot be expressed in safe code; argued at each block")]
 
 use std::fmt;
 use std::mem::MaybeUninit;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use super::entry::Way;
-use crate::frame::Label;
-use crate::registry::Items;
+use super::stops::Stops;
+use crate::exit::{StopBody, StopSource};
+use crate::fault::quietly;
+use crate::label::{Id, Label, next_id};
+use crate::registry::{Item, Items};
 
 /// Enough for a few small entries. Each further chunk is twice as large, so that there are few, and at most half is spare.
 const FIRST_CHUNK_BYTES: usize = 512;
@@ -68,8 +71,22 @@ impl Drop for Chunk {
 
 struct Node<E, W: ?Sized> {
     label: Label,
+    /// Given when someone asks for it; 0 before.
+    id: AtomicU64,
     below: Option<Link<E>>,
     entry: W,
+}
+
+fn allotted(id: &AtomicU64) -> Id {
+    // Relaxed: the number is all there is to it.
+    match id.load(Ordering::Relaxed) {
+        0 => {
+            let new = next_id();
+            let stored = id.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
+            stored.map_or_else(|other| other, |_| new)
+        }
+        id => id,
+    }
 }
 
 type Link<E> = NonNull<Node<E, dyn Way<E>>>;
@@ -94,6 +111,12 @@ impl<E> Stored<E> {
     fn label(&self) -> Label {
         // SAFETY: the node is there (invariant 2), and its label is never written again (invariant 3).
         unsafe { (*self.node.as_ptr()).label }
+    }
+
+    /// The id, if one was given.
+    fn id_if_any(&self) -> Id {
+        // SAFETY: the node is there (invariant 2). The reference covers the id alone, which is atomic (invariant 3).
+        unsafe { &(*self.node.as_ptr()).id }.load(Ordering::Relaxed)
     }
 }
 
@@ -127,7 +150,7 @@ impl<E> Drop for Chain<E> {
         while let Some(entry) = self.pop() {
             // What never exited is reported as lost by the job it lay in, entry by entry. Should one panic here as well, the
             // panic hook has told; this is no place to let it out, and the others are to be dropped too.
-            let _ = catch_unwind(AssertUnwindSafe(|| drop(entry)));
+            quietly(|| drop(entry));
         }
     }
 }
@@ -137,6 +160,10 @@ struct Rows<E> {
     filled: Mutex<Filled<E>>,
     /// How many have not exited: all, until the exits begin.
     open: AtomicUsize,
+    /// The id of the entry that exits, once it has suspended; else 0.
+    exiting: AtomicU64,
+    /// Entries that may stop the body around the stack.
+    stops: Stops,
 }
 
 struct Filled<E> {
@@ -156,7 +183,7 @@ impl<E> Filled<E> {
         let node = room.unwrap_or_else(|| self.room_in_new_chunk());
         // SAFETY: the room is aligned, large enough, in a chunk that is still there, and nobody else was given it: what a
         // chunk has in use only grows.
-        unsafe { node.write(Node { label, below: self.newest, entry }) };
+        unsafe { node.write(Node { label, id: AtomicU64::new(0), below: self.newest, entry }) };
         self.newest = Some(node);
         self.len += 1;
         node
@@ -189,7 +216,8 @@ const FILLED: &str = "the rows are there until the exits begin";
 impl<E> Loans<E> {
     pub(super) fn new() -> Self {
         let filled = Mutex::new(Filled { newest: None, len: 0, chunks: Vec::new() });
-        Self { rows: Some(Arc::new(Rows { filled, open: AtomicUsize::new(usize::MAX) })) }
+        let (open, exiting) = (AtomicUsize::new(usize::MAX), AtomicU64::new(0));
+        Self { rows: Some(Arc::new(Rows { filled, open, exiting, stops: Stops::default() })) }
     }
 
     fn rows(&self) -> &Arc<Rows<E>> {
@@ -200,13 +228,13 @@ impl<E> Loans<E> {
         self.rows().lock().len
     }
 
-    /// Puts an entry on top and lends it out; says whether it is the only one.
+    /// Puts an entry on top and lends it out; says how many are below it.
     #[inline]
     #[expect(clippy::mut_from_ref, reason = "each entry is lent once, as an arena lends")]
-    pub(super) fn put<W: Way<E>>(&self, label: Label, entry: W) -> (&mut W, bool) {
+    pub(super) fn put<W: Way<E>>(&self, label: Label, entry: W) -> (&mut W, usize) {
         let mut filled = self.rows().lock();
         let node = filled.put(label, entry);
-        let only = filled.len == 1;
+        let below = filled.len - 1;
         drop(filled);
         // SAFETY:
         // - It points to a live, aligned, initialised entry: it was just stored.
@@ -215,7 +243,7 @@ impl<E> Loans<E> {
         // - It is unique for as long: no reference to an entry is made but this and by `Exits`, and this entry is put once,
         //   since it is taken by value.
         let lent = unsafe { &mut (*node.as_ptr()).entry };
-        (lent, only)
+        (lent, below)
     }
 
     /// What the registry shows.
@@ -224,6 +252,19 @@ impl<E> Loans<E> {
         E: Send + 'static,
     {
         Arc::clone(self.rows()) as _
+    }
+
+    /// By which entries may stop the body around the stack.
+    pub(super) fn stop_body(&self) -> StopBody
+    where
+        E: Send + 'static,
+    {
+        Arc::clone(self.rows()) as _
+    }
+
+    /// Those of the entries that may stop the body around the stack.
+    pub(super) fn stops(&self) -> &Stops {
+        &self.rows().stops
     }
 
     /// Ends all loans.
@@ -262,9 +303,19 @@ impl<E> Exits<E> {
     pub(super) fn next(&mut self) -> Option<Taken<'_, E>> {
         // Relaxed: the number publishes nothing. Without a lock, for nobody else stores.
         self.rows.open.store(self.open, Ordering::Relaxed);
+        self.rows.exiting.store(0, Ordering::Relaxed);
         self.current = Some(self.rest.pop()?);
         self.open -= 1;
-        Some(Taken { exits: self })
+        Some(Taken {
+            current: &mut self.current,
+            index: self.open,
+            shown: Shown { exiting: &self.rows.exiting },
+        })
+    }
+
+    /// The number, from below, of the entry that has stopped the body, if one has.
+    pub(super) fn stopped_by(&self) -> Option<usize> {
+        self.rows.stops.stopped_by()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -274,43 +325,73 @@ impl<E> Exits<E> {
 
 /// The entry whose turn it is. Dropped, the entry is dropped.
 pub(super) struct Taken<'x, E> {
-    exits: &'x mut Exits<E>,
+    current: &'x mut Option<Stored<E>>,
+    /// Its number, from below.
+    pub(super) index: usize,
+    pub(super) shown: Shown<'x>,
+}
+
+/// Under which id the registry shows the entry that exits.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<'x> {
+    exiting: &'x AtomicU64,
+}
+
+impl Shown<'_> {
+    pub(super) fn set(self, id: Id) {
+        self.exiting.store(id, Ordering::Relaxed);
+    }
 }
 
 const TAKEN: &str = "the entry is there until this is dropped";
 
 impl<E> Taken<'_, E> {
     pub(super) fn entry(&mut self) -> Pin<&mut (dyn Way<E> + 'static)> {
-        self.exits.current.as_mut().expect(TAKEN).entry()
+        self.current.as_mut().expect(TAKEN).entry()
     }
 
     pub(super) fn label(&self) -> Label {
-        self.exits.current.as_ref().expect(TAKEN).label()
+        self.current.as_ref().expect(TAKEN).label()
+    }
+
+    pub(super) fn id_if_any(&self) -> Id {
+        self.current.as_ref().expect(TAKEN).id_if_any()
     }
 }
 
 impl<E> Drop for Taken<'_, E> {
     fn drop(&mut self) {
-        self.exits.current = None;
+        *self.current = None;
     }
 }
 
 impl<E> Items for Rows<E> {
-    fn labels(&self) -> Vec<Label> {
+    fn items(&self) -> Vec<Item> {
         let filled = self.lock();
         let open = self.open.load(Ordering::Relaxed);
-        let mut labels = Vec::with_capacity(filled.len);
+        let mut items = Vec::with_capacity(filled.len);
         let mut next = filled.newest;
         while let Some(node) = next {
-            // SAFETY: the node is there, since `self` owns the chunks, and nobody writes to its label and its link
-            // (invariant 3). No reference is made to the node as a whole, whose entry may be lent or gone.
-            let (label, below) = unsafe { ((*node.as_ptr()).label, (*node.as_ptr()).below) };
-            labels.push(label);
+            // SAFETY: the node is there, since `self` owns the chunks, and nobody writes to its label and its link, and its
+            // id is atomic (invariant 3). No reference is made to the node as a whole, whose entry may be lent or gone.
+            let (label, id, below) =
+                unsafe { ((*node.as_ptr()).label, allotted(&(*node.as_ptr()).id), (*node.as_ptr()).below) };
+            items.push(Item { id, label });
             next = below;
         }
-        labels.reverse();
-        labels.truncate(open);
-        labels
+        items.reverse();
+        items.truncate(open);
+        let exiting = self.exiting.load(Ordering::Relaxed);
+        if let Some(last) = items.last_mut().filter(|_| exiting != 0) {
+            last.id = exiting;
+        }
+        items
+    }
+}
+
+impl<E> StopSource for Rows<E> {
+    fn poll_stop(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.stops.poll_stop(context)
     }
 }
 

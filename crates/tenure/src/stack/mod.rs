@@ -2,6 +2,7 @@
 
 mod arena;
 mod entry;
+mod stops;
 mod unwind;
 
 use std::any::type_name;
@@ -9,23 +10,25 @@ use std::fmt;
 use std::future::ready;
 use std::marker::PhantomData;
 use std::panic::{Location, resume_unwind};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::ExitErrors;
-use crate::custody::Custody;
-use crate::frame::Label;
-use crate::guarded::Fault;
+use crate::exit::StopBody;
+use crate::fault::{Fault, Payload};
+use crate::frame;
 use crate::held::ending_of_drop;
-use crate::registry::Phase;
-use crate::scope::behind;
-use crate::tenure::{Tenure, count_entered};
-use crate::with::{Leave, Plain, Recovering, report};
+use crate::inline_exit::InlineExit;
+use crate::job::Begun;
+use crate::label::Label;
+use crate::registry::{Count, Phase, Registry};
+use crate::tenure::Tenure;
+use crate::with::{Leave, Plain, Recovering, kept, report};
 use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
 
 use arena::{Exits, Loans};
 use entry::{AsyncCallback, Callback, Entry, OutcomeCallback};
-use unwind::{Made, Unwound, unwind};
+use unwind::{Made, Unwound, fault_as_error, unwind};
 
 /// Contexts entered one after the other, exited in reverse: Python's `AsyncExitStack`.
 ///
@@ -71,6 +74,8 @@ pub struct ExitStack<E: ErrorValue> {
 struct OnStack<E> {
     loans: Loans<E>,
     tenure: Mutex<Tenure>,
+    /// The registry in which it is listed, from the first entry on.
+    registry: OnceLock<Arc<Registry>>,
 }
 
 /// The time limit of each exit, and the error that says it has passed.
@@ -145,8 +150,10 @@ impl<E: ErrorValue> ExitStack<E> {
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
-            let resource = context.into_future().await?;
-            Ok(self.lend(label, Plain::of(resource)))
+            let (resource, panicked) = kept(context).await;
+            let lent = resource.map(|resource| self.lend(label, Plain::of(resource)));
+            resume(panicked);
+            lent
         }
     }
 
@@ -163,8 +170,10 @@ impl<E: ErrorValue> ExitStack<E> {
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
-            let resource = context.into_future().await?;
-            Ok(self.lend(label, Recovering::of(resource)))
+            let (resource, panicked) = kept(context).await;
+            let lent = resource.map(|resource| self.lend(label, Recovering::of(resource)));
+            resume(panicked);
+            lent
         }
     }
 
@@ -236,6 +245,7 @@ impl<E: ErrorValue> ExitStack<E> {
     #[track_caller]
     pub fn pop_all(&mut self) -> Self {
         let label = Label { name: "ExitStack", location: Location::caller() };
+        self.on_stack().loans.stops().moved();
         Self { held: self.held.replace(OnStack::new(label)), limit: self.limit }
     }
 
@@ -265,11 +275,10 @@ impl<E: ErrorValue> ExitStack<E> {
     /// # Cancel safety
     /// As [`close`](Self::close).
     pub async fn close_with(mut self, ending: Ending) -> Result<Verdict, ExitErrors<E>> {
-        let OnStack { loans, tenure } = self.held.take().expect(FULL);
+        let OnStack { loans, tenure, .. } = self.held.take().expect(FULL);
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let younger = tenure.younger();
-        let exits = unwind_all(loans.into_exits(), ending, self.limit);
-        let Unwound { made, others } = Custody::new(behind(younger, exits), &mut tenure).await;
+        let exits = unwind_all(tenure.registry(), loans.into_exits(), ending, self.limit);
+        let Unwound { made, others } = InlineExit::of_guard(exits, &mut tenure).await;
         let others = others.into_iter();
         match made {
             Made::Unchanged if others.len() == 0 => Ok(Verdict::Propagate),
@@ -297,12 +306,17 @@ impl<E: ErrorValue> ExitStack<E> {
     where
         E: From<L::Error>,
     {
-        count_entered();
-        let OnStack { loans, tenure } = self.on_stack();
-        let (entry, only) = loans.put(label, Entry::new(leave, |leave: L| leave.leave(Outcome::Completed)));
-        if only {
+        let OnStack { loans, tenure, registry } = self.on_stack();
+        let stop = leave.stop_body();
+        let (entry, below) = loans.put(label, Entry::new(leave, |leave: L| leave.leave(Outcome::Completed)));
+        if below == 0 {
             let mut tenure = tenure.lock().unwrap_or_else(PoisonError::into_inner);
             tenure.list_with(Phase::Held, || loans.view());
+        }
+        let listed = || tenure.lock().unwrap_or_else(PoisonError::into_inner).registry();
+        registry.get_or_init(listed).count(Count::Entered);
+        if let Some(stop) = stop {
+            loans.stops().add(below, stop);
         }
         entry.resource()
     }
@@ -314,33 +328,65 @@ impl<E: ErrorValue> ExitStack<E> {
         may_recover: bool,
     ) -> impl Future<Output = Result<Verdict, E>> + Send {
         let limit = self.limit;
-        let mut rest = Rest { on_stack: self.take(), limit };
+        let mut rest = Rest { on_stack: self.take(), limit, begun: Begun::Guard };
         async move {
-            let Unwound { made, others } = unwind(rest.exits(), outcome, limit, may_recover).await;
-            others.iter().for_each(|(label, fault)| report(*label, fault));
-            match made {
-                Made::Unchanged => Ok(Verdict::Propagate),
+            let registry = rest.begin();
+            let Unwound { made, others } = unwind(&registry, rest.exits(), outcome, limit, may_recover).await;
+            let mut others = others;
+            let ended = match made {
                 Made::Recovered => Ok(Verdict::Recover),
-                Made::Failed(_, error) => Err(error),
-                Made::Panicked(_, payload, _) => resume_unwind(payload),
-            }
+                Made::Failed(label, error) => Err((label, Ok(error))),
+                Made::Panicked(label, payload, _) => Err((label, Err(payload))),
+                // The body had failed before: the first fault is that of this exit, for whoever wants both.
+                Made::Unchanged if !may_recover => {
+                    let first = others.iter().position(|(_, fault)| !matches!(fault, Fault::TimedOut(_)));
+                    match first.map(|index| others.remove(index)) {
+                        Some((label, fault)) => Err((label, fault_as_error(fault, limit))),
+                        None => Ok(Verdict::Propagate),
+                    }
+                }
+                Made::Unchanged => Ok(Verdict::Propagate),
+            };
+            others.iter().for_each(|(label, fault)| report(*label, fault));
+            ended.map_err(|(label, fault)| blamed(label, fault))
         }
     }
 
     fn take(&mut self) -> Option<(Exits<E>, Tenure)> {
-        let OnStack { loans, tenure } = self.held.take()?;
+        let OnStack { loans, tenure, .. } = self.held.take()?;
         let tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         Some((loans.into_exits(), tenure))
     }
+}
+
+/// Entered, and then its future panicked when it was dropped: what was entered is on the stack, and exits with it.
+fn resume(panicked: Option<Payload>) {
+    if let Some(payload) = panicked {
+        resume_unwind(payload);
+    }
+}
+
+/// The error of an exit whose fault is that of one of its entries; or that entry's panic.
+fn blamed<E>(label: Label, fault: Result<E, Payload>) -> E {
+    frame::blame(label);
+    fault.unwrap_or_else(|payload| resume_unwind(payload))
 }
 
 /// What is left of a stack that is dropped, open or half-closed: it is handed over.
 struct Rest<E: ErrorValue> {
     on_stack: Option<(Exits<E>, Tenure)>,
     limit: Option<ExitLimit<E>>,
+    begun: Begun,
 }
 
 impl<E: ErrorValue> Rest<E> {
+    /// Says where its exits are counted. Dropped from now on, what is left waits for nobody.
+    fn begin(&mut self) -> Arc<Registry> {
+        self.begun = Begun::Branch;
+        let (_, tenure) = self.on_stack.as_ref().expect(FULL);
+        tenure.registry()
+    }
+
     fn exits(&mut self) -> &mut Exits<E> {
         let (exits, _) = self.on_stack.as_mut().expect(FULL);
         exits
@@ -353,25 +399,26 @@ impl<E: ErrorValue> Drop for Rest<E> {
             return;
         };
         if !exits.is_empty() {
-            let job = unwind_all(exits, ending_of_drop(), self.limit);
-            tenure.hand_over(Box::pin(job), Phase::Exiting);
+            let job = unwind_all(tenure.registry(), exits, ending_of_drop(), self.limit);
+            tenure.hand_over(Box::pin(job), self.begun);
         }
     }
 }
 
 async fn unwind_all<E: ErrorValue>(
+    registry: Arc<Registry>,
     mut exits: Exits<E>,
     ending: Ending,
     limit: Option<ExitLimit<E>>,
 ) -> Unwound<E> {
-    unwind(&mut exits, ending, limit, true).await
+    unwind(&registry, &mut exits, ending, limit, true).await
 }
 
 const FULL: &str = "a stack is full until it is consumed";
 
 impl<E: ErrorValue> OnStack<E> {
     fn new(label: Label) -> Self {
-        Self { loans: Loans::new(), tenure: Mutex::new(Tenure::new(label)) }
+        Self { loans: Loans::new(), tenure: Mutex::new(Tenure::new(label)), registry: OnceLock::new() }
     }
 }
 
@@ -390,6 +437,10 @@ impl<E: ErrorValue> AsyncExit for ExitStack<E> {
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), E> {
         self.unwind_inside(outcome, false).await.map(drop)
     }
+
+    fn stop_body(&self) -> Option<StopBody> {
+        self.held.as_ref().map(|on_stack| on_stack.loans.stop_body())
+    }
 }
 
 /// The stack as a resource whose exits may recover from the body's error.
@@ -402,11 +453,15 @@ impl<E: ErrorValue> RecoverExit for ExitStack<E> {
     async fn exit(self, outcome: Outcome<'_>) -> Result<Verdict, E> {
         self.unwind_inside(outcome, true).await
     }
+
+    fn stop_body(&self) -> Option<StopBody> {
+        self.held.as_ref().map(|on_stack| on_stack.loans.stop_body())
+    }
 }
 
 impl<E: ErrorValue> Drop for ExitStack<E> {
     fn drop(&mut self) {
-        drop(Rest { on_stack: self.take(), limit: self.limit });
+        drop(Rest { on_stack: self.take(), limit: self.limit, begun: Begun::Guard });
     }
 }
 

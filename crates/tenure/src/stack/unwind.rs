@@ -2,15 +2,22 @@
 //!
 //! It is a loop, so that ten thousand exits need no more stack than one (law 26).
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 
 use super::ExitLimit;
 use super::arena::{Exits, Taken};
 use super::entry::ToldExit;
-use crate::frame::Label;
-use crate::guarded::{Caught, Fault, Guarded, Payload, panic_message};
+use crate::as_part::AsPart;
+use crate::exiting::Exiting;
+use crate::fault::{Expired, Fault, Payload, drop_payload, panic_message};
+use crate::frame;
 use crate::job::{Record, Settle};
+use crate::label::Label;
+use crate::registry::Registry;
+use crate::tenure::count_exited;
 use crate::with::Told;
 use crate::{ErrorValue, Outcome, Stopped, Verdict};
 
@@ -34,31 +41,40 @@ pub(super) enum Made<E> {
 }
 
 pub(super) async fn unwind<E: ErrorValue>(
+    registry: &Registry,
     exits: &mut Exits<E>,
     told: impl Told,
     limit: Option<ExitLimit<E>>,
     may_recover: bool,
 ) -> Unwound<E> {
-    let mut course = Course { told, unwound: Unwound { made: Made::Unchanged, others: Vec::new() } };
+    let stopped_by = exits.stopped_by();
+    let unwound = Unwound { made: Made::Unchanged, others: Vec::new() };
+    let mut course = Course { told, unwound, may_recover, has_stopped: false, abandoned: false };
     loop {
         let Some(mut taken) = exits.next() else {
             return course.unwound;
         };
-        let label = taken.label();
+        let (label, id, shown) = (taken.label(), taken.id_if_any(), taken.shown);
+        course.abandoned = frame::is_abandoned();
+        course.has_stopped = stopped_by == Some(taken.index);
         let outcome = course.outcome();
         let fails_after_recovery = outcome.is_failed() && taken.entry().fails_after_recovery();
-        let exit = Exiting::begin(taken, outcome);
-        let exit = match limit {
-            None => Caught::new(exit).await,
-            Some(ExitLimit { limit, .. }) => Guarded::new(exit, Some(limit)).await,
+        let progress = Progress { registry, label };
+        let ended = {
+            let call = || EntryExit::begin(taken, outcome);
+            let exit = Exiting::with_limit(call, limit.map(|ExitLimit { limit, .. }| limit));
+            let mut exit = pin!(AsPart::new(id, label, exit));
+            poll_fn(|context| exit.as_mut().poll_exit(context, |id| shown.set(id))).await
         };
-        exit.count(true);
+        progress.done();
+        let (exit, label) = ended;
+        count_exited(registry, &exit);
         match exit {
             Ok(Verdict::Propagate) => {}
-            Ok(Verdict::Recover) => course.recover(may_recover),
+            Ok(Verdict::Recover) => course.recover(),
             Err(fault) => {
                 if fails_after_recovery && !matches!(fault, Fault::TimedOut(_)) {
-                    course.recover(may_recover);
+                    course.recover();
                 }
                 course.fail(label, fault, limit);
             }
@@ -66,19 +82,42 @@ pub(super) async fn unwind<E: ErrorValue>(
     }
 }
 
-/// The exit of one entry. The call itself is part of the exit: should it panic, that is the exit's panic.
-enum Exiting<'x, E> {
+/// An entry whose exit is under way. Dropped before its end, it was cut off with the exit of the stack.
+struct Progress<'r> {
+    registry: &'r Registry,
+    label: Label,
+}
+
+impl Progress<'_> {
+    fn done(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        let waited_for = String::new();
+        let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for });
+        count_exited(self.registry, &Err::<(), _>(fault));
+        let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for: String::new() });
+        self.registry.log_incident(fault.report(self.registry, self.label));
+    }
+}
+
+/// The exit of one entry.
+enum EntryExit<'x, E> {
     InPlace(Taken<'x, E>),
+    // Its entry lies in the arena until the exit has ended.
     Told(ToldExit<'x, E>),
 }
 
-impl<'x, E: 'static> Exiting<'x, E> {
+impl<'x, E: 'static> EntryExit<'x, E> {
     fn begin(mut taken: Taken<'x, E>, outcome: Outcome<'x>) -> Self {
         if outcome.is_completed() { Self::InPlace(taken) } else { Self::Told(taken.entry().exit(outcome)) }
     }
 }
 
-impl<E: 'static> Future for Exiting<'_, E> {
+impl<E: 'static> Future for EntryExit<'_, E> {
     type Output = Result<Verdict, E>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -92,11 +131,21 @@ impl<E: 'static> Future for Exiting<'_, E> {
 struct Course<K, E> {
     told: K,
     unwound: Unwound<E>,
+    /// Whether the body's own error may be recovered from.
+    may_recover: bool,
+    /// Whether the entry whose turn it is has stopped the body: its fault is the reason then.
+    has_stopped: bool,
+    /// Whether whoever waited for the end of the exits is gone.
+    abandoned: bool,
 }
 
 impl<K: Told, E: ErrorValue> Course<K, E> {
-    /// The outcome as the exits so far have left it.
+    /// The outcome as the exits so far have left it. Nobody is left to be told of a success once the caller is gone: so
+    /// it is with nested contexts, the outer of which are dropped with their bodies (law 21).
     fn outcome(&self) -> Outcome<'_> {
+        if self.abandoned {
+            return Outcome::Cancelled;
+        }
         match &self.unwound.made {
             Made::Unchanged => self.told.outcome(),
             Made::Recovered => Outcome::Completed,
@@ -106,35 +155,49 @@ impl<K: Told, E: ErrorValue> Course<K, E> {
     }
 
     /// Only errors can be recovered from; the body's own only where the type of the call shows it.
-    fn recover(&mut self, may_recover: bool) {
+    fn recover(&mut self) {
+        if self.abandoned {
+            return;
+        }
         let body = self.told.outcome();
         match self.unwound.made {
-            Made::Unchanged if body.is_failed() && may_recover => self.unwound.made = Made::Recovered,
-            // All was well before that exit: either the body had completed, or its error was recovered from.
+            Made::Unchanged if body.is_failed() && self.may_recover => self.unwound.made = Made::Recovered,
+            // All was well before that exit: the body had completed, or its error was recovered from, or the entry had
+            // stopped the body, whose error it is then.
             Made::Failed(..) if body.is_completed() => self.unwound.made = Made::Unchanged,
-            Made::Failed(..) => self.unwound.made = Made::Recovered,
-            Made::Unchanged | Made::Recovered | Made::Panicked(..) => {}
+            Made::Failed(..) if body.is_failed() || self.may_recover => self.unwound.made = Made::Recovered,
+            Made::Failed(..) | Made::Unchanged | Made::Recovered | Made::Panicked(..) => {}
         }
     }
 
     fn fail(&mut self, label: Label, fault: Fault<E>, limit: Option<ExitLimit<E>>) {
-        if !self.outcome().is_completed() {
+        let is_result = self.outcome().is_completed()
+            || (self.has_stopped && matches!(self.unwound.made, Made::Unchanged) && !self.abandoned);
+        if !is_result {
             self.unwound.others.push((label, fault));
             return;
         }
-        self.unwound.made = match (fault, limit) {
-            (Fault::Failed(error), _) => Made::Failed(label, error),
-            (Fault::TimedOut(after), Some(ExitLimit { error, .. })) => {
-                Made::Failed(label, error(Stopped::ExitLimit(after)))
-            }
-            (Fault::TimedOut(_), None) => {
-                unreachable!("no exit runs out of a limit that is not set")
-            }
-            (Fault::Panicked(payload), _) => {
+        self.unwound.made = match fault_as_error(fault, limit) {
+            Ok(error) => Made::Failed(label, error),
+            Err(payload) => {
                 let message = panic_message(&*payload);
                 Made::Panicked(label, payload, message)
             }
         };
+    }
+}
+
+/// The fault of an exit as the error that the stack's caller gets, or its panic.
+pub(super) fn fault_as_error<E>(fault: Fault<E>, limit: Option<ExitLimit<E>>) -> Result<E, Payload> {
+    match (fault, limit) {
+        (Fault::Failed(error), _) => Ok(error),
+        (Fault::Panicked(payload), _) => Err(payload),
+        (Fault::TimedOut(expired), Some(ExitLimit { error, limit })) => {
+            let stopped = Stopped::ExitLimit(expired.limit.unwrap_or(limit));
+            // The conversion is the user's: should it panic, that is the exit's panic.
+            catch_unwind(AssertUnwindSafe(|| error(stopped)))
+        }
+        (Fault::TimedOut(_), None) => unreachable!("no exit runs out of a limit that is not set"),
     }
 }
 
@@ -144,7 +207,13 @@ impl<E: ErrorValue> Settle for Unwound<E> {
         match self.made {
             Made::Unchanged | Made::Recovered => {}
             Made::Failed(label, error) => record.fault_of(label, &Fault::Failed(error)),
-            Made::Panicked(label, payload, _) => record.fault_of(label, &Fault::<E>::Panicked(payload)),
+            Made::Panicked(label, payload, _) => {
+                let fault = Fault::<E>::Panicked(payload);
+                record.fault_of(label, &fault);
+                if let Fault::Panicked(payload) = fault {
+                    drop_payload(payload);
+                }
+            }
         }
         for (label, fault) in self.others {
             record.fault_of(label, &fault);

@@ -8,7 +8,8 @@ use pin_project_lite::pin_project;
 
 use super::lazy::Lazy;
 use super::stop::{Stop, Stopped};
-use crate::guarded::Payload;
+use crate::exit::StopBody;
+use crate::fault::{Payload, drop_payload, quietly};
 use crate::registry::Phase;
 use crate::tenure::Tenure;
 
@@ -18,10 +19,14 @@ pub(crate) enum Ended<T, E> {
     Error(E),
     Panic(Payload),
     Stopped(Stopped),
+    /// The resource has stopped it: a task group, one of whose children failed. Its exit says why.
+    Resource,
+    /// The process ends, and has asked it to stop.
+    Process,
 }
 
 pin_project! {
-    /// Polls the body until it ends or `stop` is ready. The body's own end wins a tie (law 14).
+    /// Polls the body until it ends or is stopped. The body's own end wins a tie (law 14).
     ///
     /// However it ends, the body is dropped in the frame of its tenure, before the exit can begin (laws 11, 13).
     pub(crate) struct Body<'t, C, F, S>
@@ -31,6 +36,7 @@ pin_project! {
     {
         tenure: &'t mut Tenure,
         stop: &'t mut S,
+        by_resource: Option<StopBody>,
         #[pin]
         body: Lazy<C, F>,
     }
@@ -43,7 +49,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if !this.body.is_over() {
-                let _frame = this.tenure.node.enter();
+                let _frame = this.tenure.node.enter_to_drop();
                 this.body.finish();
             }
         }
@@ -56,8 +62,8 @@ where
     F: Future,
 {
     #[inline]
-    pub(crate) fn new(tenure: &'t mut Tenure, stop: &'t mut S, body: C) -> Self {
-        Self { tenure, stop, body: Lazy::new(body) }
+    pub(crate) fn new(tenure: &'t mut Tenure, stop: &'t mut S, by_resource: Option<StopBody>, body: C) -> Self {
+        Self { tenure, stop, by_resource, body: Lazy::new(body) }
     }
 }
 
@@ -72,30 +78,65 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let frame = this.tenure.node.enter();
-        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll(context)));
+        let frame = this.tenure.node.enter(context);
+        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll_only(context)));
         let ended = match polled {
             Ok(Poll::Ready(Ok(value))) => Ended::Value(value),
             Ok(Poll::Ready(Err(error))) => Ended::Error(error),
-            Err(payload) => {
-                // Should the drop panic as well, the first panic counts.
-                let _ = catch_unwind(AssertUnwindSafe(|| this.body.finish()));
-                Ended::Panic(payload)
-            }
+            Err(payload) => Ended::Panic(payload),
             Ok(Poll::Pending) => {
                 drop(frame);
-                let Poll::Ready(stopped) = this.stop.poll_body(context) else {
-                    this.tenure.list(Phase::Held);
-                    return Poll::Pending;
-                };
-                let _frame = this.tenure.node.enter();
-                match catch_unwind(AssertUnwindSafe(|| this.body.finish())) {
-                    Ok(()) => Ended::Stopped(stopped),
+                let asked = catch_unwind(AssertUnwindSafe(|| match this.stop.poll_body(context) {
+                    Poll::Ready(stopped) => Poll::Ready(Ended::Stopped(stopped)),
+                    Poll::Pending => match this.by_resource {
+                        Some(asked) => asked.poll_stop(context).map(|()| Ended::Resource),
+                        None => Poll::Pending,
+                    },
+                }));
+                let ended = match asked {
+                    Ok(Poll::Ready(ended)) => ended,
+                    // What asks it to stop has panicked: as if the body had.
                     Err(payload) => Ended::Panic(payload),
-                }
+                    Ok(Poll::Pending) => {
+                        this.tenure.list(Phase::Held, context);
+                        if !this.tenure.is_asked_to_stop() {
+                            return Poll::Pending;
+                        }
+                        Ended::Process
+                    }
+                };
+                let _frame = this.tenure.node.enter(context);
+                return Poll::Ready(finish(ended, this.body, *this.stop));
             }
         };
-        this.stop.forget();
-        Poll::Ready(ended)
+        Poll::Ready(finish(ended, this.body, *this.stop))
     }
+}
+
+/// Drops what is left, in the frame of the tenure. A panic of that is the body's, unless it had panicked before.
+#[inline]
+fn finish<C, F, S, T, E>(ended: Ended<T, E>, body: Pin<&mut Lazy<C, F>>, stop: &mut S) -> Ended<T, E>
+where
+    C: FnOnce() -> F,
+    F: Future<Output = Result<T, E>>,
+    S: Stop,
+{
+    let ended = match catch_unwind(AssertUnwindSafe(|| body.finish())) {
+        Ok(()) => ended,
+        Err(payload) => panicked_last(ended, payload),
+    };
+    if S::CAN_STOP {
+        quietly(|| stop.forget());
+    }
+    ended
+}
+
+#[cold]
+fn panicked_last<T, E>(ended: Ended<T, E>, payload: Payload) -> Ended<T, E> {
+    if let Ended::Panic(first) = ended {
+        drop_payload(payload);
+        return Ended::Panic(first);
+    }
+    quietly(|| drop(ended));
+    Ended::Panic(payload)
 }

@@ -7,21 +7,22 @@
 //! 3. The body is dropped before the exit's future is made (law 11).
 
 use std::fmt::Debug;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::Leave;
 use super::body::{Body, Ended};
 use super::body_fn::BodyFn;
 use super::guard::Guard;
-use super::steps::Steps;
+use super::leftover::Leftover;
+use super::steps::{Entered, Steps};
 use super::stop::{Stop, Stopped};
-use crate::custody::Custody;
-use crate::frame::Label;
-use crate::guarded::{Caught, Fault, Guarded, Payload, describe, panic_message};
+use crate::exiting::Exiting;
+use crate::fault::{Fault, Payload, describe, panic_message};
+use crate::frame;
+use crate::inline_exit::InlineExit;
 use crate::job::{Record, Settle};
-use crate::registry::IncidentKind;
-use crate::scope::Scope;
+use crate::label::Label;
+use crate::registry::{Count, IncidentKind};
 use crate::tenure::Tenure;
 use crate::{Ending, ErrorValue, Failure, Outcome};
 
@@ -48,38 +49,53 @@ where
     S: Stop,
 {
     let then = move |stop, entered| {
-        let resource = match entered {
-            Ok(Ok(resource)) => resource,
-            Ok(Err(error)) => return Err(result(label, Course::NotEntered(error))),
-            Err(stopped) => return Err(result(label, Course::NotBegun(stopped))),
+        let (resource, panicked) = match entered {
+            Entered::Output(Ok(resource), panicked) => (resource, panicked),
+            Entered::Output(Err(error), panicked) => {
+                if let Some(payload) = panicked {
+                    std::panic::resume_unwind(payload);
+                }
+                return Err(result(label, Course::NotEntered(error)));
+            }
+            Entered::Stopped(stopped) => return Err(result(label, Course::NotBegun(stopped))),
         };
         // Captured, not a local: so there is one place for it in the future.
         let mut guard = Guard::<L, E, S>::new(L::of(resource), Tenure::entered(label), stop);
         Ok(async move {
-            let ended = {
-                let (resource, tenure, stop) = guard.body();
-                // The call itself is part of the body: should it panic, the exit is told.
-                Body::new(tenure, stop, move || body(resource)).await
+            let ended = match panicked {
+                // The enter's future panicked when it was dropped, behind its end: the body does not run.
+                Some(payload) => Ended::Panic(payload),
+                None => {
+                    let by_resource = guard.stop_body();
+                    let (resource, tenure, stop) = guard.body();
+                    // The call itself is part of the body: should it panic, the exit is told.
+                    Body::new(tenure, stop, by_resource, move || body(resource)).await
+                }
             };
+            if let Ended::Process = ended {
+                // There is nobody left to whom a result would matter, and none that could be given.
+                drop(guard);
+                return std::future::pending().await;
+            }
             let leave = guard.take();
             match ended {
                 // The common case by itself, so that it is short.
                 Ended::Value(value) if guard.is_plain() => {
-                    let exit = Caught::call(|| leave.leave(Outcome::Completed));
-                    let exit = Custody::new(exit, &mut guard.tenure).await;
+                    let exit = Exiting::new(|| leave.leave(Outcome::Completed));
+                    let exit = InlineExit::new(exit, &mut guard.tenure).await;
                     result(guard.tenure.label(), Course::Run { body: Ended::Value(value), exit })
                 }
                 ended => {
                     // The exit takes along what it is told; the rest stays here.
                     let (kept, told) = Kept::split(ended);
                     let exit = guard.exit_job(leave, told);
-                    let Exited { exit, told } = Custody::new(exit, &mut guard.tenure).await;
+                    let Exited { exit, told } = InlineExit::new(exit, &mut guard.tenure).await;
                     result(guard.tenure.label(), Course::Run { body: kept.join(told), exit })
                 }
             }
         })
     };
-    Steps::new(|| context.into_future(), stop, then)
+    Steps::new(|| context.into_future(), stop, Leftover::new(label), then)
 }
 
 /// How a body ended, less the error.
@@ -88,6 +104,7 @@ enum Kept<T> {
     Error,
     Panic(Payload),
     Stopped(Stopped),
+    Resource,
 }
 
 impl<T> Kept<T> {
@@ -97,6 +114,7 @@ impl<T> Kept<T> {
             Ended::Value(value) => (Self::Value(value), Known::Completed),
             Ended::Error(error) => (Self::Error, Known::Failed(error)),
             Ended::Stopped(stopped) => (Self::Stopped(stopped), Known::Cancelled),
+            Ended::Resource | Ended::Process => (Self::Resource, Known::Cancelled),
             Ended::Panic(payload) => {
                 let message = panic_message(&*payload);
                 (Self::Panic(payload), Known::Panicked(message))
@@ -110,6 +128,7 @@ impl<T> Kept<T> {
             (Self::Value(value), _) => Ended::Value(value),
             (Self::Panic(payload), _) => Ended::Panic(payload),
             (Self::Stopped(stopped), _) => Ended::Stopped(stopped),
+            (Self::Resource, _) => Ended::Resource,
             (Self::Error, Known::Failed(error)) => Ended::Error(error),
             (Self::Error, _) => unreachable!("the exit was told of an error"),
         }
@@ -179,9 +198,23 @@ pub(crate) struct Exited<V, K, X> {
     pub(crate) told: K,
 }
 
+/// An exit without a caller: it is counted, and a fault is reported.
+impl<V, X: Debug> Settle for Result<V, Fault<X>> {
+    #[inline]
+    fn counts(&self) -> Option<Option<Count>> {
+        Some(self.as_ref().err().map(Fault::count))
+    }
+
+    fn settle(self, record: &Record) {
+        if let Err(fault) = &self {
+            record.fault(fault);
+        }
+    }
+}
+
 impl<V, K: Told, X: Debug> Settle for Exited<V, K, X> {
-    fn count(&self, entered: bool) {
-        self.exit.count(entered);
+    fn counts(&self) -> Option<Option<Count>> {
+        self.exit.counts()
     }
 
     fn settle(self, record: &Record) {
@@ -192,18 +225,18 @@ impl<V, K: Told, X: Debug> Settle for Exited<V, K, X> {
     }
 }
 
-/// The exit: first the children that were handed over inside the body, then the resource's own.
+/// The exit, with what it is told.
 pub(crate) async fn exit_job<L: Leave, K: Told>(
     leave: L,
     told: K,
-    children: Option<Arc<Scope>>,
     limit: Option<Duration>,
 ) -> Exited<L::Verdict, K, L::Error> {
-    if let Some(children) = children {
-        children.until_empty().await;
-    }
-    let outcome = told.outcome();
-    // The call itself is part of the exit: should it panic, that is the exit's panic.
-    let exit = Guarded::new(async move { leave.leave(outcome).await }, limit).await;
+    let exit = Exiting::with_limit(|| leave.leave(outcome_now(told.outcome())), limit).await;
     Exited { exit, told }
+}
+
+/// What an exit is told that begins now. Whoever waited for its end may be gone by now, and there is nobody left to whom
+/// a commit could be told.
+pub(crate) fn outcome_now(outcome: Outcome<'_>) -> Outcome<'_> {
+    if outcome.is_completed() && frame::is_abandoned() { Outcome::Cancelled } else { outcome }
 }

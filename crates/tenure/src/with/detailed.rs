@@ -12,14 +12,15 @@ use super::core::{Course, run};
 use super::leave::Plain;
 use super::simple::report;
 use super::stop::{Never, Stopped};
-use crate::frame::Label;
-use crate::guarded::{Fault, panic_message};
+use crate::fault::{Fault, drop_payload, panic_message};
+use crate::label::Label;
 use crate::{AsyncExit, ErrorValue};
 
-/// What went wrong in a tenure, stage by stage: of the enter `N`, of the body `E`, of the exit `X`.
+/// What went wrong in a tenure, stage by stage: of the enter `N`, of the body `E`, of the exit `X`; `T` is the body's
+/// value.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum WithError<N, E, X> {
+pub enum WithError<N, E, X, T = ()> {
     /// The enter failed. Nothing was entered, nothing exited.
     Enter(N),
     /// The body failed, and so perhaps did the exit after it.
@@ -37,7 +38,12 @@ pub enum WithError<N, E, X> {
         exit: Option<ExitError<X>>,
     },
     /// The body completed, and the exit went wrong.
-    Exit(ExitError<X>),
+    Exit {
+        /// What the body returned: the work may count although the exit failed.
+        value: T,
+        /// What went wrong with the exit.
+        error: ExitError<X>,
+    },
 }
 
 /// What went wrong with an exit.
@@ -56,8 +62,12 @@ impl<X> From<Fault<X>> for ExitError<X> {
     fn from(fault: Fault<X>) -> Self {
         match fault {
             Fault::Failed(error) => Self::Failed(error),
-            Fault::Panicked(payload) => Self::Panicked(panic_message(&*payload)),
-            Fault::TimedOut(limit) => Self::TimedOut(limit),
+            Fault::Panicked(payload) => {
+                let message = panic_message(&*payload);
+                drop_payload(payload);
+                Self::Panicked(message)
+            }
+            Fault::TimedOut(expired) => Self::TimedOut(expired.limit.unwrap_or_default()),
         }
     }
 }
@@ -83,11 +93,11 @@ impl<X: Error + 'static> Error for ExitError<X> {
     }
 }
 
-impl<N, E, X> fmt::Display for WithError<N, E, X> {
+impl<N, E, X, T> fmt::Display for WithError<N, E, X, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let exit = match self {
             Self::Enter(_) => return f.write_str("the enter failed"),
-            Self::Exit(error) => return error.fmt(f),
+            Self::Exit { error, .. } => return error.fmt(f),
             Self::Body { exit, .. } => {
                 f.write_str("the body failed")?;
                 exit
@@ -101,18 +111,19 @@ impl<N, E, X> fmt::Display for WithError<N, E, X> {
     }
 }
 
-impl<N, E, X> Error for WithError<N, E, X>
+impl<N, E, X, T> Error for WithError<N, E, X, T>
 where
     N: Error + 'static,
     E: Error + 'static,
     X: Error + 'static,
+    T: fmt::Debug,
 {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Enter(error) => Some(error),
             Self::Body { error, .. } => Some(error),
             Self::Stopped { by, .. } => Some(by),
-            Self::Exit(error) => error.source(),
+            Self::Exit { error, .. } => error.source(),
         }
     }
 }
@@ -120,7 +131,7 @@ where
 /// As [`with`](crate::with), with all errors kept apart: nothing is converted, nothing goes to the report sink.
 ///
 /// Use it where the caller decides by the stage that failed: a commit that failed after the work was done is not a
-/// work that failed.
+/// work that failed. [`WithError::Exit`] has the body's value.
 ///
 /// ```
 /// use tenure::{WithError, closing, with_detailed};
@@ -146,7 +157,7 @@ where
 pub fn with_detailed<C, R, N, T, E, F>(
     context: C,
     body: F,
-) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>> + Send
+) -> impl Future<Output = Result<T, WithError<N, E, R::Error, T>>> + Send
 where
     C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
     R: AsyncExit,
@@ -162,7 +173,7 @@ where
 pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(
     label: Label,
     course: Course<T, N, E, V, X>,
-) -> Result<T, WithError<N, E, X>> {
+) -> Result<T, WithError<N, E, X, T>> {
     let (body, exit) = match course {
         Course::NotEntered(error) => return Err(WithError::Enter(error)),
         Course::NotBegun(by) => return Err(WithError::Stopped { by, exit: None }),
@@ -171,9 +182,13 @@ pub(super) fn detailed<T, N, E, V, X: fmt::Debug>(
     match (body, exit) {
         (Ended::Value(value), None) => Ok(value),
         (Ended::Value(_), Some(Fault::Panicked(payload))) => resume_unwind(payload),
-        (Ended::Value(_), Some(fault)) => Err(WithError::Exit(fault.into())),
+        (Ended::Value(value), Some(fault)) => Err(WithError::Exit { value, error: fault.into() }),
         (Ended::Error(error), exit) => Err(WithError::Body { error, exit: exit.map(Into::into) }),
         (Ended::Stopped(by), exit) => Err(WithError::Stopped { by, exit: exit.map(Into::into) }),
+        (Ended::Resource | Ended::Process, Some(Fault::Panicked(payload))) => resume_unwind(payload),
+        (Ended::Resource | Ended::Process, exit) => {
+            Err(WithError::Stopped { by: Stopped::Cancelled, exit: exit.map(Into::into) })
+        }
         (Ended::Panic(payload), exit) => {
             if let Some(fault) = exit {
                 report(label, &fault);

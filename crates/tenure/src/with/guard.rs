@@ -9,7 +9,8 @@ use super::Leave;
 use super::core::{Known, exit_job};
 use super::stop::Stop;
 use crate::ErrorValue;
-use crate::registry::Phase;
+use crate::exit::StopBody;
+use crate::job::Begun;
 use crate::tenure::Tenure;
 
 pub(super) struct Guard<L: Leave, E: ErrorValue, S: Stop> {
@@ -33,6 +34,12 @@ impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
         (self.leave.as_mut().expect(HELD).resource(), &mut self.tenure, &mut self.stop)
     }
 
+    /// By which the resource itself may stop the body.
+    #[inline]
+    pub(super) fn stop_body(&self) -> Option<StopBody> {
+        self.leave.as_ref().and_then(Leave::stop_body)
+    }
+
     /// Whether the exit has nothing to wait for and no limit.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
@@ -51,13 +58,13 @@ impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
         leave: L,
         told: Known<E>,
     ) -> impl Future<Output = super::Exited<L::Verdict, Known<E>, L::Error>> + Send + use<L, E, S> {
-        exit_job(leave, told, self.tenure.node.children.take(), self.stop.exit_limit())
+        exit_job(leave, told, self.stop.exit_limit())
     }
 
     #[cold]
     fn hand_over(&mut self, leave: L) {
         let exit = Box::pin(self.exit_job(leave, Known::Cancelled));
-        self.tenure.hand_over(exit, Phase::Exiting);
+        self.tenure.hand_over(exit, Begun::Branch);
     }
 }
 

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 pin_project! {
-    /// Calls, then polls what the call has returned, and drops that as soon as it is ready.
+    /// Calls, then polls what the call has returned.
     ///
     /// `async move { call().await }` does the same, but keeps room for both the call's captures and the future.
     #[project = LazyProjection]
@@ -37,15 +37,14 @@ where
     }
 }
 
-impl<C, F> Future for Lazy<C, F>
+impl<C, F> Lazy<C, F>
 where
     C: FnOnce() -> F,
     F: Future,
 {
-    type Output = F::Output;
-
+    /// Polls, and drops nothing.
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+    pub(crate) fn poll_only(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         if let LazyProjection::Uncalled { call } = self.as_mut().project() {
             let call = call.take().expect("what has panicked is not polled again");
             self.set(Self::Called { future: call() });
@@ -53,10 +52,6 @@ where
         let LazyProjection::Called { future } = self.as_mut().project() else {
             unreachable!("a future is not polled after its end");
         };
-        let polled = future.poll(context);
-        if polled.is_ready() {
-            self.set(Self::Over);
-        }
-        polled
+        future.poll(context)
     }
 }

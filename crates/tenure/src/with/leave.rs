@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use crate::exit::StopBody;
 use crate::{AsyncExit, Outcome, RecoverExit, Verdict};
 
 /// A resource with its kind of exit.
@@ -16,6 +17,9 @@ pub(crate) trait Leave: Send + 'static {
     fn of(resource: Self::Resource) -> Self;
     fn resource(&mut self) -> &mut Self::Resource;
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Self::Verdict, Self::Error>> + Send;
+
+    /// By which the resource may stop the body.
+    fn stop_body(&self) -> Option<StopBody>;
 
     /// What an exit of this kind says of the body's error.
     fn said(verdict: Self::Verdict) -> Verdict;
@@ -42,6 +46,11 @@ impl<R: AsyncExit> Leave for Plain<R> {
         self.0.exit(outcome)
     }
 
+    #[inline]
+    fn stop_body(&self) -> Option<StopBody> {
+        self.0.stop_body()
+    }
+
     fn said((): ()) -> Verdict {
         Verdict::Propagate
     }
@@ -66,6 +75,11 @@ impl<R: RecoverExit> Leave for Recovering<R> {
 
     fn leave(self, outcome: Outcome<'_>) -> impl Future<Output = Result<Verdict, R::Error>> + Send {
         self.0.exit(outcome)
+    }
+
+    #[inline]
+    fn stop_body(&self) -> Option<StopBody> {
+        self.0.stop_body()
     }
 
     fn said(verdict: Verdict) -> Verdict {

@@ -11,8 +11,8 @@ use super::detailed::{WithError, detailed};
 use super::leave::{Plain, Recovering};
 use super::recovering::recovered;
 use super::simple::result_of;
-use super::stop::{Request, Requests, Stopped};
-use crate::frame::Label;
+use super::stop::{Deadline, Request, Requests, Stopped};
+use crate::label::Label;
 use crate::{AsyncExit, CancelToken, ErrorValue, Held, RecoverExit, held};
 
 /// How a tenure is to run: its name, the time limits of its body and its exit, and what may ask it to stop.
@@ -40,7 +40,9 @@ use crate::{AsyncExit, CancelToken, ErrorValue, Held, RecoverExit, held};
 #[derive(Default)]
 pub struct Options {
     name: Option<&'static str>,
+    enter_timeout: Option<Duration>,
     body_timeout: Option<Duration>,
+    timeout: Option<Duration>,
     exit_limit: Option<Duration>,
     requests: Vec<Request>,
 }
@@ -57,14 +59,29 @@ impl Options {
         self
     }
 
+    /// Sets how long the enter may run. Default: without limit.
+    ///
+    /// An enter that is [shielded](crate::shield) is finished nevertheless, and exited if it succeeded, before the caller
+    /// returns (law 14).
+    pub fn enter_timeout(mut self, limit: Duration) -> Self {
+        self.enter_timeout = Some(limit);
+        self
+    }
+
+    /// Sets how long enter and body may run together. Default: without limit.
+    pub fn timeout(mut self, limit: Duration) -> Self {
+        self.timeout = Some(limit);
+        self
+    }
+
     /// How long the body may run. Default: without limit.
     pub fn body_timeout(mut self, limit: Duration) -> Self {
         self.body_timeout = Some(limit);
         self
     }
 
-    /// How long the exit may run, inline or handed over. At expiry its future is dropped, and the resource's own
-    /// `Drop` is the forceful close (law 15). Default: without limit.
+    /// Sets how long the exit may take, inline or handed over, the wait for what the body left behind included. At expiry
+    /// its future is dropped, and the resource's own `Drop` is the forceful close (law 15). Default: without limit.
     pub fn exit_limit(mut self, limit: Duration) -> Self {
         self.exit_limit = Some(limit);
         self
@@ -119,7 +136,7 @@ impl Options {
         self,
         context: C,
         body: F,
-    ) -> impl Future<Output = Result<T, WithError<N, E, R::Error>>> + Send
+    ) -> impl Future<Output = Result<T, WithError<N, E, R::Error, T>>> + Send
     where
         C: IntoFuture<Output = Result<R, N>, IntoFuture: Send> + Send,
         R: AsyncExit,
@@ -159,8 +176,8 @@ impl Options {
         })
     }
 
-    /// [`hold`](crate::hold), with this name and exit limit. There is no body to time out; requests to stop count
-    /// for the enter.
+    /// [`hold`](crate::hold), with this name, the limits of the enter and that of the exit. There is no body to time out;
+    /// requests to stop count for the enter.
     ///
     /// # Errors
     /// The enter's error, or [`Stopped`] when it was asked to stop.
@@ -179,9 +196,16 @@ impl Options {
     }
 
     fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests) {
-        let Self { name, body_timeout, exit_limit, requests } = self;
+        let Self { name, enter_timeout, body_timeout, timeout, exit_limit, requests } = self;
         let name = name.unwrap_or_else(type_name::<R>);
-        (Label { name, location }, Requests::new(body_timeout, requests, exit_limit))
+        let stop = Requests {
+            enter: Deadline::new(enter_timeout),
+            body: Deadline::new(body_timeout),
+            whole: Deadline::new(timeout),
+            requests,
+            exit_limit,
+        };
+        (Label { name, location }, stop)
     }
 }
 
@@ -189,7 +213,9 @@ impl Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Options")
             .field("name", &self.name)
+            .field("enter_timeout", &self.enter_timeout)
             .field("body_timeout", &self.body_timeout)
+            .field("timeout", &self.timeout)
             .field("exit_limit", &self.exit_limit)
             .field("requests", &self.requests.len())
             .finish()

@@ -10,8 +10,8 @@ use super::core::{Course, run};
 use super::leave::Recovering;
 use super::simple::{error_of, result_of};
 use super::stop::{Never, Stopped};
-use crate::frame::Label;
-use crate::guarded::Fault;
+use crate::fault::Fault;
+use crate::label::Label;
 use crate::{RecoverExit, Verdict};
 
 /// As [`with`](crate::with), for a resource whose exit may recover from the body's error.
@@ -82,7 +82,7 @@ where
     E: From<N> + From<R::Error>,
 {
     match course {
-        Course::Run { body: Ended::Error(_), exit: Ok(Verdict::Recover) } => Ok(None),
+        Course::Run { body: Ended::Error(_) | Ended::Resource, exit: Ok(Verdict::Recover) } => Ok(None),
         Course::Run { body: Ended::Error(_), exit: Err(fault @ (Fault::Failed(_) | Fault::Panicked(_))) }
             if R::FAILS_AFTER_RECOVERY =>
         {

@@ -10,8 +10,8 @@ use super::core::{Course, run};
 use super::leave::Plain;
 use super::stop::{Never, Stopped};
 use crate::AsyncExit;
-use crate::frame::Label;
-use crate::guarded::Fault;
+use crate::fault::Fault;
+use crate::label::Label;
 use crate::registry::{IncidentKind, current};
 
 /// Enters `context`, runs `body` with the resource, and exits: Python's `async with`.
@@ -207,7 +207,7 @@ where
     };
     match (body, exit) {
         (Ended::Value(value), Ok(_)) => Ok(value),
-        (Ended::Value(_), Err(fault)) => Err(error_of(label, fault, stop)),
+        (Ended::Value(_) | Ended::Resource | Ended::Process, Err(fault)) => Err(error_of(label, fault, stop)),
         (body, exit) => {
             if let Err(fault) = exit {
                 report(label, &fault);
@@ -217,6 +217,7 @@ where
                 Ended::Error(error) => Err(error),
                 Ended::Panic(payload) => resume_unwind(payload),
                 Ended::Stopped(stopped) => Err(stop(stopped)),
+                Ended::Resource | Ended::Process => unreachable!("a resource that stops a body fails its exit"),
             }
         }
     }
@@ -231,10 +232,9 @@ pub(crate) fn error_of<E: From<X>, X: Debug>(
     match fault {
         Fault::Failed(error) => error.into(),
         Fault::Panicked(payload) => resume_unwind(payload),
-        Fault::TimedOut(limit) => {
-            let message = format!("its limit was {limit:?}");
-            current().report(IncidentKind::ExitTimedOut, label, message);
-            stop(Stopped::ExitLimit(limit))
+        Fault::TimedOut(expired) => {
+            current().report(IncidentKind::ExitTimedOut, label, expired.to_string());
+            stop(Stopped::ExitLimit(expired.limit.unwrap_or_default()))
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -16,8 +15,12 @@ use tokio::time::{Sleep, sleep};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Stopped {
+    /// The enter was dropped after it had run for this long.
+    EnterTimeout(Duration),
     /// The body was dropped after it had run for this long.
     BodyTimeout(Duration),
+    /// The enter or the body was dropped after both together had run for this long.
+    Timeout(Duration),
     /// The token or future it was to stop by asked for it. The body was dropped, or not begun.
     Cancelled,
     /// The body completed, but its exit was dropped after this long, unfinished.
@@ -27,6 +30,12 @@ pub enum Stopped {
 impl fmt::Display for Stopped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::EnterTimeout(limit) => {
+                write!(f, "the enter was stopped at its time limit of {limit:?}")
+            }
+            Self::Timeout(limit) => {
+                write!(f, "enter and body were stopped at their time limit of {limit:?}")
+            }
             Self::BodyTimeout(limit) => {
                 write!(f, "the body was stopped at its time limit of {limit:?}")
             }
@@ -44,6 +53,9 @@ impl Error for Stopped {}
 ///
 /// Polled, not awaited: futures named by a trait would hide from the compiler that the whole can be spawned.
 pub(crate) trait Stop: Unpin + 'static {
+    /// Whether it ever does.
+    const CAN_STOP: bool = true;
+
     /// Ready when the enter has to stop.
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped>;
     /// Ready when the body has to stop.
@@ -58,20 +70,12 @@ pub(crate) trait Stop: Unpin + 'static {
     }
 }
 
-/// Polls `enter`, unless a request to stop comes before its end.
-pub(crate) async fn unless_stopped<F: Future>(stop: &mut impl Stop, enter: F) -> Result<F::Output, Stopped> {
-    let mut enter = pin!(enter);
-    poll_fn(|context| match stop.poll_enter(context) {
-        Poll::Ready(stopped) => Poll::Ready(Err(stopped)),
-        Poll::Pending => enter.as_mut().poll(context).map(Ok),
-    })
-    .await
-}
-
 /// Nobody stops it. Costs nothing.
-pub(super) struct Never;
+pub(crate) struct Never;
 
 impl Stop for Never {
+    const CAN_STOP: bool = false;
+
     fn poll_enter(&mut self, _: &mut Context<'_>) -> Poll<Stopped> {
         Poll::Pending
     }
@@ -83,46 +87,65 @@ impl Stop for Never {
 
 pub(super) type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// A deadline for the body and requests for both, each if set.
-pub(super) struct Requests {
-    body_timeout: Option<Duration>,
+/// A time limit, if there is one. Its clock starts with the first poll.
+#[derive(Default)]
+pub(super) struct Deadline {
+    limit: Option<Duration>,
     timer: Option<Pin<Box<Sleep>>>,
-    requests: Vec<Request>,
-    exit_limit: Option<Duration>,
+}
+
+impl Deadline {
+    pub(super) fn new(limit: Option<Duration>) -> Self {
+        Self { limit, timer: None }
+    }
+
+    /// Ready with the limit when it has passed. Out of tokio's budget, lest a body that uses it all up is never stopped.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
+        let Some(limit) = self.limit else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        pin!(unconstrained(timer)).poll(context).map(|()| limit)
+    }
+}
+
+/// Deadlines and requests, each if set.
+#[derive(Default)]
+pub(super) struct Requests {
+    pub(super) enter: Deadline,
+    pub(super) body: Deadline,
+    pub(super) whole: Deadline,
+    pub(super) requests: Vec<Request>,
+    pub(super) exit_limit: Option<Duration>,
 }
 
 impl Requests {
-    pub(super) fn new(
-        body_timeout: Option<Duration>,
-        requests: Vec<Request>,
-        exit_limit: Option<Duration>,
-    ) -> Self {
-        Self { body_timeout, timer: None, requests, exit_limit }
+    fn poll_both(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
+        let mut requests = self.requests.iter_mut();
+        // Out of tokio's budget, as a deadline is.
+        if requests.any(|request| pin!(unconstrained(request)).poll(context).is_ready()) {
+            return Poll::Ready(Stopped::Cancelled);
+        }
+        self.whole.poll(context).map(Stopped::Timeout)
     }
 }
 
-// Both are polled out of tokio's budget, lest a body that uses it all up is never stopped.
 impl Stop for Requests {
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
-        let mut requests = self.requests.iter_mut();
-        let asked = requests.any(|request| pin!(unconstrained(request)).poll(context).is_ready());
-        if asked { Poll::Ready(Stopped::Cancelled) } else { Poll::Pending }
+        if let Poll::Ready(stopped) = self.poll_both(context) {
+            return Poll::Ready(stopped);
+        }
+        self.enter.poll(context).map(Stopped::EnterTimeout)
     }
 
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
-        if let Poll::Ready(stopped) = self.poll_enter(context) {
+        if let Poll::Ready(stopped) = self.poll_both(context) {
             return Poll::Ready(stopped);
         }
-        let Some(limit) = self.body_timeout else {
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        pin!(unconstrained(timer)).poll(context).map(|()| Stopped::BodyTimeout(limit))
+        self.body.poll(context).map(Stopped::BodyTimeout)
     }
 
     fn forget(&mut self) {
-        self.timer = None;
-        self.requests = Vec::new();
+        let exit_limit = self.exit_limit;
+        *self = Self { exit_limit, ..Self::default() };
     }
 
     fn exit_limit(&self) -> Option<Duration> {

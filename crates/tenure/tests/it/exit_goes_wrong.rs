@@ -13,7 +13,9 @@ fn law_05_after_a_completed_body_the_error_of_the_exit_is_the_result() {
         let error = with(broken.clone(), async |_| Ok::<_, Fault>(())).await.unwrap_err();
         assert_eq!(error.message(), "exit a");
         let error = with_detailed(broken, async |_| Ok::<_, ()>(())).await.unwrap_err();
-        assert!(matches!(error, WithError::Exit(ExitError::Failed(fault)) if fault.message() == "exit a"));
+        assert!(
+            matches!(error, WithError::Exit { error: ExitError::Failed(fault), .. } if fault.message() == "exit a")
+        );
         // It is the caller's, who was told.
         reports.assert(&[]);
     });
@@ -157,7 +159,7 @@ fn with_error_prints_each_stage() {
     let enter: Printed = WithError::Enter(fault());
     let both: Printed = WithError::Body { error: fault(), exit: Some(ExitError::Panicked("boom".to_owned())) };
     let stopped: Printed = WithError::Stopped { by: Stopped::Cancelled, exit: None };
-    let exit: Printed = WithError::Exit(ExitError::Failed(fault()));
+    let exit: Printed = WithError::Exit { value: (), error: ExitError::Failed(fault()) };
     assert_eq!(enter.to_string(), "the enter failed");
     assert_eq!(both.to_string(), "the body failed, and the exit panicked: boom");
     assert_eq!(stopped.to_string(), "the body was asked to stop");

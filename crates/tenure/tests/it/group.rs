@@ -38,11 +38,9 @@ fn law_34_b214_leaving_awaits_the_children() {
         with(task_group(), async |group: &mut TaskGroup<Fault>| {
             for name in ["a", "b"] {
                 let recorder = recorder.clone();
-                group
-                    .spawn(async move {
-                        with(recorder.resource(name), async |_| recorder.step("child").await).await
-                    })
-                    .unwrap();
+                group.spawn(async move {
+                    with(recorder.resource(name), async |_| recorder.step("child").await).await
+                });
             }
             recorder.note("body ends");
             done(())
@@ -61,7 +59,7 @@ fn law_34_b214_in_time() {
     paused().block_on(async {
         let begun = Instant::now();
         with(task_group::<Fault>(), async |group| {
-            group.spawn(async { Ok(sleep(Duration::from_secs(1)).await) }).unwrap();
+            group.spawn(async { Ok(sleep(Duration::from_secs(1)).await) });
             done(())
         })
         .await
@@ -76,12 +74,12 @@ fn law_34_b216_an_error_in_one_cancels_the_others_and_awaits_them() {
         let recorder = Recorder::new();
         let fault = Fault::new("child");
         let result = with(task_group(), async |group: &mut TaskGroup<Fault>| {
-            group.spawn(holding(&recorder, "a")).unwrap();
-            group.spawn(holding(&recorder, "b")).unwrap();
+            group.spawn(holding(&recorder, "a"));
+            group.spawn(holding(&recorder, "b"));
             until_entered(&recorder, "a").await;
             until_entered(&recorder, "b").await;
             let fault = fault.clone();
-            group.spawn(async move { Err(fault) }).unwrap();
+            group.spawn(async move { Err(fault) });
             done(())
         });
         let error = result.await.unwrap_err();
@@ -99,12 +97,10 @@ fn law_34_b068_the_first_error_comes_first_and_the_others_are_kept() {
     both_flavours(|_| async {
         let result = with(task_group(), async |group: &mut TaskGroup<Fault>| {
             let (go, mut went) = tokio::sync::mpsc::channel::<()>(1);
-            group
-                .spawn(async move {
-                    let _go = go;
-                    Err(Fault::new("first"))
-                })
-                .unwrap();
+            group.spawn(async move {
+                let _go = go;
+                Err(Fault::new("first"))
+            });
             // It fails while it is being cancelled: in its drop it can say nothing, before its next suspension it can.
             let _ = went.recv().await;
             Err::<(), _>(ExitErrors::One(Fault::new("body")))
@@ -115,14 +111,12 @@ fn law_34_b068_the_first_error_comes_first_and_the_others_are_kept() {
     // Both ready in one poll of the runtime.
     paused().block_on(async {
         let result = with(task_group(), async |group: &mut TaskGroup<Fault>| {
-            group.spawn(async { Err(Fault::new("first")) }).unwrap();
+            group.spawn(async { Err(Fault::new("first")) });
             let token = group.token().clone();
-            group
-                .spawn(async move {
-                    token.cancelled().await;
-                    Err(Fault::new("second"))
-                })
-                .unwrap();
+            group.spawn(async move {
+                token.cancelled().await;
+                Err(Fault::new("second"))
+            });
             done(())
         });
         let error = result.await.unwrap_err();
@@ -139,9 +133,9 @@ fn law_34_a_panic_in_one_cancels_the_others_awaits_them_and_resumes() {
     both_flavours(|_| async {
         let recorder = Recorder::new();
         let result = caught(with(task_group(), async |group: &mut TaskGroup<Fault>| {
-            group.spawn(holding(&recorder, "a")).unwrap();
+            group.spawn(holding(&recorder, "a"));
             until_entered(&recorder, "a").await;
-            group.spawn(async { panic_quietly("child") }).unwrap();
+            group.spawn(async { panic_quietly("child") });
             done(())
         }));
         assert_eq!(message(&*result.await.unwrap_err()), "injected panic: child");
@@ -155,7 +149,7 @@ fn law_34_b213_a_body_that_fails_cancels_the_children_and_awaits_them() {
     both_flavours(|_| async {
         let recorder = Recorder::new();
         let result = with(task_group(), async |group: &mut TaskGroup<Fault>| {
-            group.spawn(holding(&recorder, "a")).unwrap();
+            group.spawn(holding(&recorder, "a"));
             until_entered(&recorder, "a").await;
             Err::<(), _>(ExitErrors::One(Fault::new("body")))
         });
@@ -169,7 +163,7 @@ fn law_34_a_cancelled_body_cancels_the_children_and_they_are_awaited() {
     both_flavours(|_| async {
         let recorder = Recorder::new();
         let mut future = Box::pin(with(task_group(), async |group: &mut TaskGroup<Fault>| {
-            group.spawn(holding(&recorder, "a")).unwrap();
+            group.spawn(holding(&recorder, "a"));
             hang::<Result<()>>().await
         }));
         crate::support::suspend_to(1, future.as_mut()).await;
@@ -203,15 +197,13 @@ fn law_34_b221_children_may_spawn_while_the_group_is_left() {
         let recorder = Recorder::new();
         with(task_group(), async |group: &mut TaskGroup<Fault>| {
             let (spawner, recorder) = (group.spawner(), recorder.clone());
-            group
-                .spawn(async move {
-                    suspend(3).await;
-                    let grandchild = recorder.clone();
-                    let spawned =
-                        spawner.spawn(async move { with(grandchild.resource("late"), async |_| Ok(())).await });
-                    spawned.map_err(|refused| Fault::new(refused.to_string()))
-                })
-                .unwrap();
+            group.spawn(async move {
+                suspend(3).await;
+                let grandchild = recorder.clone();
+                let spawned =
+                    spawner.spawn(async move { with(grandchild.resource("late"), async |_| Ok(())).await });
+                spawned.map_err(|refused| Fault::new(refused.to_string()))
+            });
             done(())
         })
         .await
@@ -226,7 +218,7 @@ fn law_34_a_child_spawned_on_a_cancelled_group_does_not_begin() {
         let recorder = Recorder::new();
         with(task_group(), async |group: &mut TaskGroup<Fault>| {
             group.cancel();
-            group.spawn(holding(&recorder, "a")).unwrap();
+            group.spawn(holding(&recorder, "a"));
             done(())
         })
         .await
@@ -246,7 +238,7 @@ fn law_13_what_a_child_hands_over_ends_before_the_group() {
                     drop(hold(recorder.resource("dropped by the child").on_exit(Act::suspend(9))).await?);
                     Ok(())
                 };
-                group.spawn(child).unwrap();
+                group.spawn(child);
                 done(())
             })
             .await
@@ -266,7 +258,7 @@ fn b218_at_the_time_limit_of_the_exit_the_children_are_aborted() {
         let result = Options::new()
             .exit_limit(LIMIT)
             .with(async { Ok::<_, Error>(task_group::<Fault>().await?) }, async |group| {
-                group.spawn(holding(&recorder, "a")).unwrap();
+                group.spawn(holding(&recorder, "a"));
                 until_entered(&recorder, "a").await;
                 Ok::<_, Error>(())
             })
@@ -291,7 +283,7 @@ fn law_34_everywhere() {
                     let child = async move {
                         with(recorder.resource(name), async |_| recorder.step("child").await).await
                     };
-                    group.spawn(child).map_err(|refused| ExitErrors::One(Fault::new(refused.to_string())))?;
+                    group.spawn(child);
                 }
                 recorder.step("body").await.map_err(ExitErrors::One)
             })

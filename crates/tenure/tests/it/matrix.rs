@@ -161,7 +161,7 @@ async fn by_join(recorder: Recorder, level: &str, inner: Inner) -> Result<(), Er
 async fn by_a_group(recorder: Recorder, level: &str, inner: Inner) -> Result<(), Error> {
     with(recorder.resource(level), async |_| {
         with(async { Ok::<_, Error>(task_group::<Error>().await?) }, async |group: &mut TaskGroup<Error>| {
-            group.spawn(inner).map_err(|refused| Fault::new(refused.to_string()))?;
+            group.spawn(inner);
             Ok(recorder.step("beside the child").await?)
         })
         .await

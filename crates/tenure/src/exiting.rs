@@ -1,0 +1,233 @@
+//! The code of an exit, from its first poll to its end, in the frame that its carrier has pushed.
+//!
+//! The carriers are [`InlineExit`](crate::inline_exit), a job, an entry of a stack, and one of several joined resources.
+//! Whichever it is, an exit first waits for what its body has left behind, then runs, then waits for what it has itself
+//! left behind; it has ended when its scope is empty (law 13e). Its time limit covers all three (law 15).
+//!
+//! # Invariants
+//! 1. It is polled, and dropped, with its own frame as the innermost.
+//! 2. Once its code has panicked, it is not polled again (law 12); what panics when it is dropped is caught as well.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use pin_project_lite::pin_project;
+use tokio::runtime::{self, Handle};
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, Sleep, sleep};
+
+use crate::fault::{Expired, Fault, Payload, drop_payload, quietly};
+use crate::frame;
+use crate::scope::Wait;
+
+pin_project! {
+    /// Calls, polls what the call has returned to its end or its panic, and drops that at once.
+    #[project = CaughtProjection]
+    enum Caught<C, F> {
+        Uncalled { call: Option<C> },
+        Running { #[pin] future: F },
+        Over,
+    }
+}
+
+impl<C, F, V, X> Caught<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future<Output = Result<V, X>>,
+{
+    /// Drops what is left. The first panic counts, if there is one.
+    fn finish(mut self: Pin<&mut Self>) {
+        self.set(Self::Over);
+    }
+
+    fn poll_uncaught(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        if let CaughtProjection::Uncalled { call } = self.as_mut().project() {
+            let call = call.take().expect("a call that has panicked is not polled again");
+            self.set(Self::Running { future: call() });
+        }
+        let CaughtProjection::Running { future } = self.as_mut().project() else {
+            unreachable!("an exit is not polled after its end");
+        };
+        future.poll(context)
+    }
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+        let polled = catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_uncaught(context)));
+        let ended = match polled {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(Ok(value))) => Ok(value),
+            Ok(Poll::Ready(Err(error))) => Err(Fault::Failed(error)),
+            Err(payload) => Err(Fault::Panicked(payload)),
+        };
+        match catch_unwind(AssertUnwindSafe(|| self.finish())) {
+            Ok(()) => Poll::Ready(ended),
+            Err(payload) => Poll::Ready(Err(Fault::Panicked(first_of(ended, payload)))),
+        }
+    }
+}
+
+/// The first of two panics: that of the code, if it was one, before that of its drop.
+fn first_of<V, X>(ended: Result<V, Fault<X>>, of_drop: Payload) -> Payload {
+    if let Err(Fault::Panicked(payload)) = ended {
+        drop_payload(of_drop);
+        return payload;
+    }
+    // Values and errors are the user's, and nobody's result any more.
+    quietly(|| drop(ended));
+    of_drop
+}
+
+/// A time limit. Its clock starts with the first poll.
+struct Limit {
+    limit: Duration,
+    timer: Option<Timer>,
+}
+
+/// A timer on one runtime. An exit that goes on elsewhere gets another one, since the first runtime may be gone.
+struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    runtime: Option<runtime::Id>,
+    begun: Instant,
+}
+
+impl Limit {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let runtime = Handle::try_current().ok().map(|handle| handle.id());
+        let timer = match &mut self.timer {
+            Some(timer) => timer,
+            None => {
+                self.timer.insert(Timer { sleep: Box::pin(sleep(self.limit)), runtime, begun: Instant::now() })
+            }
+        };
+        if timer.runtime != runtime {
+            timer.runtime = runtime;
+            timer.sleep = Box::pin(sleep(self.limit.saturating_sub(timer.begun.elapsed())));
+        }
+        // Out of tokio's budget, lest an exit that uses it all up is never out of time.
+        Pin::new(&mut unconstrained(timer.sleep.as_mut())).poll(context)
+    }
+}
+
+pin_project! {
+    /// An exit, to be polled in its own frame.
+    pub(crate) struct Exiting<C, F, V, X> {
+        #[pin]
+        code: Caught<C, F>,
+        stage: Stage,
+        ended: Option<Result<V, Fault<X>>>,
+        // What few exits have.
+        rare: Option<Box<Rare>>,
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Stage {
+    /// What the body has left behind is waited for.
+    Before,
+    Running,
+    /// What the exit has left behind is waited for.
+    After,
+}
+
+#[derive(Default)]
+struct Rare {
+    limit: Option<Limit>,
+    wait: Wait,
+}
+
+impl<C, F, V, X> Exiting<C, F, V, X>
+where
+    C: FnOnce() -> F,
+    F: Future<Output = Result<V, X>>,
+{
+    /// The call itself is part of the exit: should it panic, that is the exit's panic.
+    #[inline]
+    pub(crate) fn new(exit: C) -> Self {
+        Self { code: Caught::Uncalled { call: Some(exit) }, stage: Stage::Before, ended: None, rare: None }
+    }
+
+    pub(crate) fn with_limit(exit: C, limit: Option<Duration>) -> Self {
+        let limited =
+            |limit| Box::new(Rare { limit: Some(Limit { limit, timer: None }), wait: Wait::default() });
+        Self { rare: limit.map(limited), ..Self::new(exit) }
+    }
+}
+
+/// Waits until the scope of the innermost frame is empty.
+fn poll_children(rare: &mut Option<Box<Rare>>, context: &mut Context<'_>) -> Poll<()> {
+    match frame::own_children() {
+        None => Poll::Ready(()),
+        Some(children) => rare.get_or_insert_default().wait.poll_empty(&children, context),
+    }
+}
+
+impl<C, F, V, X> Future for Exiting<C, F, V, X>
+where
+    C: FnOnce() -> F,
+    F: Future<Output = Result<V, X>>,
+{
+    type Output = Result<V, Fault<X>>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let ended = loop {
+            match this.stage {
+                Stage::Before => match poll_children(this.rare, context) {
+                    Poll::Ready(()) => *this.stage = Stage::Running,
+                    Poll::Pending => break None,
+                },
+                Stage::Running => match this.code.as_mut().poll(context) {
+                    Poll::Ready(ended) if frame::own_children().is_none() => break Some(ended),
+                    Poll::Ready(ended) => {
+                        *this.ended = Some(ended);
+                        *this.stage = Stage::After;
+                    }
+                    Poll::Pending => break None,
+                },
+                Stage::After => match poll_children(this.rare, context) {
+                    Poll::Ready(()) => break this.ended.take(),
+                    Poll::Pending => break None,
+                },
+            }
+        };
+        if let Some(ended) = ended {
+            return Poll::Ready(ended);
+        }
+        let Some(Rare { limit: Some(limit), .. }) = this.rare.as_deref_mut() else { return Poll::Pending };
+        let passed = catch_unwind(AssertUnwindSafe(|| limit.poll(context)));
+        let fault = match passed {
+            Ok(passed) => {
+                ready!(passed);
+                Fault::TimedOut(Expired { limit: Some(limit.limit), waited_for: waited_for(*this.stage) })
+            }
+            // The runtime has no timer.
+            Err(payload) => Fault::Panicked(payload),
+        };
+        // The resource's own `Drop` is the forceful close.
+        match catch_unwind(AssertUnwindSafe(|| this.code.finish())) {
+            Ok(()) => {}
+            Err(payload) => {
+                if let Fault::TimedOut(_) = fault {
+                    return Poll::Ready(Err(Fault::Panicked(payload)));
+                }
+                drop_payload(payload);
+            }
+        }
+        match this.ended.take() {
+            // Its own error says more than that it then waited for too long, but both are to be told: the limit has passed.
+            Some(Err(own)) => Poll::Ready(Err(own)),
+            _ => Poll::Ready(Err(fault)),
+        }
+    }
+}
+
+fn waited_for(stage: Stage) -> String {
+    match stage {
+        Stage::Before | Stage::After => {
+            frame::own_children().map_or_else(String::new, |scope| scope.describe())
+        }
+        Stage::Running => String::new(),
+    }
+}

@@ -1,0 +1,59 @@
+//! Asking what is held to stop, when the process ends.
+//!
+//! A body that is the outermost of its task can be dropped by the tenure that polls it; all that is entered inside goes
+//! with it, in order. So the outermost ones leave their wakers here when they suspend. A guard outside of any body is in
+//! the hands of code that nobody polls on its behalf: it cannot be asked.
+//!
+//! # Invariants
+//! 1. Wakers are cloned, called and dropped behind the locks.
+//! 2. Whoever has been asked hands its exit over at its next poll, and is pending from then on: there is no result that
+//!    its caller could be given, and no caller that will need one.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::Waker;
+
+use super::{Phase, Registry};
+
+/// A body that can be asked to stop.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) waker: Option<Waker>,
+    pub(crate) asked: bool,
+}
+
+impl Registry {
+    /// Whether it is worth to look whether this or that was asked.
+    #[inline]
+    pub(crate) fn is_stopping(&self) -> bool {
+        // Relaxed: whoever is asked is woken afterwards, and then looks again under a lock.
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Asks every outermost body that is held now to stop, and waits until those have handed over their exits or ended;
+    /// then again, until there is none left.
+    pub(crate) async fn stop_all(self: &Arc<Self>) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let listener = self.changes.listen();
+        listener.until(|| (self.ask_all() == 0).then_some(())).await;
+    }
+
+    /// Asks those that were not asked yet; says how many there are that still hold.
+    fn ask_all(&self) -> usize {
+        let mut wakers = Vec::new();
+        let mut holding = 0;
+        self.held.each(|entry| {
+            let Some(stop) = &mut entry.stop else { return };
+            if entry.phase != Phase::Held {
+                return;
+            }
+            holding += 1;
+            if !stop.asked {
+                stop.asked = true;
+                wakers.extend(stop.waker.take());
+            }
+        });
+        wakers.into_iter().for_each(Waker::wake);
+        holding
+    }
+}
