@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use crate::frame::running_jobs;
+use crate::frame::{self, running_jobs};
 use crate::registry::{DrainReport, Registry, current};
 
 /// Waits until every exit that was handed over on this runtime has ended, those handed over meanwhile included, or
@@ -42,9 +42,9 @@ pub async fn drain(limit: Duration) -> DrainReport {
 }
 
 async fn all_ended(registry: &Registry) {
-    if running_jobs().is_empty() {
+    if !frame::is_enclosed() {
         loop {
-            let pending = registry.pending_for(&[]);
+            let pending = registry.pending();
             if pending.is_empty() {
                 return;
             }
@@ -53,7 +53,9 @@ async fn all_ended(registry: &Registry) {
             }
         }
     }
-    // Inside an exit: who waits for whom changes with each hand-over, of this exit itself too, so it is looked up anew.
+    // Inside a body or an exit: who waits for whom changes with each hand-over, of the tenure around this too, so it is
+    // looked up anew.
+    let draining = registry.draining();
     let listener = registry.changes().listen();
-    listener.until(|| registry.pending_for(&running_jobs()).is_empty().then_some(())).await;
+    listener.until(|| draining.is_done(&running_jobs()).then_some(())).await;
 }

@@ -41,16 +41,25 @@ impl<E> ExitErrors<E> {
     }
 }
 
+/// One failure, for instance of the body, in the type of the exits' errors.
+impl<E> From<E> for ExitErrors<E> {
+    fn from(error: E) -> Self {
+        Self::One(error)
+    }
+}
+
+/// One failure as it prints itself, several one behind the other.
 impl<E: fmt::Display> fmt::Display for ExitErrors<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::One(_) => f.write_str("an exit failed"),
+            Self::One(error) => error.fmt(f),
             Self::Several(errors) => {
-                write!(f, "{} exits went wrong", errors.len())?;
+                write!(f, "{} went wrong", errors.len())?;
                 for error in errors {
+                    f.write_str("; ")?;
                     match error {
-                        ExitError::Failed(error) => write!(f, "; {error}")?,
-                        other => write!(f, "; {other}")?,
+                        ExitError::Failed(error) => error.fmt(f)?,
+                        other => other.fmt(f)?,
                     }
                 }
                 Ok(())
@@ -59,11 +68,6 @@ impl<E: fmt::Display> fmt::Display for ExitErrors<E> {
     }
 }
 
-impl<E: Error + 'static> Error for ExitErrors<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::One(error) => Some(error),
-            Self::Several(errors) => errors.first().map(|error| error as _),
-        }
-    }
-}
+// For every `E` that prints, not for errors alone: `anyhow::Error` and `Box<dyn Error + Send + Sync>` are none themselves,
+// and with them `?` has to work as well. So the failures are part of what this prints, and it has no source.
+impl<E: fmt::Debug + fmt::Display> Error for ExitErrors<E> {}

@@ -59,6 +59,12 @@ impl Node {
         self.children.as_ref().is_some_and(|children| !children.is_empty())
     }
 
+    /// As [`enter`](Self::enter), for a body.
+    #[inline]
+    pub(crate) fn enter_body(&mut self, context: &Context<'_>) -> Entered<'_> {
+        self.push(place_in(context), Role::Body)
+    }
+
     /// Makes this the enclosing tenure of what is polled with `context`, until the guard is dropped.
     #[inline]
     pub(crate) fn enter(&mut self, context: &Context<'_>) -> Entered<'_> {
@@ -95,7 +101,9 @@ impl Node {
 /// Who polls what a frame is for.
 #[derive(Clone, Copy, Debug)]
 enum Role {
-    /// Its caller.
+    /// Its caller; it is a body.
+    Body,
+    /// Its caller; it is an exit.
     Inline,
     /// Its caller, which is itself part of an exit that was begun by a caller who is gone.
     Abandoned,
@@ -236,6 +244,11 @@ pub(crate) fn after_frame(work: impl FnOnce() + 'static) {
     }
 }
 
+/// Whether there is an enclosing tenure.
+pub(crate) fn is_enclosed() -> bool {
+    innermost(|_| ()).is_some()
+}
+
 /// The id of the enclosing tenure; 0 if there is none.
 pub(crate) fn enclosing_id() -> Id {
     innermost(Frames::innermost_id).unwrap_or(0)
@@ -249,10 +262,29 @@ pub(crate) fn enclosing_scope() -> Option<(Id, Arc<Scope>)> {
     })
 }
 
-/// Whether there is an enclosing tenure, and its scope, if something was handed over in it.
-pub(crate) fn enclosing_children() -> (bool, Option<Arc<Scope>>) {
-    let children = |frames: &mut Frames| frames.extra_if_any()?.children.clone();
-    innermost(|frames| (true, children(frames))).unwrap_or((false, None))
+/// The scopes that a guard looks at which is closed by the code that runs now: that of the innermost frame, and those
+/// around it, through bodies that run in place, up to the one it was entered in. The flag says whether that one is the
+/// task itself.
+///
+/// An exit is where it ends: what is closed inside it is part of it, and whoever waits for the exit waits for that. Were
+/// such a guard to look further, it would wait for those who wait for the exit.
+pub(crate) fn scopes_up_to(home: Id) -> (Vec<Arc<Scope>>, bool) {
+    let place = place_now();
+    let look = |frames: &RefCell<Frames>| {
+        let frames = frames.borrow();
+        let mut scopes = Vec::new();
+        let mut depth = frames.stack.len();
+        for frame in frames.of_place(place) {
+            let extra = frames.extras.iter().rfind(|extra| extra.depth == depth);
+            scopes.extend(extra.and_then(|extra| extra.children.clone()));
+            if !matches!(frame.role, Role::Body) || (home != 0 && frame.id == home) {
+                return (scopes, false);
+            }
+            depth -= 1;
+        }
+        (scopes, home == 0)
+    };
+    FRAMES.try_with(look).unwrap_or_default()
 }
 
 /// The scope of the innermost frame, if something was handed over in it and has not ended.
@@ -272,7 +304,7 @@ pub(crate) fn is_abandoned() -> bool {
     let abandoned = |frames: &RefCell<Frames>| match frames.borrow().stack.last().map(|frame| frame.role) {
         Some(Role::Abandoned) => true,
         Some(Role::Job { abandoned, .. }) => abandoned,
-        Some(Role::Inline) | None => false,
+        Some(Role::Body | Role::Inline) | None => false,
     };
     FRAMES.try_with(abandoned).unwrap_or(false)
 }

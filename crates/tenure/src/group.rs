@@ -335,7 +335,7 @@ where
         let shared = &this.leave.shared;
         let left = this.left.as_mut().expect("it is there until the end");
         let (own, cancel) = (left.node(), &shared.cancel);
-        let frame = own.enter(context);
+        let frame = own.enter_body(context);
         let Some(body) = this.body.as_mut().as_pin_mut() else { return Poll::Ready(()) };
         let polled = if this.cancelled.is_none() && cancel.is_cancelled() {
             // It was cancelled before its first poll.

@@ -43,13 +43,13 @@ where
     #[cold]
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(gate) = &mut self.gate else { return Poll::Ready(()) };
-        // The scope is that of the code that waits now.
-        let scope = match frame::enclosing_children() {
-            (true, scope) => scope,
-            (false, _) => self.tenure.registry().root_scope(RootKey::here()),
-        };
+        // Looked up at each poll: the code that waits may have moved.
+        let (mut scopes, is_root) = frame::scopes_up_to(self.tenure.home());
+        if is_root {
+            scopes.extend(self.tenure.registry().root_scope(RootKey::here()));
+        }
         let id = self.tenure.node.id();
-        if gate.poll(scope.as_deref(), id, context).is_pending() {
+        if gate.poll(&scopes, id, context).is_pending() {
             self.tenure.list(Phase::Waiting, context);
             return Poll::Pending;
         }

@@ -9,6 +9,7 @@
 
 use std::fmt::Debug;
 use std::pin::Pin;
+use std::slice;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -154,7 +155,7 @@ impl<F: Future<Output: Settle> + ?Sized> Job<F> {
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(gate) = &mut self.gate else { return Poll::Ready(()) };
         let Record { registry, scope, key, id, begun, .. } = &self.record;
-        ready!(gate.poll(Some(scope), *id, context));
+        ready!(gate.poll(slice::from_ref(scope), *id, context));
         self.gate = None;
         registry.change(*key, |entry| entry.phase = begun.phase_of_work());
         Poll::Ready(())

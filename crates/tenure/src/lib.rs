@@ -38,15 +38,17 @@
 //! | write enter and exit as one function | [`context()`](fn@context) |
 //! | hold several, their number known at run time | [`ExitStack`], [`with_stack`] |
 //! | enter several side by side | [`join`](fn@join) |
-//! | hold one in a field, or across functions | [`hold`] |
+//! | hold one in a field, or across functions | [`hold`], [`Held::new`] |
+//! | hold a resource that is there already | [`entered`](fn@entered) |
 //! | finish an enter even when its caller is gone | [`shield`] |
 //! | limit the time, stop by a token, give a name | [`Options`] |
 //! | let an exit suppress the body's error | [`RecoverExit`], [`with_recovering`] |
 //! | get both errors | [`with_detailed`] |
-//! | spawn tasks that do not outlive a block | [`task_group`] |
+//! | spawn tasks that do not outlive a block | [`task_group`], [`background`] |
 //! | wait for what exits in the background | [`drain`] |
 //! | see what is held now | [`open`], [`counters`] |
 //! | learn of what went wrong in the background | [`set_report_sink`] |
+//! | tell of what has no caller | [`report`](fn@report) |
 //! | run a program until a signal | [`run`](fn@run), `#[tenure::main]` |
 //!
 //! # When a future is dropped
@@ -64,6 +66,7 @@
 //! - `tracing` (default): incidents as events at `ERROR` of the target `tenure`; handed-over exits run in the span they
 //!   were entered in. Without it, incidents that no sink takes are lines on standard error.
 //! - `macros`: `#[tenure::main]`, `#[tenure::test]`, `#[tenure::context]`, `#[tenure::within]`.
+//! - `tokio-util`: [`CancelToken`] from and to tokio-util's `CancellationToken`.
 //! - `test-util`: a paused clock, `#[tenure::test(start_paused = true)]`.
 #![deny(unsafe_code)]
 

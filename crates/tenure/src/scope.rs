@@ -12,7 +12,6 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::pin::Pin;
-use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -117,23 +116,24 @@ impl Wait {
 /// The wait of a guard, before it begins, for those that were entered after it.
 ///
 /// How far these reach is fixed at the first look, so that a body that goes on entering and dropping cannot hold it up
-/// for ever. Who of them is still there is looked up at each step, in the scope that the guard is in then.
+/// for ever. Who of them is still there is looked up at each step, in the scopes that the guard looks at then.
 #[derive(Default)]
 pub(crate) struct Gate {
     bound: Option<Id>,
-    /// The scope that is waited in, by its address.
-    place: usize,
+    /// The scopes that are waited in, by their addresses.
+    places: Vec<usize>,
     wait: Wait,
 }
 
 impl Gate {
     /// Ready when the guard of this id may begin.
-    pub(crate) fn poll(&mut self, scope: Option<&Scope>, id: Id, context: &mut Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&mut self, scopes: &[Arc<Scope>], id: Id, context: &mut Context<'_>) -> Poll<()> {
         let bound = *self.bound.get_or_insert_with(newest_id);
-        let Some(scope) = scope else { return Poll::Ready(()) };
-        if std::mem::replace(&mut self.place, ptr::from_ref(scope).addr()) != ptr::from_ref(scope).addr() {
+        let places = scopes.iter().map(|scope| Arc::as_ptr(scope).addr());
+        if !places.clone().eq(self.places.iter().copied()) {
+            self.places = places.collect();
             self.wait = Wait::default();
         }
-        self.wait.poll(|| scope.next_after(id, bound), context)
+        self.wait.poll(|| scopes.iter().find_map(|scope| scope.next_after(id, bound)), context)
     }
 }

@@ -29,6 +29,8 @@ enum Place {
         registry: Arc<Registry>,
         key: Key,
         phase: Phase,
+        /// The tenure it was entered in; 0 if none.
+        home: Id,
         /// The waker that the registry has, by its data, if this is a body that can be asked to stop.
         waker: Option<usize>,
     },
@@ -64,6 +66,14 @@ impl Tenure {
         }
     }
 
+    /// The tenure it was entered in; 0 if none.
+    pub(crate) fn home(&self) -> Id {
+        match self.place {
+            Place::Listed { home, .. } => home,
+            Place::Unlisted { parent, .. } => parent,
+        }
+    }
+
     /// Makes the tenure known to the registry, in this phase. To be called at each suspension; it costs a comparison
     /// when nothing has changed.
     #[inline]
@@ -89,7 +99,7 @@ impl Tenure {
 
     #[cold]
     fn list_anew(&mut self, now: Phase, context: Option<&Context<'_>>) {
-        let Place::Listed { registry, key, phase, waker } = &mut self.place else {
+        let Place::Listed { registry, key, phase, waker, .. } = &mut self.place else {
             return self.list_first(now, context, None);
         };
         *phase = now;
@@ -122,7 +132,7 @@ impl Tenure {
             registry.count(Count::Entered);
         }
         let key = registry.hold(entry);
-        self.place = Place::Listed { registry, key, phase, waker };
+        self.place = Place::Listed { registry, key, phase, home: parent, waker };
     }
 
     /// Whether its body was asked to stop since the process ends.

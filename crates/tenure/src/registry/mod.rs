@@ -14,6 +14,7 @@
 mod changes;
 mod counters;
 mod current;
+mod drains;
 mod entry;
 mod incident;
 mod log;
@@ -62,6 +63,8 @@ pub(crate) struct Registry {
     sink: RwLock<Option<incident::Sink>>,
     /// Told of each hand-over and each end, if somebody listens.
     changes: changes::Changes,
+    /// The drains that run inside of tenures, each with the handed-over exits that it is part of.
+    drains: Mutex<Vec<(Id, Vec<Id>)>>,
     /// Whether what is held was asked to stop.
     stopping: AtomicBool,
 }

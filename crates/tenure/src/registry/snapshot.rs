@@ -1,16 +1,14 @@
 //! What is held now, to look at.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::panic::Location;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::entry::{Entry, HandedOver, Item};
+use super::entry::{Entry, Item};
 use super::{Registry, current};
 use crate::frame;
 use crate::label::{Id, Label};
-use crate::scope::{Latch, Scope};
 
 /// How far a held tenure has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -159,23 +157,6 @@ impl Registry {
         OpenTenures::of(self.list(|entry| entry.handed_over().is_some()))
     }
 
-    /// The latches of all handed-over exits but those that wait for one of `jobs`, and `jobs` themselves: what a
-    /// drain that is called inside those exits may wait for (law 18).
-    pub(crate) fn pending_for(&self, jobs: &[Id]) -> Vec<Latch> {
-        let mut pending: HashMap<Id, Pending> = HashMap::new();
-        self.held.each(|entry| {
-            if let Some(HandedOver { latch, scope }) = entry.handed_over() {
-                let (latch, scope) = (Arc::clone(latch), Arc::clone(scope));
-                let waits = entry.phase == Phase::Waiting;
-                pending.insert(entry.id, Pending { parent: entry.parent, waits, latch, scope });
-            }
-        });
-        for job in jobs {
-            forget_those_behind(&mut pending, *job);
-        }
-        pending.into_values().map(|pending| pending.latch).collect()
-    }
-
     fn list(&self, pick: impl Fn(&Entry) -> bool) -> Vec<OpenTenure> {
         let now = Instant::now();
         let mut found = Vec::new();
@@ -200,28 +181,6 @@ impl Registry {
             );
         }
         found
-    }
-}
-
-/// A handed-over exit, as far as a drain needs to know it.
-struct Pending {
-    parent: Id,
-    /// Whether it has not begun.
-    waits: bool,
-    latch: Latch,
-    scope: Arc<Scope>,
-}
-
-/// Forgets this exit and all that wait for it: the guards of its scope that were entered before it and have not begun, its
-/// parent, and those that wait for that one.
-fn forget_those_behind(pending: &mut HashMap<Id, Pending>, job: Id) {
-    let mut next = Some(job);
-    while let Some(id) = next {
-        let Some(Pending { parent, scope, .. }) = pending.remove(&id) else {
-            return;
-        };
-        pending.retain(|sibling, other| *sibling > id || !other.waits || !Arc::ptr_eq(&other.scope, &scope));
-        next = Some(parent);
     }
 }
 

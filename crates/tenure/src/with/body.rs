@@ -78,7 +78,7 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let frame = this.tenure.node.enter(context);
+        let frame = this.tenure.node.enter_body(context);
         let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll_only(context)));
         let ended = match polled {
             Ok(Poll::Ready(Ok(value))) => Ended::Value(value),
@@ -105,7 +105,7 @@ where
                         Ended::Process
                     }
                 };
-                let _frame = this.tenure.node.enter(context);
+                let _frame = this.tenure.node.enter_body(context);
                 return Poll::Ready(finish(ended, this.body, *this.stop));
             }
         };

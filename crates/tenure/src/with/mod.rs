@@ -28,4 +28,4 @@ pub(crate) use leave::{Leave, Plain, Recovering};
 pub(crate) use leftover::Leftover;
 pub(crate) use simple::{error_of, report};
 pub(crate) use steps::{Entered, entered, kept};
-pub(crate) use stop::{Never, Stop};
+pub(crate) use stop::Stop;

@@ -87,10 +87,12 @@ impl Options {
         self
     }
 
-    /// Stops the enter or the body when the token asks for it. A token that has already asked: nothing is entered.
-    /// May be called several times.
-    pub fn cancel_on(self, token: &CancelToken) -> Self {
-        let token = token.clone();
+    /// Stops the enter or the body when the token is cancelled. If it is cancelled already, nothing is entered. May be
+    /// called several times.
+    ///
+    /// Takes a [`CancelToken`], or with the feature `tokio-util` a `CancellationToken`, by value or by reference.
+    pub fn cancel_on(self, token: impl Into<CancelToken>) -> Self {
+        let token = token.into();
         self.stop_when(async move { token.cancelled().await })
     }
 

@@ -71,7 +71,7 @@ pub(crate) trait Stop: Unpin + 'static {
 }
 
 /// Nobody stops it. Costs nothing.
-pub(crate) struct Never;
+pub(super) struct Never;
 
 impl Stop for Never {
     const CAN_STOP: bool = false;
