@@ -315,3 +315,29 @@ fn a_function_that_gives_up_waiting_for_its_value_ends_early() {
         assert_eq!(with(hasty, async |value| Ok::<_, Error>(**value)).await.unwrap(), 7);
     });
 }
+
+/// What polls only what was woken: the lend and the look have to wake it.
+#[test]
+fn law_29_the_value_comes_back_to_a_lend_inside_a_set_of_futures() {
+    use futures_util::StreamExt as _;
+    use futures_util::stream::FuturesUnordered;
+    both_flavours(|_| async {
+        let watched = context(async |lender: Lender<u8>| {
+            let mut set = FuturesUnordered::new();
+            let lend = async move {
+                let back = lender.lend(7).await;
+                let kind = back.look(|outcome| outcome.is_completed()).await;
+                (back.value, kind)
+            };
+            set.push(Box::pin(lend));
+            let back = set.next().await.unwrap();
+            if back == (8, true) { Ok(()) } else { Err(Error::Fault(Fault::new(format!("{back:?}")))) }
+        });
+        let result = with(watched, async |value| {
+            **value += 1;
+            tenure_test::suspend(2).await;
+            Ok::<_, Error>(())
+        });
+        tokio::time::timeout(crate::support::LONG, result).await.expect("it comes back").unwrap();
+    });
+}

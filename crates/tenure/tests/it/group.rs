@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use tenure::{ExitErrors, IncidentKind, Options, TaskGroup, hold, task_group, with};
+use tenure::{
+    Closing, ExitErrors, ExitStack, IncidentKind, Options, Stopped, TaskGroup, entered, hold, join, task_group, with,
+    with_stack,
+};
 use tenure_test::{Act, Fault, Proof, Recorder, Seen, both_flavours, hang, panic_quietly, paused, suspend};
 use tokio::time::{Instant, sleep};
 
@@ -302,4 +305,185 @@ fn law_34_everywhere() {
     };
     assert!(nested().cancel_everywhere(make).suspensions >= 3);
     assert!(nested().fail_everywhere(make).points >= 10);
+}
+
+#[test]
+fn law_34_a_child_that_fails_stops_the_body() {
+    for panics in [false, true] {
+        both_flavours(|_| async move {
+            let recorder = Recorder::new();
+            let inside = recorder.clone();
+            let whole = with(task_group(), async |group: &mut TaskGroup<Fault>| {
+                group.spawn(async move {
+                    suspend(2).await;
+                    if panics { panic_quietly("child") } else { Err(Fault::new("child")) }
+                });
+                with(inside.resource("in the body"), async |_| hang::<Result>().await).await
+            });
+            match caught(whole).await {
+                Ok(result) => assert_eq!(result.unwrap_err().into_first().unwrap().message(), "child"),
+                Err(payload) => assert_eq!((message(&*payload), panics), ("injected panic: child", true)),
+            }
+            // In place, before the caller goes on.
+            recorder.trace().assert_order(["exit in the body: cancelled", "exited in the body"]);
+        });
+    }
+}
+
+#[test]
+fn law_34_a_child_that_fails_stops_the_body_around_a_stack_and_a_join() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let result = with_stack(async |stack: &mut ExitStack<ExitErrors<Fault>>| {
+            stack.enter(recorder.resource("below")).await?;
+            let group = stack.enter(task_group::<Fault>()).await?;
+            stack.enter(recorder.resource("above")).await?;
+            group.spawn(async {
+                suspend(2).await;
+                Err(Fault::new("child"))
+            });
+            hang::<Result>().await
+        })
+        .await;
+        assert_eq!(result.unwrap_err().into_first().unwrap().message(), "child");
+        // As nested by hand: what lies below the group sees its failure.
+        recorder.trace().assert_order(["exit above: cancelled", "exit below: failed: One(child)"]);
+
+        let both = join((task_group::<Fault>(), task_group::<Fault>()));
+        let result = with(both, async |(_, second)| {
+            second.spawn(async { Err(Fault::new("child")) });
+            hang::<Result<(), ExitErrors<ExitErrors<Fault>>>>().await
+        });
+        assert!(result.await.is_err());
+    });
+}
+
+#[test]
+fn law_34_a_group_whose_caller_is_dropped_while_it_waits_cancels_its_children() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let waiting = with(task_group(), async |group: &mut TaskGroup<Fault>| {
+            group.spawn(holding(&recorder, "a"));
+            until_entered(&recorder, "a").await;
+            done(())
+        });
+        let mut waiting = Box::pin(waiting);
+        while recorder.trace().entered("a") == 0 {
+            assert!(std::future::poll_fn(|task| std::task::Poll::Ready(waiting.as_mut().poll(task))).await.is_pending());
+            tokio::task::yield_now().await;
+        }
+        drop_at(1, waiting).await;
+        drained().await.is_clean().then_some(()).unwrap();
+        recorder.trace().assert_order(["exit a: cancelled", "exited a"]);
+    });
+}
+
+/// gh-155433 of CPython: an outer cancellation in the poll in which a child fails is not lost.
+#[test]
+fn law_34_an_outer_stop_in_the_same_poll_as_a_childs_failure_is_not_lost() {
+    both_flavours(|_| async {
+        let outer = tenure::CancelToken::new();
+        let asking = outer.clone();
+        let result = Options::new()
+            .cancel_on(&outer)
+            .with(std::future::ready(Ok::<_, Error>(tenure::Released::<_, Error>::of(()))), async |_| {
+                with(task_group(), async |group: &mut TaskGroup<Fault>| {
+                    group.spawn(async move {
+                        asking.cancel();
+                        Err(Fault::new("child"))
+                    });
+                    hang::<std::result::Result<(), Error>>().await
+                })
+                .await
+            })
+            .await;
+        assert!(matches!(result, Err(Error::Stopped(Stopped::Cancelled) | Error::Exits(_))), "{result:?}");
+        assert!(outer.is_cancelled());
+    });
+}
+
+/// gh-155418 of CPython: a child that cancels its group in its first poll does not hang it.
+#[test]
+fn law_34_a_child_that_cancels_its_group_in_its_first_poll_does_not_hang_it() {
+    both_flavours(|_| async {
+        with(task_group(), async |group: &mut TaskGroup<Fault>| {
+            let token = group.token().clone();
+            group.spawn(async move {
+                token.cancel();
+                hang().await
+            });
+            done(())
+        })
+        .await
+        .unwrap();
+    });
+}
+
+/// It never ran, and what was moved into it exits all the same, before what is around the group.
+#[test]
+fn law_13_a_child_that_was_never_polled_is_dropped_inside_its_group() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let guard = hold(recorder.resource("guard").on_exit(Act::suspend(5))).await.unwrap();
+        let whole = with(recorder.resource("outer").on_enter(Act::at_once()), async |_| {
+            with(task_group(), async |group: &mut TaskGroup<Fault>| {
+                group.spawn(async move {
+                    let _guard = guard;
+                    Ok(())
+                });
+                group.cancel();
+                done(())
+            })
+            .await
+            .map_err(|errors| errors.into_first().unwrap())
+        });
+        whole.await.unwrap();
+        recorder.trace().assert_order(["exited guard", "exit outer: completed"]);
+    });
+}
+
+#[test]
+fn law_34_a_thousand_cancelled_children_exit_side_by_side() {
+    paused().block_on(async {
+        let begun = Instant::now();
+        let result = with(task_group::<Fault>(), async |group| {
+            for _ in 0..1_000 {
+                let slow = Closing::of((), async |()| Ok::<_, Fault>(sleep(Duration::from_millis(10)).await));
+                group.spawn(with(entered(slow), async |_| hang().await));
+            }
+            sleep(Duration::from_millis(1)).await;
+            Err::<(), _>(ExitErrors::One(Fault::new("stop")))
+        });
+        result.await.unwrap_err();
+        assert!(begun.elapsed() < Duration::from_millis(50), "{:?}", begun.elapsed());
+    });
+}
+
+#[test]
+fn law_34_what_users_return_takes_a_groups_errors_by_a_question_mark() {
+    type Boxed = Box<dyn std::error::Error + Send + Sync>;
+    async fn by_anyhow() -> anyhow::Result<()> {
+        with(task_group::<anyhow::Error>(), async |group| {
+            group.spawn(async { anyhow::bail!("no connection") });
+            Ok::<_, ExitErrors<anyhow::Error>>(())
+        })
+        .await?;
+        let both = join((
+            std::future::ready(Ok::<_, String>(tenure::Released::<_, String>::of(1))),
+            std::future::ready(Ok::<_, String>(tenure::Released::<_, String>::of(2))),
+        ));
+        with(both, async |_| Ok::<_, ExitErrors<String>>(())).await?;
+        Ok(())
+    }
+    async fn by_box() -> std::result::Result<(), Boxed> {
+        let stack = ExitStack::<Boxed>::new();
+        stack.defer_async(async || Err("not closed".into()));
+        stack.close().await?;
+        with(task_group::<Boxed>(), async |_| Ok::<_, ExitErrors<Boxed>>(())).await?;
+        Ok(())
+    }
+    both_flavours(|_| async {
+        assert_eq!(by_anyhow().await.unwrap_err().to_string(), "no connection");
+        assert_eq!(by_box().await.unwrap_err().to_string(), "not closed");
+    });
 }

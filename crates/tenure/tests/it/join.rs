@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tenure::{AsyncExit, ExitErrors, IncidentKind, Outcome, join, shield, with};
-use tenure_test::{Act, Fault, Proof, Recorder, Seen, both_flavours, paused};
+use tenure_test::{Act, Fault, Proof, Recorder, Seen, both_flavours, panic_quietly, paused, suspend};
 use tokio::time::{Instant, sleep};
 
 use crate::support::{Error, Reports, caught, drop_at, entered, message, settled};
@@ -189,7 +189,7 @@ fn law_33_all_exits_run_and_their_errors_come_as_a_list() {
         let two =
             with(join(vec![fails("c"), recorder.resource("d"), fails("e")]), async |_| Ok::<_, Error>(()));
         let Err(Error::Exits(errors)) = two.await else { panic!("two exits fail") };
-        assert_eq!(errors.to_string(), "2 exits went wrong; exit c; exit e");
+        assert_eq!(errors.to_string(), "2 went wrong; exit c; exit e");
         recorder.trace().assert_all_exited_once();
     });
 }
@@ -226,5 +226,28 @@ fn b020_nothing_to_enter_is_a_context_too() {
         recorder.trace().assert_exited_once("a");
         let empty = with(join(Vec::<tenure_test::Resource>::new()), async |none| Ok::<_, Error>(none.len()));
         assert_eq!(empty.await.unwrap(), 0);
+    });
+}
+
+#[test]
+fn law_32_an_enter_that_panics_exits_the_others_in_place_and_then_resumes() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let panics = async {
+            suspend(2).await;
+            if true {
+                panic_quietly("the enter");
+            }
+            Ok::<_, Fault>(recorder.resource("never").await.unwrap())
+        };
+        let shielded = shield(recorder.resource("shielded").on_enter(Act::suspend(9)).on_exit(Act::suspend(2)));
+        let a = recorder.resource("a").on_exit(Act::suspend(3));
+        let payload = caught(with(join((a, panics, shielded)), async |_| Ok::<_, Error>(()))).await.err().unwrap();
+        assert_eq!(message(&*payload), "injected panic: the enter");
+        recorder.note("the panic is out");
+        recorder.trace().assert_order(["exit a: panicked: injected panic: the enter", "exited a", "the panic is out"]);
+        // Finished and exited, and awaited as well.
+        recorder.trace().assert_order(["exited shielded", "the panic is out"]);
+        settled().await;
     });
 }

@@ -9,6 +9,7 @@
 )]
 
 mod auto_traits;
+mod begun;
 mod cancellation;
 mod compile_fail;
 mod drain;
@@ -17,6 +18,7 @@ mod exit_goes_wrong;
 mod generator;
 mod group;
 mod held;
+mod hostile;
 mod inline;
 mod join;
 #[cfg(unix)]
@@ -24,6 +26,8 @@ mod lifecycle;
 mod loss;
 mod matrix;
 mod order;
+mod places;
+mod primitives;
 mod recovering;
 mod registry;
 mod stack;

@@ -220,7 +220,7 @@ fn law_25_b037_b055_several_failures_come_out_as_an_ordered_list() {
         }
         stack.enter(recorder.resource("d")).await.unwrap();
         let error = stack.close().await.unwrap_err();
-        assert_eq!(error.to_string(), "3 exits went wrong; exit c; exit b; exit a");
+        assert_eq!(error.to_string(), "3 went wrong; exit c; exit b; exit a");
         let ExitErrors::Several(errors) = error else { panic!("{error:?}") };
         let order: Vec<_> =
             errors.iter().map(|error| std::error::Error::source(error).unwrap().to_string()).collect();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tenure::{
     AsyncExit, CancelToken, ExitErrors, ExitStack, IncidentKind, Options, Outcome, Stopped, Verdict, WithError,
-    hold, with, with_stack,
+    hold, shield, with, with_stack,
 };
 use tenure_test::{
     Act, Fault, FaultKind, Proof, Recorder, Seen, both_flavours, cancel_everywhere, hang, panic_quietly,
@@ -419,5 +419,44 @@ fn a_guard_is_not_entered_when_it_was_asked_to_stop_before() {
         let held = hold(recorder.resource("b")).await.unwrap();
         held.close().await.unwrap();
         recorder.trace().assert_never_entered("a");
+    });
+}
+
+#[test]
+fn law_14_a_stop_during_a_shielded_enter_waits_for_the_enter_and_its_exit() {
+    both_flavours(|_| async {
+        for by in ["request", "enter timeout", "timeout"] {
+            let recorder = Recorder::new();
+            let slow = shield(recorder.resource("slow").on_enter(Act::suspend(9)).on_exit(Act::suspend(3)));
+            let options = match by {
+                "request" => Options::new().stop_when(tenure_test::suspend(1)),
+                "enter timeout" => Options::new().enter_timeout(Duration::ZERO),
+                _ => Options::new().timeout(Duration::ZERO),
+            };
+            let result = options.with(slow, async |_| Ok::<_, Error>(recorder.note("body"))).await;
+            assert!(matches!(result, Err(Error::Stopped(_))), "{by}: {result:?}");
+            recorder.note("left");
+            recorder.trace().assert_order(["enter slow", "exit slow: cancelled", "exited slow", "left"]);
+            assert!(!recorder.trace().contains("body"), "{by}");
+        }
+    });
+}
+
+#[test]
+fn law_14_a_limit_for_enter_and_body_together_and_one_for_the_enter() {
+    both_flavours(|_| async {
+        let never = || async { hang::<Result<tenure::Released<(), Error>, Error>>().await };
+        let result = Options::new().enter_timeout(LIMIT).with(never(), async |_| Ok::<_, Error>(())).await;
+        assert!(matches!(result, Err(Error::Stopped(Stopped::EnterTimeout(LIMIT)))), "{result:?}");
+        let result = Options::new().timeout(LIMIT).with(never(), async |_| Ok::<_, Error>(())).await;
+        assert!(matches!(result, Err(Error::Stopped(Stopped::Timeout(LIMIT)))), "{result:?}");
+        let recorder = Recorder::new();
+        let result = Options::new()
+            .enter_timeout(LIMIT)
+            .timeout(2 * LIMIT)
+            .with(recorder.resource("a"), async |_| hang::<Result<(), Error>>().await)
+            .await;
+        assert!(matches!(result, Err(Error::Stopped(Stopped::Timeout(_)))), "{result:?}");
+        recorder.trace().assert_order(["exit a: cancelled", "exited a"]);
     });
 }
