@@ -56,24 +56,35 @@
 //! happen. Assert on the [`Report`] that enough was tried.
 #![deny(unsafe_code)]
 
+mod budget;
+mod check;
 mod countdown;
 mod enumeration;
 mod event;
 mod everywhere;
 mod fault;
+mod forms;
 pub mod laws;
 mod leak;
+mod limited;
+mod output;
+mod plan;
+mod prepared;
 mod proof;
 mod recorder;
 mod recovering;
 mod registry;
+mod report;
 mod resource;
 mod run;
 mod runtime;
 mod sequencer;
+mod set_up;
+mod settings;
 mod site;
 #[expect(unsafe_code, reason = "a waker that notices its clones; the one module that needs it")]
 mod spy;
+mod survey;
 mod trace;
 mod verify;
 
@@ -81,14 +92,18 @@ pub use countdown::CancelBy;
 pub use event::{Event, EventKind, Seen};
 pub use everywhere::{cancel_everywhere, fail_everywhere, try_cancel_everywhere, try_fail_everywhere};
 pub use fault::{Fault, FaultKind, panic_quietly};
-pub use leak::{Leak, Report};
+pub use leak::Leak;
+pub use output::ProofOutput;
+pub use prepared::PreparedProof;
 pub use proof::Proof;
 pub use recorder::Recorder;
 pub use recovering::{Recovering, RecoveringResource};
+pub use report::Report;
 pub use resource::{Act, Entering, Recorded, Resource};
 pub use run::Run;
 pub use runtime::{Flavour, both_flavours, paused};
 pub use sequencer::{Sequencer, Turn};
 pub use site::{At, Hang, Suspend, hang, suspend};
+pub use survey::{Finding, Survey};
 pub use trace::Trace;
 pub use verify::{Violation, Who};
