@@ -46,7 +46,10 @@ pub(crate) fn expected(result: Result<Report, Box<Leak>>) -> Box<Leak> {
     let is_of_proof = |violation: &Violation| {
         matches!(
             violation,
-            Violation::Endless { .. } | Violation::SetUpTimedOut { .. } | Violation::Failed(_) | Violation::Hung { .. }
+            Violation::Endless { .. }
+                | Violation::SetUpTimedOut { .. }
+                | Violation::Failed(_)
+                | Violation::Hung { .. }
         )
     };
     assert!(

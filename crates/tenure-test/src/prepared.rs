@@ -106,7 +106,10 @@ impl<T: Send + Sync + 'static> PreparedProof<T> {
         match runtime.block_on(beginning) {
             Ok(Ok(for_run)) => {
                 let drain_limit = settings.drain_limit(true);
-                Ok((Arc::clone(&for_run), Begun { for_run: Some(for_run), runtime: Some(runtime), drain_limit }))
+                Ok((
+                    Arc::clone(&for_run),
+                    Begun { for_run: Some(for_run), runtime: Some(runtime), drain_limit },
+                ))
             }
             Ok(Err(error)) => match error.try_into_panic() {
                 Ok(payload) => resume_unwind(payload),

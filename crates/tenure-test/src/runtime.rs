@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::registry::{self, Held};
 use crate::ProofOutput;
+use crate::registry::{self, Held};
 
 /// Worker threads of the multi-thread flavour: two make real races, more only cost time.
 const WORKERS: usize = 2;

@@ -48,8 +48,7 @@ impl<T: Send + Sync + 'static> SetUp<T> {
             let making = make();
             Box::pin(async move {
                 let state = Arc::new(making.await);
-                let for_run: ForRun<T> =
-                    Arc::new(move || Box::pin(std::future::ready(Arc::clone(&state))));
+                let for_run: ForRun<T> = Arc::new(move || Box::pin(std::future::ready(Arc::clone(&state))));
                 for_run
             })
         };

@@ -117,9 +117,9 @@ impl Frame {
     fn readable(&self) -> String {
         let place = self.place.strip_prefix("./").unwrap_or(&self.place);
         // Of a library's file, from the folder that bears its name and version.
-        let place = place.rsplit_once("/registry/src/").map_or(place, |(_, place)| {
-            place.split_once('/').map_or(place, |(_, place)| place)
-        });
+        let place = place
+            .rsplit_once("/registry/src/")
+            .map_or(place, |(_, place)| place.split_once('/').map_or(place, |(_, place)| place));
         // Without the compiler's `{{closure}}` for the bodies of async functions and blocks.
         format!("{place} in {}", self.function.replace("::{{closure}}", ""))
     }

@@ -105,7 +105,9 @@ impl fmt::Display for Survey {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        for (row, finding) in std::iter::once((&head, None)).chain(rows.iter().zip(self.findings.iter().map(Some))) {
+        for (row, finding) in
+            std::iter::once((&head, None)).chain(rows.iter().zip(self.findings.iter().map(Some)))
+        {
             let mut line = String::new();
             for (cell, width) in row.iter().zip(widths) {
                 line += &format!("{cell:width$}  ");
