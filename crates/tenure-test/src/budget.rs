@@ -6,15 +6,15 @@
 //! each of them, whatever the machine does.
 //!
 //! # Invariants
-//! 1. A poll has at least one unit: a future that makes progress in steps of one goes on.
+//! 1. A poll but the first has at least one unit: a future that makes progress in steps of one goes on.
 //! 2. After `POLLS_MAX` polls of a run the budget is whole: a future that needs several units at once ends too.
 
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 
 use tokio::task::coop::{consume_budget, has_budget_remaining};
 
-/// So many polls of a run have a budget of one.
+/// So many polls of a run, besides the first, have a budget of one.
 const POLLS_MAX: u32 = 256;
 /// More units than any version of tokio gives to a poll.
 const UNITS_MAX: u32 = 4_096;
@@ -27,19 +27,16 @@ pub(crate) struct Budget {
 }
 
 impl Budget {
-    /// Leaves one unit to the poll that runs. `Pending`: it had to be counted first, and the task is to be polled
-    /// again.
-    pub(crate) fn leave_one(&mut self, cx: &Context<'_>) -> Poll<()> {
+    /// Leaves one unit to the poll that runs; to the first, nothing.
+    pub(crate) fn leave_one(&mut self) {
         let Some(units) = self.units else {
             self.units = Some(spend(UNITS_MAX));
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
+            return;
         };
         if self.polls < POLLS_MAX {
             self.polls += 1;
             spend(units.saturating_sub(1));
         }
-        Poll::Ready(())
     }
 }
 

@@ -218,7 +218,7 @@ impl<F: Future<Output: ProofOutput>> Future for Countdown<F> {
             return this.cut(cut, cx);
         }
         if let Some(budget) = &mut this.budget {
-            std::task::ready!(budget.leave_one(cx));
+            budget.leave_one();
         }
         if this.poll_future(cx).is_ready() {
             return Poll::Ready(());

@@ -166,8 +166,8 @@ impl Proof {
     ///
     /// Real I/O suspends at another number of places in each run: what has arrived already is read in the same poll, on
     /// a busy machine all of it. There the future cannot be dropped. With this option each poll gets one unit of
-    /// tokio's [cooperative budget](tokio::task::coop), and the future suspends at its second resource of tokio in
-    /// any case: a socket, a channel, a lock, a timer, a joined task. A loaded runtime does the same to any task, so
+    /// tokio's [cooperative budget](tokio::task::coop), the first none, and the future suspends at the next resource of
+    /// tokio in any case: a socket, a channel, a lock, a timer, a joined task. A loaded runtime does the same to any task, so
     /// what leaks there may leak in production.
     ///
     /// It does not reach what a driver does in tasks or threads of its own. After 256 polls of a run the budget is
