@@ -1,8 +1,8 @@
 //! [`Enumeration`]: every place at which a future can be cut or failed, one run or more for each.
 //!
 //! # Invariants
-//! 1. A place is left out only after `max_short_runs` runs in a row that ended before it; a place that some run
-//!    had, only after `TRIES_MAX` of them, and then it is counted as skipped.
+//! 1. A place is left out only after `max_short_runs` runs in a row that ended before it, or after `TRIES_MAX`
+//!    if runs have differed; a place that some run had, after `TRIES_MAX`, and then it is counted as skipped.
 //! 2. The enumeration of a trouble ends only beyond every place that a run of the same plan is known to have.
 
 use std::ops::ControlFlow;
@@ -15,8 +15,8 @@ use crate::run::{Done, End, Subject};
 use crate::verify::Violation;
 use crate::{CancelBy, FaultKind, Leak, ProofOutput, Recorder, Report};
 
-/// So many runs may end before a place that is known to be there. The number of suspensions of real I/O varies with
-/// the machine's load.
+/// So many runs may end before a place that is known to be there, or that may be there since runs have differed. The
+/// number of suspensions of real I/O varies with the machine's load.
 const TRIES_MAX: u32 = 12;
 
 /// What is done to a future at one of its steps.
@@ -40,21 +40,60 @@ impl Trouble {
     }
 }
 
-/// How many places the runs of a plan are known to have.
+/// What the runs of a plan have shown.
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {
-    /// Before the first poll, and each suspension.
-    cuts: u64,
-    faults: u64,
+    /// The places: before the first poll, and each suspension.
+    cuts: Places,
+    /// The fault points.
+    faults: Places,
+    /// How many faults the plan itself has.
+    planned: u64,
+}
+
+/// How many places there are for a trouble.
+#[derive(Clone, Copy, Debug, Default)]
+struct Places {
+    asked: u64,
+    most: u64,
+    /// In a run that the trouble did not end.
+    fewest: Option<u64>,
+}
+
+impl Places {
+    fn note(&mut self, places: u64, is_whole: bool) {
+        self.most = self.most.max(places);
+        if is_whole {
+            self.fewest = Some(self.fewest.map_or(places, |fewest| fewest.min(places)));
+        }
+    }
 }
 
 impl Known {
-    fn note(&mut self, report: &Report) {
-        self.cuts = self.cuts.max(report.suspensions + 1);
-        self.faults = self.faults.max(report.points);
+    fn new(asked_cuts: u64, asked_faults: u64) -> Self {
+        let asked = |asked| Places { asked, ..Places::default() };
+        Self { cuts: asked(asked_cuts), faults: asked(asked_faults), planned: 0 }
     }
 
+    fn note(&mut self, report: &Report) {
+        let is_whole = report.cut == 0 && report.faults == self.planned;
+        self.cuts.note(report.suspensions + 1, is_whole);
+        self.faults.note(report.points, is_whole);
+    }
+
+    /// How many places there are.
     fn places(self, trouble: Trouble) -> u64 {
+        let places = self.of(trouble);
+        places.most.max(places.asked)
+    }
+
+    /// Whether runs have differed: one that is short then says little.
+    fn is_irregular(self, trouble: Trouble) -> bool {
+        let places = self.of(trouble);
+        places.fewest.is_some_and(|fewest| fewest < places.most)
+    }
+
+    fn of(self, trouble: Trouble) -> Places {
         match trouble {
             Trouble::Cut(_) => self.cuts,
             Trouble::Fault(_) => self.faults,
@@ -110,7 +149,7 @@ where
     fn at_one(&mut self, step: u64, trouble: Trouble, plan: &Plan) -> Step {
         let troubled = trouble.added_to(plan, step);
         // Whoever names a step knows that it is there.
-        let mut known = Known { cuts: step + 1, faults: step + 1 };
+        let mut known = Known::new(step + 1, step + 1);
         match self.at_step(trouble, step, &troubled, &mut known)? {
             Some(_) => self.repeat(&troubled),
             None => (self.on_leak)(Leak::of_proof(plan.clone(), Violation::NotReached { step })),
@@ -121,7 +160,7 @@ where
     /// leaks in the runs that end before a place as well.
     fn on_one_flavour(&mut self, troubles: &[Trouble], plan: &Plan) -> Step {
         let settings = self.subject.settings;
-        let mut known = Known { cuts: settings.min_suspensions + 1, faults: settings.min_points };
+        let mut known = Known::new(settings.min_suspensions + 1, settings.min_points);
         let first = self.try_run(plan);
         known.note(&first.report);
         if let Some(leak) = first.leak.filter(|leak| leak.is_of_the_test()) {
@@ -182,9 +221,9 @@ where
                 return ControlFlow::Continue(Some(done.report));
             }
             short += 1;
-            let is_there = step < known.places(trouble);
-            let max = self.subject.settings.max_short_runs.max(if is_there { TRIES_MAX } else { 1 });
-            if short >= max {
+            let may_come = step < known.places(trouble) || known.is_irregular(trouble);
+            let max = self.subject.settings.max_short_runs;
+            if short >= if may_come { max.max(TRIES_MAX) } else { max } {
                 return ControlFlow::Continue(None);
             }
         }
@@ -201,7 +240,7 @@ where
     /// What the options add to a single fault, after which a run had what the report says.
     fn after_a_fault(&mut self, at: u64, plan: &Plan, report: &Report) -> Step {
         let settings = self.subject.settings;
-        let mut known = Known::default();
+        let mut known = Known { planned: plan.faults.len() as u64, ..Known::default() };
         known.note(report);
         let pairs = settings.faults.iter().filter(|_| settings.pairs);
         for fault in pairs {

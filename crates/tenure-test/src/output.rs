@@ -10,36 +10,38 @@ use std::sync::Arc;
 /// connection, a driver that timed out. Such a run fails the proof; see [`Proof::allow_errors`](crate::Proof::allow_errors).
 ///
 /// It is implemented for `()`, for common values, and for `Result`, which is looked into at every level:
-/// `Ok(Err(…))`, as a joined task returns it, is a failure. For other values end the future with `.map(drop)`, or
-/// implement the trait:
+/// `Ok(Err(…))`, as a joined task returns it, is a failure. Of another value say yourself what it means:
 ///
 /// ```
-/// use tenure_test::{ProofOutput, suspend, try_cancel_everywhere};
+/// use tenure_test::{suspend, try_cancel_everywhere};
 ///
 /// struct Status(u16);
 ///
-/// impl ProofOutput for Status {
-///     fn failure(&self) -> Option<String> {
-///         (self.0 >= 400).then(|| format!("status {}", self.0))
-///     }
+/// async fn request() -> Status {
+///     suspend(1).await;
+///     Status(503)
 /// }
 ///
 /// let leak = try_cancel_everywhere(|_| async {
-///     suspend(1).await;
-///     Status(503)
+///     let Status(status) = request().await;
+///     if status < 400 { Ok(()) } else { Err(format!("status {status}")) }
 /// })
 /// .unwrap_err();
 /// assert!(leak.to_string().contains("status 503"));
 /// ```
+///
+/// The trait is sealed.
 #[diagnostic::on_unimplemented(
     message = "the harness cannot tell whether `{Self}` is a success",
     label = "the future under test returns this",
-    note = "return `()` or `Result<(), E>` with `E: Debug`: end the future with `.map(drop)`, or implement `ProofOutput`"
+    note = "return `()` or `Result<(), E>` with `E: Debug`: a value of another type is to be made into one of these"
 )]
-pub trait ProofOutput {
+pub trait ProofOutput: sealed::Sealed {
     /// Returns the failure as text, or `None` if the future did its work.
     fn failure(&self) -> Option<String>;
 }
+
+impl<T: ProofOutput, E: Debug> sealed::Sealed for Result<T, E> {}
 
 impl<T: ProofOutput, E: Debug> ProofOutput for Result<T, E> {
     fn failure(&self) -> Option<String> {
@@ -50,11 +52,15 @@ impl<T: ProofOutput, E: Debug> ProofOutput for Result<T, E> {
     }
 }
 
+impl<T: ProofOutput> sealed::Sealed for Option<T> {}
+
 impl<T: ProofOutput> ProofOutput for Option<T> {
     fn failure(&self) -> Option<String> {
         self.as_ref().and_then(ProofOutput::failure)
     }
 }
+
+impl<T: ProofOutput> sealed::Sealed for Vec<T> {}
 
 impl<T: ProofOutput> ProofOutput for Vec<T> {
     fn failure(&self) -> Option<String> {
@@ -64,6 +70,8 @@ impl<T: ProofOutput> ProofOutput for Vec<T> {
 
 macro_rules! behind_a_pointer {
     ($($pointer:ty),*) => {$(
+        impl<T: ProofOutput + ?Sized> sealed::Sealed for $pointer {}
+
         impl<T: ProofOutput + ?Sized> ProofOutput for $pointer {
             fn failure(&self) -> Option<String> {
                 T::failure(self)
@@ -76,6 +84,8 @@ behind_a_pointer!(&T, Box<T>, Rc<T>, Arc<T>);
 
 macro_rules! tuples {
     ($(($($name:ident),+)),*) => {$(
+        impl<$($name: ProofOutput),+> sealed::Sealed for ($($name,)+) {}
+
         impl<$($name: ProofOutput),+> ProofOutput for ($($name,)+) {
             #[expect(non_snake_case, reason = "a variable for each type of the tuple")]
             fn failure(&self) -> Option<String> {
@@ -90,6 +100,8 @@ tuples!((A), (A, B), (A, B, C), (A, B, C, D));
 
 macro_rules! never_a_failure {
     ($($value:ty),*) => {$(
+        impl sealed::Sealed for $value {}
+
         impl ProofOutput for $value {
             fn failure(&self) -> Option<String> {
                 None
@@ -102,10 +114,12 @@ never_a_failure!((), bool, char, str, String, f32, f64, Never);
 never_a_failure!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
 
 /// The type `!`, which stable Rust can name only as what a function returns: the output of a future that panics or
-/// hangs in any case.
-type Never = <fn() -> ! as returns::Returns>::Value;
+/// hangs in any case. It is why the trait is sealed: beside such an impl the compiler takes none of another crate.
+type Never = <fn() -> ! as sealed::Returns>::Value;
 
-mod returns {
+mod sealed {
+    pub trait Sealed {}
+
     pub trait Returns {
         type Value;
     }

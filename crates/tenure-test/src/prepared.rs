@@ -60,19 +60,23 @@ impl<T> fmt::Debug for PreparedProof<T> {
 }
 
 impl<T: Send + Sync + 'static> PreparedProof<T> {
-    pub(crate) fn new(settings: Settings, set_up: SetUp<T>) -> Self {
-        Self { settings, set_up, check: None }
+    pub(crate) fn new(settings: Settings, set_up: SetUp<T>, check: Option<Check<T>>) -> Self {
+        Self { settings, set_up, check }
     }
 
-    /// Makes a state for each run from the state so far: on the runtime of the run, not cut, not counted. It replaces
-    /// the check, which is to be set after it.
+    /// Makes a state for each run from the state so far: on the runtime of the run, not cut, not counted.
+    ///
+    /// # Panics
+    /// If a check is set: it would not be given the new state. Set it after the last set-up.
+    #[track_caller]
     pub fn set_up<U, F, Fut>(self, make: F) -> PreparedProof<U>
     where
         U: Send + Sync + 'static,
         F: Fn(Arc<T>) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = U> + Send + 'static,
     {
-        PreparedProof::new(self.settings, self.set_up.then(make))
+        assert!(self.check.is_none(), "a check is to be set after the last set-up");
+        PreparedProof::new(self.settings, self.set_up.then(make), None)
     }
 
     /// Checks the world after each run, as [`Proof::check`](crate::Proof::check) does, and is given the state.

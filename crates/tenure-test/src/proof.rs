@@ -66,7 +66,8 @@ impl Proof {
     /// Real time on the current-thread flavour too. Default: paused.
     ///
     /// Needed by whatever waits for the world outside the runtime: sockets, or threads of its own, as SQLite's
-    /// drivers use. A paused clock would take that waiting for idleness and fire every timer, limits included.
+    /// drivers use. A paused clock would take that waiting for idleness and fire every timer, limits included. See
+    /// [`suspend_often`](Self::suspend_often) too.
     pub fn real_clock(mut self) -> Self {
         self.settings.clock = Clock::Real;
         self
@@ -206,9 +207,9 @@ impl Proof {
 
     /// Sets how many runs in a row may end before the next place until the enumeration of a way ends. Default: 3.
     ///
-    /// The number of suspensions of real I/O varies from run to run, so one short run says little. A place that some
-    /// run of the proof had is tried 12 times at least; if it is not reached again, the enumeration goes on with the
-    /// next place and [`Report::skipped`] counts it.
+    /// The number of suspensions of real I/O varies from run to run, so one short run says little. As soon as two runs
+    /// have differed, it takes 12 short runs at least. A place that some run of the proof had is tried 12 times as well;
+    /// if it is not reached again, the enumeration goes on with the next place and [`Report::skipped`] counts it.
     ///
     /// # Panics
     /// If it is zero.
@@ -280,8 +281,8 @@ impl Proof {
     }
 
     /// Makes a state for each run, on the runtime of the run, before the future is made. It is not cut, and its
-    /// suspensions are not counted. A set-up that fails is to panic. The state is given to the future and to the
-    /// check, which replaces that of [`check`](Self::check), and is dropped after the check.
+    /// suspensions are not counted. A set-up that fails is to panic. The state is given to the future and to the check
+    /// of the [`PreparedProof`], and is dropped after the check.
     ///
     /// ```
     /// use std::sync::Arc;
@@ -305,7 +306,7 @@ impl Proof {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = T> + Send + 'static,
     {
-        PreparedProof::new(self.settings, SetUp::each(make))
+        PreparedProof::new(self.settings, SetUp::each(make), self.check.map(without_state))
     }
 
     /// Makes a state once for each proof, before the first run, on a runtime of its own with a real clock: a server, a
@@ -319,7 +320,7 @@ impl Proof {
         F: Fn() -> Fut + Send + Sync + 'static,
         Fut: Future<Output = T> + Send + 'static,
     {
-        PreparedProof::new(self.settings, SetUp::once(make))
+        PreparedProof::new(self.settings, SetUp::once(make), self.check.map(without_state))
     }
 
     pub(crate) fn has_check(&self) -> bool {
@@ -338,4 +339,9 @@ impl Proof {
     }
 
     forms!(Recorder);
+}
+
+/// A check that was set before the set-up, and is given no state.
+fn without_state<T: 'static>(check: Check<()>) -> Check<T> {
+    Box::new(move |run, _| check(run, Arc::default()))
 }

@@ -24,8 +24,7 @@ use crate::{CancelBy, FaultKind, Flavour, Leak, Report, Violation};
 /// });
 /// assert!(!survey.is_clean());
 /// // Dropped in the query, its exit never begins; dropped in the exit, it does not end.
-/// assert_eq!(survey.findings().len(), 2);
-/// println!("{survey}");
+/// assert_eq!(survey.findings().len(), 2, "{survey}");
 /// ```
 #[derive(Debug)]
 #[must_use = "a survey does not panic: assert that it is clean"]

@@ -72,6 +72,7 @@ fn law_10_an_enter_that_has_to_be_shielded_and_is_not_is_caught() {
     assert_eq!(leak.suspension(), Some(1));
     assert_eq!(leak.violations(), [Violation::Check("1 transactions are open".to_owned())], "{leak}");
     assert!(leak.to_string().contains("entered by With, body Completed"), "{leak}");
+    assert!(leak.to_string().contains("does it need `shield`?"), "{leak}");
 }
 
 #[test]

@@ -151,3 +151,15 @@ fn a_set_up_that_panics_is_the_test_that_failed() {
     let panic = std::panic::catch_unwind(fails).unwrap_err();
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"no server"));
 }
+
+#[test]
+fn a_check_is_not_lost_by_a_set_up_after_it() {
+    let fails = || Proof::new().check(|_| std::future::ready(Err("seen".to_owned())));
+    let leak = fails().set_up(async || 1).try_cancel_everywhere(|_, _| suspend(1)).unwrap_err();
+    assert!(leak.to_string().contains("seen"), "{leak}");
+    let leak = fails().set_up_once(async || 1).try_cancel_everywhere(|_, _| suspend(1)).unwrap_err();
+    assert!(leak.to_string().contains("seen"), "{leak}");
+    let refused = || _ = fails().set_up_once(async || 1).set_up(|once| async move { *once });
+    let panic = std::panic::catch_unwind(refused).unwrap_err();
+    assert_eq!(panic.downcast_ref::<&str>(), Some(&"a check is to be set after the last set-up"));
+}

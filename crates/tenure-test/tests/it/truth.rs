@@ -170,7 +170,7 @@ fn a_place_that_is_not_reached_again_is_counted_and_passed_by() {
 fn fault_points_that_come_and_go_are_all_tried() {
     let runs = AtomicU64::new(0);
     let report = simple().faults([FaultKind::Error]).fail_everywhere(move |recorder| {
-        let points = if runs.fetch_add(1, SeqCst) % 2 == 0 { 5 } else { 1 };
+        let points = if runs.fetch_add(1, SeqCst).is_multiple_of(2) { 5 } else { 1 };
         async move {
             for _ in 0..points {
                 recorder.point("one of them")?;

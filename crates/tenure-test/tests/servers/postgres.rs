@@ -94,6 +94,7 @@ fn a_connection_that_is_closed_leaves_nothing() {
     });
 }
 
+/// The guard gives its connection away before it asks for the unlock, so that nothing unlocks when it is dropped there.
 async fn lock_and_release(database: Arc<Database>) -> sqlx::Result<()> {
     let lock = PgAdvisoryLock::new(&database.name);
     let guard = lock.acquire(database.pool.acquire().await?).await?;
