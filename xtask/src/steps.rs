@@ -18,6 +18,7 @@ use crate::workspace::Workspace;
 /// | `restart` | the same; its tests stop the servers and see them start again |
 /// | `browser` | the paths of a browser and its driver in `TENURE_CHROMIUM` and `TENURE_CHROMEDRIVER` |
 const TESTED_APART: &[Apart] = &[
+    Apart { package: "tenure-test", folder: "crates/tenure-test", plain: "--lib --test it --test museum" },
     Apart { package: "tenure-sqlx", folder: "crates/tenure-sqlx", plain: "--lib --test it" },
     Apart { package: "bank", folder: "apps/bank", plain: "--bins --test it" },
 ];

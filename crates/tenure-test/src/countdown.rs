@@ -3,6 +3,7 @@
 //! # Invariants
 //! 1. After the suspension at which it is to be dropped, the future is never polled again.
 //! 2. The line `cancel at …` is in the trace before anything that the drop itself causes.
+//! 3. No run suspends more often than the limit, plus once.
 
 use std::backtrace::Backtrace;
 use std::fmt;
@@ -16,8 +17,10 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::Sleep;
 
+use crate::budget::Budget;
+use crate::settings::Settings;
 use crate::site::{self, Site};
-use crate::{EventKind, Recorder, spy};
+use crate::{EventKind, ProofOutput, Recorder, spy};
 
 /// How long [`CancelBy::Timeout`] lets everything else run before it drops the future, in milliseconds.
 const TIMEOUT_MILLISECONDS: u64 = 1;
@@ -75,6 +78,10 @@ pub(crate) struct Control {
 pub(crate) struct Told {
     pub(crate) suspensions: u64,
     pub(crate) cut: bool,
+    /// Whether it was dropped because it suspended too often.
+    pub(crate) endless: bool,
+    /// The error that the future returned, as text.
+    pub(crate) failure: Option<String>,
     pub(crate) sites: Vec<Site>,
     pub(crate) backtraces: Vec<Backtrace>,
 }
@@ -90,8 +97,11 @@ pub(crate) struct Countdown<F> {
     // Boxed, so that polling needs no unsafe projection, and dropped by taking it.
     future: Option<Pin<Box<F>>>,
     cut: Option<Cut>,
+    max_suspensions: u64,
     recorder: Recorder,
     control: Arc<Control>,
+    /// Set if each poll is to have a budget of one.
+    budget: Option<Budget>,
     /// Set from the last suspension on, for the ways that drop later.
     frozen: Option<Frozen>,
 }
@@ -102,9 +112,17 @@ enum Frozen {
     Until(Pin<Box<Sleep>>),
 }
 
-impl<F: Future> Countdown<F> {
-    pub(crate) fn new(future: F, cut: Option<Cut>, recorder: Recorder, control: Arc<Control>) -> Self {
-        Self { future: Some(Box::pin(future)), cut, recorder, control, frozen: None }
+impl<F: Future<Output: ProofOutput>> Countdown<F> {
+    pub(crate) fn new(
+        settings: &Settings,
+        future: F,
+        cut: Option<Cut>,
+        recorder: Recorder,
+        control: Arc<Control>,
+    ) -> Self {
+        let budget = settings.suspend_often.then(Budget::default);
+        let max_suspensions = settings.max_steps;
+        Self { future: Some(Box::pin(future)), cut, max_suspensions, recorder, control, budget, frozen: None }
     }
 
     fn poll_future(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -118,7 +136,11 @@ impl<F: Future> Countdown<F> {
             Some((waker, _)) => future.as_mut().poll(&mut Context::from_waker(waker)),
             None => future.as_mut().poll(cx),
         });
-        if polled.is_ready() {
+        if let Poll::Ready(output) = polled {
+            // The error's `Debug` and the output's drop are the user's code: not under the lock.
+            let failure = output.failure();
+            drop(output);
+            self.control.told().failure = failure;
             return Poll::Ready(());
         }
         let mut told = self.control.told();
@@ -179,7 +201,7 @@ impl<F: Future> Countdown<F> {
     }
 }
 
-impl<F: Future> Future for Countdown<F> {
+impl<F: Future<Output: ProofOutput>> Future for Countdown<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -195,12 +217,21 @@ impl<F: Future> Future for Countdown<F> {
         if let Some(cut) = this.cut.filter(|cut| cut.at == 0) {
             return this.cut(cut, cx);
         }
+        if let Some(budget) = &mut this.budget {
+            budget.leave_one();
+        }
         if this.poll_future(cx).is_ready() {
             return Poll::Ready(());
         }
         let count = this.control.told().suspensions;
         match this.cut {
             Some(cut) if cut.at == count => this.cut(cut, cx),
+            // A future that always wakes itself would keep a paused clock from ever moving.
+            _ if count > this.max_suspensions => {
+                this.control.told().endless = true;
+                this.future = None;
+                Poll::Ready(())
+            }
             _ => Poll::Pending,
         }
     }

@@ -1,6 +1,6 @@
 //! The proofs with the default options, as functions.
 
-use crate::{Leak, Proof, Recorder, Report};
+use crate::{Leak, Proof, ProofOutput, Recorder, Report};
 
 /// Runs a future again and again, each time on a fresh runtime, and drops it at its 0th, 1st, 2nd … suspension
 /// until it completes. After each run it drains the runtime and checks that whatever was entered was exited,
@@ -84,7 +84,7 @@ use crate::{Leak, Proof, Recorder, Report};
 pub fn cancel_everywhere<F, Fut>(make: F) -> Report
 where
     F: Fn(Recorder) -> Fut,
-    Fut: Future + Send + 'static,
+    Fut: Future<Output: ProofOutput> + Send + 'static,
 {
     Proof::new().cancel_everywhere(make)
 }
@@ -99,7 +99,7 @@ where
 pub fn try_cancel_everywhere<F, Fut>(make: F) -> Result<Report, Box<Leak>>
 where
     F: Fn(Recorder) -> Fut,
-    Fut: Future + Send + 'static,
+    Fut: Future<Output: ProofOutput> + Send + 'static,
 {
     Proof::new().try_cancel_everywhere(make)
 }
@@ -119,7 +119,7 @@ where
 pub fn fail_everywhere<F, Fut>(make: F) -> Report
 where
     F: Fn(Recorder) -> Fut,
-    Fut: Future + Send + 'static,
+    Fut: Future<Output: ProofOutput> + Send + 'static,
 {
     Proof::new().fail_everywhere(make)
 }
@@ -134,7 +134,7 @@ where
 pub fn try_fail_everywhere<F, Fut>(make: F) -> Result<Report, Box<Leak>>
 where
     F: Fn(Recorder) -> Fut,
-    Fut: Future + Send + 'static,
+    Fut: Future<Output: ProofOutput> + Send + 'static,
 {
     Proof::new().try_fail_everywhere(make)
 }

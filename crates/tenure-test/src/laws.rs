@@ -82,6 +82,18 @@ impl<M, R> Debug for ResourceLaws<M, R> {
     }
 }
 
+const BODY_BEGINS: &str = "the body begins";
+
+/// The leak, with what helps if it was cut in an enter that nothing shields.
+fn advised(way: Way, mut leak: Box<Leak>) -> Box<Leak> {
+    let in_enter = leak.suspension().is_some_and(|at| at > 0) && !leak.trace().contains(BODY_BEGINS);
+    if in_enter && !matches!(way, Way::Shielded) {
+        leak.hints
+            .push("it was dropped in its enter, which leaves something behind: does it need `shield`?".into());
+    }
+    leak
+}
+
 /// How the body of a run ends.
 #[derive(Clone, Copy, Debug)]
 enum BodyEnds {
@@ -169,10 +181,11 @@ where
         let mut report = Report::default();
         for way in [Way::With, Way::Shielded, Way::Held] {
             for ends in [BodyEnds::Completed, BodyEnds::Failed, BodyEnds::Panicked] {
-                report.add(self.proof.try_cancel_everywhere(|recorder| {
+                let proven = self.proof.try_cancel_everywhere(|recorder| {
                     recorder.note(format!("entered by {way:?}, body {ends:?}"));
                     self.one(way, ends, recorder)
-                })?);
+                });
+                report.add(proven.map_err(|leak| advised(way, leak))?);
             }
         }
         Ok(report)
@@ -188,6 +201,7 @@ where
         let body = Arc::clone(&self.body);
         async move {
             let body = async |resource: &mut R| {
+                recorder.note(BODY_BEGINS);
                 recorder.at("the body", body(resource)).await.map_err(Fault::new)?;
                 suspend(1).await;
                 match ends {

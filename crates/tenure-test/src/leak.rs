@@ -1,97 +1,68 @@
-//! What a proof returns: a [`Report`] of what was tried, or a [`Leak`].
+//! [`Leak`]: a run in which a law was broken.
 
 use std::backtrace::Backtrace;
 use std::error::Error;
 use std::fmt;
 
-use crate::countdown::Cut;
+use crate::plan::Plan;
 use crate::site::Site;
 use crate::{CancelBy, FaultKind, Flavour, Trace, Violation, spy};
-
-/// What a proof has tried.
-///
-/// A proof of a future that never suspends, or never enters anything, passes and proves little. Assert what it
-/// should have found: `assert!(report.suspensions >= 3)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-#[must_use = "a proof that tried nothing passes too: assert what it tried"]
-pub struct Report {
-    /// Runs of the future.
-    pub runs: u64,
-    /// The most suspensions seen in one run: the places at which the future was dropped, besides before its
-    /// first poll.
-    pub suspensions: u64,
-    /// The most fault points seen in one run.
-    pub points: u64,
-    /// Faults injected, in all runs.
-    pub faults: u64,
-    /// Recorded resources entered, in all runs.
-    pub entered: u64,
-}
-
-impl Report {
-    pub(crate) fn add(&mut self, other: Self) {
-        self.runs += other.runs;
-        self.suspensions = self.suspensions.max(other.suspensions);
-        self.points = self.points.max(other.points);
-        self.faults += other.faults;
-        self.entered += other.entered;
-    }
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} runs, {} suspensions, {} fault points, {} faults injected, {} resources entered",
-            self.runs, self.suspensions, self.points, self.faults, self.entered
-        )
-    }
-}
-
-/// One run: what the harness did to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Plan {
-    pub(crate) flavour: Flavour,
-    pub(crate) cut: Option<Cut>,
-    pub(crate) faults: Vec<(u64, FaultKind)>,
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.cut {
-            None => f.write_str("not cancelled")?,
-            Some(Cut { at: 0, by: CancelBy::Abort }) => f.write_str("aborted before the first poll")?,
-            Some(Cut { at: 0, .. }) => f.write_str("dropped before the first poll")?,
-            Some(Cut { at, by }) => write!(f, "{by} at suspension {at}")?,
-        }
-        for (at, kind) in &self.faults {
-            write!(f, ", {kind} at fault point {at}")?;
-        }
-        write!(f, ", on {}", self.flavour)
-    }
-}
 
 /// A broken law: what was done to the future, where it stood, what leaked, and the whole trace.
 pub struct Leak {
     pub(crate) plan: Plan,
-    pub(crate) sites: Vec<Site>,
-    pub(crate) awaits: Vec<String>,
+    pub(crate) place: Place,
     pub(crate) violations: Vec<Violation>,
+    pub(crate) hints: Vec<String>,
     pub(crate) trace: Trace,
 }
 
-impl Leak {
-    pub(crate) fn new(
-        plan: Plan,
-        sites: Vec<Site>,
-        backtraces: &[Backtrace],
-        violations: Vec<Violation>,
-        trace: Trace,
-    ) -> Box<Self> {
+/// Where a future stood when it was dropped.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    /// Labelled steps.
+    sites: Vec<Site>,
+    /// Awaits, in the order in which they were polled.
+    awaits: Vec<String>,
+    /// Frames of libraries below the last await.
+    libraries: Vec<String>,
+}
+
+impl Place {
+    pub(crate) fn new(sites: Vec<Site>, backtraces: &[Backtrace], library_frames: bool) -> Self {
         let mut awaits: Vec<_> = backtraces.iter().filter_map(spy::user_frame).collect();
         awaits.dedup();
-        Box::new(Self { plan, sites, awaits, violations, trace })
+        let last = backtraces.last().filter(|_| library_frames);
+        Self { sites, awaits, libraries: last.map(spy::library_frames).unwrap_or_default() }
+    }
+
+    /// The last await; else the last labelled step.
+    pub(crate) fn last(&self) -> Option<String> {
+        self.awaits.last().cloned().or_else(|| self.sites.last().map(ToString::to_string))
+    }
+}
+
+impl Leak {
+    /// A leak of the proof rather than of one run: it has tried too little.
+    pub(crate) fn of_proof(plan: Plan, violation: Violation) -> Box<Self> {
+        let trace = Trace::new(Vec::new());
+        Box::new(Self { plan, place: Place::default(), violations: vec![violation], hints: Vec::new(), trace })
+    }
+
+    /// Whether it says that the test is wrong, as long as nothing was done to the run: the future or the check fails
+    /// in any case.
+    pub(crate) fn is_of_the_test(&self) -> bool {
+        self.violations.iter().any(|violation| {
+            matches!(
+                violation,
+                Violation::Check(_)
+                    | Violation::CheckTimedOut { .. }
+                    | Violation::Endless { .. }
+                    | Violation::Failed(_)
+                    | Violation::Hung { .. }
+                    | Violation::SetUpTimedOut { .. }
+            )
+        })
     }
 
     /// The suspension at which the future was dropped: 0 is before its first poll. `None` if it was not.
@@ -118,11 +89,29 @@ impl Leak {
         &self.plan.faults
     }
 
-    /// The awaits in which the future stood when it was dropped, innermost lines of code that are no library's:
-    /// `src/transfer.rs:12:9 in bank::transfer`. Empty without debug information.
+    /// Returns the awaits of the poll after which the future was dropped, in the order in which they were polled,
+    /// as the innermost lines of code that are no library's: `src/transfer.rs:12:9 in bank::transfer`.
+    ///
+    /// The last is the one that was cut, unless several were awaited at once, as by `join!`. Those before it may
+    /// have ended in the same poll. Empty without debug information; with line tables alone a function's name
+    /// reads `{async_fn#0}`.
     #[must_use]
     pub fn awaits(&self) -> &[String] {
-        &self.awaits
+        &self.place.awaits
+    }
+
+    /// Returns the await that was cut: the last of [`awaits`](Self::awaits).
+    #[must_use]
+    pub fn cut_await(&self) -> Option<&str> {
+        self.place.awaits.last().map(String::as_str)
+    }
+
+    /// Returns the frames of libraries in which the await that was cut stood, from the user's line inwards:
+    /// `sqlx-postgres-0.9.0/src/transaction.rs:33:9 in sqlx_postgres::transaction::begin`. Empty unless asked for
+    /// with [`Proof::library_frames`](crate::Proof::library_frames).
+    #[must_use]
+    pub fn library_frames(&self) -> &[String] {
+        &self.place.libraries
     }
 
     /// The laws that were broken.
@@ -140,14 +129,24 @@ impl Leak {
 impl fmt::Display for Leak {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{}", self.plan)?;
-        for site in &self.sites {
+        let Place { sites, awaits, libraries } = &self.place;
+        for site in sites {
             writeln!(f, "  {site}")?;
         }
-        for place in &self.awaits {
-            writeln!(f, "  awaiting at {place}")?;
+        if let Some((last, before)) = awaits.split_last() {
+            writeln!(f, "  awaiting at {last}")?;
+            for library in libraries {
+                writeln!(f, "    within {library}")?;
+            }
+            for place in before {
+                writeln!(f, "  before it, or beside it, in the same poll at {place}")?;
+            }
         }
         for violation in &self.violations {
             writeln!(f, "- {violation}")?;
+        }
+        for hint in &self.hints {
+            writeln!(f, "  hint: {hint}")?;
         }
         write!(f, "{}", self.trace)
     }

@@ -52,28 +52,84 @@
 //! 3. Nothing is open in the hub's registry, and it lost nothing, after a drain.
 //! 4. What [`Proof::check`] says.
 //!
-//! What a proof cannot see: a place that a run does not reach, and an interleaving of threads that did not
-//! happen. Assert on the [`Report`] that enough was tried.
+//! # What makes a proof fail besides a leak
+//! A proof that has tried too little does not pass:
+//!
+//! - A run to which nothing was done returns an error ([`ProofOutput`], [`Proof::allow_errors`]).
+//! - The future could be dropped at fewer suspensions than [`Proof::min_suspensions`], or had fewer fault points than
+//!   [`Proof::min_points`]: one, by default.
+//! - The check fails on a run that was not cut, or does not end ([`Proof::check_timeout`]).
+//! - The set-up, the future or the drain does not end within its limit.
+//!
+//! # Code that others wrote
+//! Drivers, pools and files wait for the world outside of the runtime. A proof of them needs a real clock, a set-up that
+//! is not cut, and a check that gives the world time:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//! use tempfile::TempDir;
+//! use tenure_test::Proof;
+//!
+//! /// Dropped between the two, it leaves the draft behind.
+//! async fn save(folder: Arc<TempDir>) -> std::io::Result<()> {
+//!     let draft = folder.path().join("draft");
+//!     tokio::fs::write(&draft, "the text").await?;
+//!     tokio::fs::rename(&draft, folder.path().join("final")).await
+//! }
+//!
+//! let proof = Proof::new()
+//!     .real_clock()
+//!     // What answers at once suspends all the same, on a busy machine too.
+//!     .suspend_often()
+//!     .min_suspensions(2)
+//!     // Threads may still be at work when the run has ended.
+//!     .check_within(Duration::from_secs(1))
+//!     .check_for(Duration::from_millis(20))
+//!     .set_up(async || TempDir::new().expect("there is room for a folder"))
+//!     .check(|_run, folder: Arc<TempDir>| async move {
+//!         if folder.path().join("draft").exists() { Err("a draft is left".to_owned()) } else { Ok(()) }
+//!     });
+//! let leak = proof.expect_leak(|_recorder, folder| save(folder));
+//! assert!(leak.to_string().contains("a draft is left"));
+//! ```
+//!
+//! [`PreparedProof::survey`] lists all leaks instead of the first, as a table or as JSON. [`Proof::library_frames`] names
+//! the library's own lines. [`Recorder::run_id`] keeps runs that share a server apart.
+//!
+//! What a proof cannot see: a place that no run reaches, and an interleaving of threads that did not happen.
+//! [`Proof::repeat`] tries each place more often; the [`Report`] says what was tried.
 #![deny(unsafe_code)]
 
+mod budget;
+mod check;
 mod countdown;
 mod enumeration;
 mod event;
 mod everywhere;
 mod fault;
+mod forms;
 pub mod laws;
 mod leak;
+mod limited;
+mod output;
+mod plan;
+mod prepared;
 mod proof;
 mod recorder;
 mod recovering;
 mod registry;
+mod report;
 mod resource;
 mod run;
 mod runtime;
 mod sequencer;
+mod set_up;
+mod settings;
 mod site;
 #[expect(unsafe_code, reason = "a waker that notices its clones; the one module that needs it")]
 mod spy;
+mod survey;
 mod trace;
 mod verify;
 
@@ -81,14 +137,18 @@ pub use countdown::CancelBy;
 pub use event::{Event, EventKind, Seen};
 pub use everywhere::{cancel_everywhere, fail_everywhere, try_cancel_everywhere, try_fail_everywhere};
 pub use fault::{Fault, FaultKind, panic_quietly};
-pub use leak::{Leak, Report};
+pub use leak::Leak;
+pub use output::ProofOutput;
+pub use prepared::PreparedProof;
 pub use proof::Proof;
 pub use recorder::Recorder;
 pub use recovering::{Recovering, RecoveringResource};
+pub use report::Report;
 pub use resource::{Act, Entering, Recorded, Resource};
 pub use run::Run;
 pub use runtime::{Flavour, both_flavours, paused};
 pub use sequencer::{Sequencer, Turn};
 pub use site::{At, Hang, Suspend, hang, suspend};
+pub use survey::{Finding, Survey};
 pub use trace::Trace;
 pub use verify::{Violation, Who};

@@ -1,55 +1,17 @@
-//! [`Proof`]: the options of a proof, and its forms.
+//! [`Proof`]: the options of a proof.
 
 use std::fmt;
-use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::enumeration::{Enumeration, Trouble};
+use crate::check::Check;
+use crate::enumeration::{Enumeration, OnLeak, Trouble};
+use crate::forms::{Where, forms};
+use crate::run::Subject;
 use crate::runtime::Clock;
-use crate::{CancelBy, FaultKind, Flavour, Leak, Recorder, Report, Run};
-
-/// The default of [`Proof::max_steps`].
-const STEPS_MAX: u64 = 1_000;
-/// The default of [`Proof::hang_limit`], in milliseconds.
-const HANG_LIMIT_MILLISECONDS: u64 = 100;
-/// The default of [`Proof::run_limit`] and [`Proof::drain_limit`] in real time, in seconds.
-const REAL_LIMIT_SECONDS: u64 = 5;
-/// The same under a paused clock, where waiting costs nothing, in seconds.
-const PAUSED_LIMIT_SECONDS: u64 = 24 * 60 * 60;
-
-type Check = Box<dyn Fn(Run) -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync>;
-
-pub(crate) struct Settings {
-    pub(crate) flavours: Vec<Flavour>,
-    pub(crate) clock: Clock,
-    pub(crate) cuts: Vec<Trouble>,
-    pub(crate) faults: Vec<Trouble>,
-    pub(crate) pairs: bool,
-    pub(crate) and_cancel: bool,
-    pub(crate) max_steps: u64,
-    run_limit: Option<Duration>,
-    pub(crate) hang_limit: Duration,
-    drain_limit: Option<Duration>,
-    pub(crate) allow_hang: bool,
-    pub(crate) allow_panics: bool,
-    pub(crate) allow_cut_exits: bool,
-    pub(crate) unordered: bool,
-    pub(crate) check: Option<Check>,
-}
-
-impl Settings {
-    pub(crate) fn run_limit(&self, is_real: bool) -> Duration {
-        self.run_limit.unwrap_or(default_limit(is_real))
-    }
-
-    pub(crate) fn drain_limit(&self, is_real: bool) -> Duration {
-        self.drain_limit.unwrap_or(default_limit(is_real))
-    }
-}
-
-fn default_limit(is_real: bool) -> Duration {
-    Duration::from_secs(if is_real { REAL_LIMIT_SECONDS } else { PAUSED_LIMIT_SECONDS })
-}
+use crate::set_up::SetUp;
+use crate::settings::Settings;
+use crate::{CancelBy, FaultKind, Flavour, Leak, PreparedProof, ProofOutput, Recorder, Report, Run};
 
 /// A proof with options. [`cancel_everywhere`](crate::cancel_everywhere) and
 /// [`fail_everywhere`](crate::fail_everywhere) are proofs with the defaults.
@@ -65,12 +27,16 @@ fn default_limit(is_real: bool) -> Duration {
 ///         recorder.step("second").await
 ///     });
 /// assert_eq!(report.suspensions, 2);
-/// // Before the first poll, at the first step, at the second, and to the end.
-/// assert_eq!(report.runs, 4);
+/// // Before the first poll, at the first step, at the second.
+/// assert_eq!(report.cut, 3);
 /// ```
-#[must_use = "a proof proves nothing until `cancel_everywhere` or `fail_everywhere` is called"]
+///
+/// Options come first. [`set_up`](Proof::set_up) and [`set_up_once`](Proof::set_up_once) make a [`PreparedProof`],
+/// which has the same forms, and gives a state to the future and to the check.
+#[must_use = "a proof proves nothing until `cancel_everywhere` or another form is called"]
 pub struct Proof {
     settings: Settings,
+    check: Option<Check<()>>,
 }
 
 impl Default for Proof {
@@ -81,37 +47,14 @@ impl Default for Proof {
 
 impl fmt::Debug for Proof {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Proof")
-            .field("flavours", &self.settings.flavours)
-            .field("cancel_by", &self.settings.cuts)
-            .field("faults", &self.settings.faults)
-            .field("max_steps", &self.settings.max_steps)
-            .finish_non_exhaustive()
+        f.debug_struct("Proof").field("settings", &self.settings).finish_non_exhaustive()
     }
 }
 
 impl Proof {
-    /// A proof with the defaults that each setter names.
+    /// Creates a proof with the defaults that each setter names.
     pub fn new() -> Self {
-        Self {
-            settings: Settings {
-                flavours: Flavour::ALL.to_vec(),
-                clock: Clock::Paused,
-                cuts: CancelBy::ALL.map(Trouble::Cut).to_vec(),
-                faults: [FaultKind::Error, FaultKind::Panic].map(Trouble::Fault).to_vec(),
-                pairs: false,
-                and_cancel: false,
-                max_steps: STEPS_MAX,
-                run_limit: None,
-                hang_limit: Duration::from_millis(HANG_LIMIT_MILLISECONDS),
-                drain_limit: None,
-                allow_hang: false,
-                allow_panics: false,
-                allow_cut_exits: false,
-                unordered: false,
-                check: None,
-            },
-        }
+        Self { settings: Settings::default(), check: None }
     }
 
     /// Runs on this flavour alone. Default: on both.
@@ -123,7 +66,8 @@ impl Proof {
     /// Real time on the current-thread flavour too. Default: paused.
     ///
     /// Needed by whatever waits for the world outside the runtime: sockets, or threads of its own, as SQLite's
-    /// drivers use. A paused clock would take that waiting for idleness and fire every timer, limits included.
+    /// drivers use. A paused clock would take that waiting for idleness and fire every timer, limits included. See
+    /// [`suspend_often`](Self::suspend_often) too.
     pub fn real_clock(mut self) -> Self {
         self.settings.clock = Clock::Real;
         self
@@ -219,96 +163,185 @@ impl Proof {
         self
     }
 
-    /// A check of one's own after each run, once it is drained, on the runtime of the run. It may return an
-    /// error or fail an assertion: either is reported with the run. Default: none.
+    /// Makes each resource of tokio suspend once, though it is ready. Default: a future suspends where it has to wait.
+    ///
+    /// Real I/O suspends at another number of places in each run: what has arrived already is read in the same poll, on
+    /// a busy machine all of it. There the future cannot be dropped. With this option each poll gets one unit of
+    /// tokio's [cooperative budget](tokio::task::coop), the first none, and the future suspends at the next resource of
+    /// tokio in any case: a socket, a channel, a lock, a timer, a joined task. A loaded runtime does the same to any task, so
+    /// what leaks there may leak in production.
+    ///
+    /// It does not reach what a driver does in tasks or threads of its own. After 256 polls of a run the budget is
+    /// whole again.
+    pub fn suspend_often(mut self) -> Self {
+        self.settings.suspend_often = true;
+        self
+    }
+
+    /// Runs each place so many times. Default: 1. For leaks by races, between threads or with a server.
+    ///
+    /// # Panics
+    /// If it is zero: such a proof would try nothing.
+    #[track_caller]
+    pub fn repeat(mut self, times: u32) -> Self {
+        assert!(times > 0, "a proof runs each place once at least");
+        self.settings.repeat = times;
+        self
+    }
+
+    /// Sets the least number of suspensions at which the future has to be dropped, in each way and on each flavour.
+    /// Default: 1. With fewer the proof fails, for it has tried too little.
+    ///
+    /// Zero is for a future that may return at once.
+    pub fn min_suspensions(mut self, suspensions: u64) -> Self {
+        self.settings.min_suspensions = suspensions;
+        self
+    }
+
+    /// Sets the least number of fault points at which each fault has to be injected, on each flavour. Default: 1. With
+    /// fewer [`fail_everywhere`](Self::fail_everywhere) fails, for it has tried too little.
+    pub fn min_points(mut self, points: u64) -> Self {
+        self.settings.min_points = points;
+        self
+    }
+
+    /// Sets how many runs in a row may end before the next place until the enumeration of a way ends. Default: 3.
+    ///
+    /// The number of suspensions of real I/O varies from run to run, so one short run says little. As soon as two runs
+    /// have differed, it takes 12 short runs at least. A place that some run of the proof had is tried 12 times as well;
+    /// if it is not reached again, the enumeration goes on with the next place and [`Report::skipped`] counts it.
+    ///
+    /// # Panics
+    /// If it is zero.
+    #[track_caller]
+    pub fn max_short_runs(mut self, runs: u32) -> Self {
+        assert!(runs > 0, "an enumeration ends after one short run at the earliest");
+        self.settings.max_short_runs = runs;
+        self
+    }
+
+    /// Sets the limit of one set-up, for a run or for the proof, in real time. Default: 30 s.
+    pub fn set_up_timeout(mut self, limit: Duration) -> Self {
+        self.settings.set_up_timeout = limit;
+        self
+    }
+
+    /// Sets the limit of each call of the check, in real time. Default: 10 s. At the limit the check is aborted, and
+    /// the run is reported.
+    ///
+    /// Leaks make checks hang: a lock that is never released, a pool without a free connection.
+    pub fn check_timeout(mut self, limit: Duration) -> Self {
+        self.settings.check_timeout = limit;
+        self
+    }
+
+    /// Calls the check again until it is true, for so long. Default: 0, one call. On the clock of the run.
+    ///
+    /// For what is still in flight when the run has ended: a rollback on the wire, a session that closes.
+    pub fn check_within(mut self, limit: Duration) -> Self {
+        self.settings.check_within = limit;
+        self
+    }
+
+    /// Calls the check again and again for so long once it is true; it has to stay true. Default: 0, one call. On the
+    /// clock of the run.
+    ///
+    /// For what is not yet done when the run has ended: a `BEGIN` that the server has not read. If the check becomes
+    /// false while [`check_within`](Self::check_within) lasts, it may become true once more.
+    pub fn check_for(mut self, time: Duration) -> Self {
+        self.settings.check_for = time;
+        self
+    }
+
+    /// Lets a run to which nothing was done return an error. Default: it fails the proof, for a future that fails has
+    /// tried nothing: see [`ProofOutput`].
+    pub fn allow_errors(mut self) -> Self {
+        self.settings.allow_errors = true;
+        self
+    }
+
+    /// Names the frames of libraries in which a future stood, besides the user's own line. Default: the user's line
+    /// alone. See [`Leak::library_frames`].
+    pub fn library_frames(mut self) -> Self {
+        self.settings.library_frames = true;
+        self
+    }
+
+    /// Checks the world after each run, once it is drained, on the runtime of the run. The check may return an error
+    /// or fail an assertion: either is reported with the run. Default: none.
+    ///
+    /// Its first run is one that is not cut: a check that fails there is wrong itself, and the report says so.
     pub fn check<C, Fut>(mut self, check: C) -> Self
     where
         C: Fn(Run) -> Fut + Send + Sync + 'static,
         Fut: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.settings.check = Some(Box::new(move |run| Box::pin(check(run))));
+        self.check = Some(Box::new(move |run, _| Box::pin(check(run))));
         self
     }
 
+    /// Makes a state for each run, on the runtime of the run, before the future is made. It is not cut, and its
+    /// suspensions are not counted. A set-up that fails is to panic. The state is given to the future and to the check
+    /// of the [`PreparedProof`], and is dropped after the check.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use tenure_test::Proof;
+    /// use tokio::sync::Semaphore;
+    ///
+    /// let report = Proof::new()
+    ///     .set_up(async || Semaphore::new(1))
+    ///     .check(|_run, permits| async move {
+    ///         if permits.available_permits() == 1 { Ok(()) } else { Err("a permit is gone".to_owned()) }
+    ///     })
+    ///     .cancel_everywhere(|recorder, permits: Arc<Semaphore>| async move {
+    ///         let _permit = permits.acquire().await.expect("nobody closes it");
+    ///         recorder.step("work").await
+    ///     });
+    /// assert_eq!(report.suspensions, 1);
+    /// ```
+    pub fn set_up<T, F, Fut>(self, make: F) -> PreparedProof<T>
+    where
+        T: Send + Sync + 'static,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        PreparedProof::new(self.settings, SetUp::each(make), self.check.map(without_state))
+    }
+
+    /// Makes a state once for each proof, before the first run, on a runtime of its own with a real clock: a server, a
+    /// schema, a folder. It is dropped after the last run.
+    ///
+    /// What is bound to a runtime, a connection for example, cannot be used on that of a run: make that in
+    /// [`PreparedProof::set_up`].
+    pub fn set_up_once<T, F, Fut>(self, make: F) -> PreparedProof<T>
+    where
+        T: Send + Sync + 'static,
+        F: Fn() -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = T> + Send + 'static,
+    {
+        PreparedProof::new(self.settings, SetUp::once(make), self.check.map(without_state))
+    }
+
     pub(crate) fn has_check(&self) -> bool {
-        self.settings.check.is_some()
+        self.check.is_some()
     }
 
-    /// As [`cancel_everywhere`](crate::cancel_everywhere), with these options.
-    ///
-    /// # Panics
-    /// If something leaked, with the whole report; or with the panic of the future under test.
-    #[track_caller]
-    pub fn cancel_everywhere<F, Fut>(&self, make: F) -> Report
+    fn enumerate<F, Fut>(&self, make: F, place: Where, on_leak: OnLeak<'_>) -> Result<Report, Box<Leak>>
     where
         F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
+        Fut: Future<Output: ProofOutput> + Send + 'static,
     {
-        match self.try_cancel_everywhere(make) {
-            Ok(report) => report,
-            Err(leak) => panic!("cancel_everywhere: {leak}"),
-        }
+        let make = |recorder, _: Arc<()>| make(recorder);
+        let (settings, check) = (&self.settings, self.check.as_ref());
+        let subject = Subject { settings, for_run: SetUp::none(), check, make };
+        place.enumerate(settings, Enumeration::new(subject, on_leak))
     }
 
-    /// As [`cancel_everywhere`](Self::cancel_everywhere), and returns the leak.
-    ///
-    /// # Errors
-    /// The first run in which something leaked.
-    ///
-    /// # Panics
-    /// With the panic of the future under test, unless it was injected or is allowed.
-    pub fn try_cancel_everywhere<F, Fut>(&self, make: F) -> Result<Report, Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        Enumeration::new(&self.settings, make).everywhere(&self.settings.cuts)
-    }
+    forms!(Recorder);
+}
 
-    /// Drops the future at one suspension only, in each way, on each flavour: to look again at a leak that
-    /// [`cancel_everywhere`](Self::cancel_everywhere) has found.
-    ///
-    /// # Errors
-    /// The first run in which something leaked.
-    ///
-    /// # Panics
-    /// With the panic of the future under test, unless it was injected or is allowed.
-    pub fn try_cancel_at<F, Fut>(&self, suspension: u64, make: F) -> Result<Report, Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        Enumeration::new(&self.settings, make).at(suspension, &self.settings.cuts)
-    }
-
-    /// As [`fail_everywhere`](crate::fail_everywhere), with these options.
-    ///
-    /// # Panics
-    /// If something leaked, with the whole report; or with the panic of the future under test.
-    #[track_caller]
-    pub fn fail_everywhere<F, Fut>(&self, make: F) -> Report
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        match self.try_fail_everywhere(make) {
-            Ok(report) => report,
-            Err(leak) => panic!("fail_everywhere: {leak}"),
-        }
-    }
-
-    /// As [`fail_everywhere`](Self::fail_everywhere), and returns the leak.
-    ///
-    /// # Errors
-    /// The first run in which something leaked.
-    ///
-    /// # Panics
-    /// With the panic of the future under test, unless it was injected or is allowed.
-    pub fn try_fail_everywhere<F, Fut>(&self, make: F) -> Result<Report, Box<Leak>>
-    where
-        F: Fn(Recorder) -> Fut,
-        Fut: Future + Send + 'static,
-    {
-        Enumeration::new(&self.settings, make).everywhere(&self.settings.faults)
-    }
+/// A check that was set before the set-up, and is given no state.
+fn without_state<T: 'static>(check: Check<()>) -> Check<T> {
+    Box::new(move |run, _| check(run, Arc::default()))
 }

@@ -6,8 +6,10 @@
 //! 3. No user code runs under a lock.
 
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::fault::panic_quietly;
 use crate::site::{At, Hang, Suspend};
@@ -33,9 +35,16 @@ use crate::{EventKind, Fault, FaultKind, Resource, Trace, event::Event};
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Recorder {
+    run_id: u64,
     shared: Arc<Mutex<State>>,
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self { run_id: next_run_id(), shared: Arc::default() }
+    }
 }
 
 #[derive(Default)]
@@ -60,6 +69,15 @@ impl Recorder {
         let recorder = Self::new();
         recorder.state().plan = plan;
         recorder
+    }
+
+    /// Returns a number that no other run has, in this process or in another that uses the same server.
+    ///
+    /// Give it to what the run creates outside of the process, a key or a table: what one run has leaked then does
+    /// not disturb the next. It is less than 2⁶³, so that it fits into a database's `BIGINT`.
+    #[must_use]
+    pub fn run_id(&self) -> u64 {
+        self.run_id
     }
 
     /// A context that enters a recorded resource of this name. Awaited, or given to `with`, it enters.
@@ -175,6 +193,19 @@ impl Recorder {
         // A panic under the lock is impossible (invariant 3); the trace is worth keeping all the same.
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A number whose upper bits are this process's, and whose lower ones count.
+fn next_run_id() -> u64 {
+    const COUNT_BITS: u32 = 20;
+    static PROCESS: OnceLock<u64> = OnceLock::new();
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // The standard library's keys are random for each process, and no two threads share them.
+    let process = *PROCESS.get_or_init(|| RandomState::new().hash_one(std::process::id()));
+    // Relaxed: only the uniqueness of the number matters.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    // The sum, not a mask: more than 2²⁰ runs go on into the upper bits.
+    ((process << COUNT_BITS) & (u64::MAX >> 1)).wrapping_add(count) & (u64::MAX >> 1)
 }
 
 impl fmt::Debug for Recorder {

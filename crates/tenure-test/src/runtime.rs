@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-use crate::registry;
+use crate::ProofOutput;
+use crate::registry::{self, Held};
 
 /// Worker threads of the multi-thread flavour: two make real races, more only cost time.
 const WORKERS: usize = 2;
@@ -84,17 +85,23 @@ pub fn paused() -> Runtime {
 /// ```
 ///
 /// # Panics
-/// If the test panics, or if a tenure is still open or was lost when it has ended.
+/// If the test panics or returns an error, or if a tenure is still open or was lost when it has ended.
 #[track_caller]
-pub fn both_flavours<Fut: Future>(mut test: impl FnMut(Flavour) -> Fut) {
+pub fn both_flavours<Fut>(mut test: impl FnMut(Flavour) -> Fut)
+where
+    Fut: Future<Output: ProofOutput>,
+{
     /// How long handed-over exits may take, in seconds of the runtime's clock.
     const DRAIN_LIMIT_SECONDS: u64 = 10;
     for flavour in Flavour::ALL {
-        let left = flavour.runtime(Clock::Paused).block_on(async {
+        let (failure, left) = flavour.runtime(Clock::Paused).block_on(async {
             // On multi_thread the test stays on this thread: a borrowing, `!Send` test is fine.
-            let _ = test(flavour).await;
-            registry::settle(Duration::from_secs(DRAIN_LIMIT_SECONDS)).await
+            let failure = test(flavour).await.failure();
+            (failure, registry::settle(Duration::from_secs(DRAIN_LIMIT_SECONDS), &Held::default()).await)
         });
+        if let Some(error) = failure {
+            panic!("on {flavour}, the test returned an error: {error}");
+        }
         assert!(left.is_empty(), "on {flavour}, after the test:\n{}", registry::list(&left));
     }
 }

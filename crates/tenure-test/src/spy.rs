@@ -16,8 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 use std::thread::{self, ThreadId};
 
-/// Clones beyond this many in one poll are not noted: they are the branches of one large `join`.
+/// So many clones of one poll are noted: the first ones and the last. Those between are the branches of one large
+/// `join`.
 const BACKTRACES_MAX: usize = 4;
+/// So many frames of libraries are named, from the user's line inwards.
+const LIBRARY_FRAMES_MAX: usize = 6;
 
 /// What the spy shares with its clones.
 struct Spy {
@@ -45,9 +48,9 @@ impl Notes {
             return;
         }
         let mut backtraces = self.backtraces.lock().unwrap_or_else(PoisonError::into_inner);
-        if backtraces.len() < BACKTRACES_MAX {
-            backtraces.push(Backtrace::force_capture());
-        }
+        // The last is where the poll ended: it is kept in any case.
+        backtraces.truncate(BACKTRACES_MAX - 1);
+        backtraces.push(Backtrace::force_capture());
     }
 }
 
@@ -103,32 +106,71 @@ unsafe fn drop_spy(data: *const ()) {
     drop(unsafe { Arc::from_raw(data.cast::<Spy>()) });
 }
 
-/// The innermost frame of the user's own code in a backtrace: `src/transfer.rs:12:9 in bank::transfer`.
-pub(crate) fn user_frame(backtrace: &Backtrace) -> Option<String> {
+/// A place in a backtrace.
+struct Frame {
+    function: String,
+    place: String,
+}
+
+impl Frame {
+    /// `src/transfer.rs:12:9 in bank::transfer`.
+    fn readable(&self) -> String {
+        let place = self.place.strip_prefix("./").unwrap_or(&self.place);
+        // Of a library's file, from the folder that bears its name and version.
+        let place = place
+            .rsplit_once("/registry/src/")
+            .map_or(place, |(_, place)| place.split_once('/').map_or(place, |(_, place)| place));
+        // Without the compiler's `{{closure}}` for the bodies of async functions and blocks.
+        format!("{place} in {}", self.function.replace("::{{closure}}", ""))
+    }
+
+    /// Whether it belongs to the runtime, the standard library or this project.
+    fn is_machinery(&self) -> bool {
+        const CRATES: [&str; 6] = ["std::", "core::", "alloc::", "tokio::", "tenure::", "tenure_test::"];
+        const PLACES: [&str; 2] = ["/rustc/", "/library/std/"];
+        let owner = self.function.trim_start_matches(['<', '&']);
+        CRATES.iter().any(|machinery| owner.starts_with(machinery))
+            || PLACES.iter().any(|machinery| self.place.contains(machinery))
+    }
+
+    fn is_library(&self) -> bool {
+        self.place.contains("/registry/src/") || self.place.contains("/git/checkouts/")
+    }
+}
+
+/// The frames of a backtrace that have a place, innermost first, as far as the harness's own poll: what lies beyond, the
+/// start of a thread for example, is nobody's await.
+fn frames(backtrace: &Backtrace) -> Vec<Frame> {
     let text = backtrace.to_string();
+    let mut frames = Vec::new();
     let mut function = "";
     for line in text.lines().map(str::trim) {
+        if function.contains("tenure_test::site::listen") || function.contains("tenure_test::countdown::") {
+            break;
+        }
         if let Some(place) = line.strip_prefix("at ") {
-            if is_user(function, place) {
-                let place = place.strip_prefix("./").unwrap_or(place);
-                return Some(format!("{place} in {}", readable(function)));
-            }
+            frames.push(Frame { function: function.to_owned(), place: place.to_owned() });
         } else if let Some((_, name)) = line.split_once(": ") {
             function = name;
         }
     }
-    None
+    frames
 }
 
-fn is_user(function: &str, place: &str) -> bool {
-    const FOREIGN_CRATES: [&str; 6] = ["std::", "core::", "alloc::", "tokio::", "tenure::", "tenure_test::"];
-    const FOREIGN_PLACES: [&str; 3] = ["/rustc/", "/registry/src/", "/library/std/"];
-    let owner = function.trim_start_matches(['<', '&']);
-    !FOREIGN_CRATES.iter().any(|foreign| owner.starts_with(foreign))
-        && !FOREIGN_PLACES.iter().any(|foreign| place.contains(foreign))
+/// The innermost frame of the user's own code in a backtrace: `src/transfer.rs:12:9 in bank::transfer`.
+pub(crate) fn user_frame(backtrace: &Backtrace) -> Option<String> {
+    let frames = frames(backtrace);
+    frames.iter().find(|frame| !frame.is_machinery() && !frame.is_library()).map(Frame::readable)
 }
 
-/// A frame's name without the compiler's `{{closure}}` for the bodies of async functions and blocks.
-fn readable(function: &str) -> String {
-    function.replace("::{{closure}}", "")
+/// The frames of libraries between the user's own code and the runtime, from the user's line inwards.
+pub(crate) fn library_frames(backtrace: &Backtrace) -> Vec<String> {
+    let frames = frames(backtrace);
+    let below_user = frames.iter().take_while(|frame| frame.is_machinery() || frame.is_library());
+    let mut libraries: Vec<_> =
+        below_user.filter(|frame| frame.is_library() && !frame.is_machinery()).map(Frame::readable).collect();
+    libraries.reverse();
+    libraries.dedup();
+    libraries.truncate(LIBRARY_FRAMES_MAX);
+    libraries
 }

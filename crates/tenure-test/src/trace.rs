@@ -198,11 +198,8 @@ fn is_about(violation: &Violation, name: &str) -> bool {
         | Violation::ExitUnfinished(who)
         | Violation::EnterUnfinished(who)
         | Violation::NotDrained(who) => who.name() == name,
-        Violation::OutOfOrder { .. }
-        | Violation::Registry(_)
-        | Violation::Check(_)
-        | Violation::Hung { .. }
-        | Violation::Endless { .. } => false,
+        // Of the run, or of the proof: not of one resource.
+        _ => false,
     }
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
-use crate::{Event, EventKind};
+use crate::{CancelBy, Event, EventKind};
 
 /// A law that was broken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,10 +35,45 @@ pub enum Violation {
     Registry(String),
     /// The check of one's own failed.
     Check(String),
+    /// A call of the check did not end within its limit.
+    CheckTimedOut {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The set-up of a run, or of the proof, did not end within its limit.
+    SetUpTimedOut {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The future returned an error, here as text, although nothing was done to it.
+    Failed(String),
     /// The future neither ended nor suspended again within the limit.
     Hung {
         /// The suspension it did not come back from.
         suspension: u64,
+        /// The limit.
+        limit: Duration,
+    },
+    /// No run could be dropped at as many suspensions as the proof asks for.
+    TooFewSuspensions {
+        /// How the future was to be dropped.
+        by: CancelBy,
+        /// The last suspension at which it was.
+        reached: u64,
+        /// The least that was asked for.
+        min: u64,
+    },
+    /// No run had as many fault points as the proof asks for.
+    TooFewPoints {
+        /// The points at which a fault was injected.
+        reached: u64,
+        /// The least that was asked for.
+        min: u64,
+    },
+    /// No run came to the suspension that was to be tried.
+    NotReached {
+        /// The suspension.
+        step: u64,
     },
     /// There are more suspensions or fault points than the proof's limit.
     Endless {
@@ -89,10 +125,31 @@ impl fmt::Display for Violation {
             }
             Self::Registry(finding) => f.write_str(finding),
             Self::Check(finding) => write!(f, "the check failed: {finding}"),
-            Self::Hung { suspension } => write!(
+            Self::CheckTimedOut { limit } => {
+                write!(f, "the check did not end within {limit:?} (`check_timeout`)")
+            }
+            Self::SetUpTimedOut { limit } => {
+                write!(f, "the set-up did not end within {limit:?} (`set_up_timeout`)")
+            }
+            Self::Failed(error) => write!(
                 f,
-                "after suspension {suspension} it neither ended nor suspended again within the limit \
-                 (`run_limit`; if it has to hang: `allow_hang`)"
+                "it returned an error although nothing was done to it: {error} (if that is right: `allow_errors`)"
+            ),
+            Self::TooFewSuspensions { by, reached, min } => write!(
+                f,
+                "it could be {by} at {reached} suspensions, and {min} are the least that is to be tried \
+                 (`min_suspensions`)"
+            ),
+            Self::TooFewPoints { reached, min } => write!(
+                f,
+                "it has {reached} fault points, and {min} are the least that is to be tried (`min_points`); a step \
+                 or a resource of the recorder is one"
+            ),
+            Self::NotReached { step } => write!(f, "no run came to suspension {step}"),
+            Self::Hung { suspension, limit } => write!(
+                f,
+                "after suspension {suspension} it neither ended nor suspended again within {limit:?} (`run_limit`; \
+                 if it has to hang: `allow_hang`): what it waits for does not come"
             ),
             Self::Endless { limit } => {
                 write!(f, "it did not end within {limit} suspensions or fault points (`max_steps`)")

@@ -7,5 +7,8 @@ mod faults;
 mod hub;
 mod laws;
 mod options;
+mod prepared;
 mod sequence;
+mod survey;
 mod trace;
+mod truth;
