@@ -25,7 +25,7 @@ use crate::fault::{Fault, drop_payload, quietly};
 use crate::frame::{self, Node};
 use crate::join::{Faults, result_of};
 use crate::label::{Id, Label, next_id};
-use crate::registry::Phase;
+use crate::registry::{self, Phase};
 use crate::scope::{Scope, Wait};
 use crate::with::Leftover;
 use crate::{AsyncExit, CancelToken, ErrorValue, ExitErrors, Outcome};
@@ -434,7 +434,9 @@ impl<E: ErrorValue> AsyncExit for TaskGroup<E> {
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), ExitErrors<E>> {
         let shared = &self.shared;
-        shared.owner.store(frame::enclosing_id(), Ordering::Relaxed);
+        let owner = frame::enclosing_id();
+        shared.owner.store(owner, Ordering::Relaxed);
+        let _link = registry::current().link_group(shared.id, owner);
         if !outcome.is_completed() {
             self.cancel();
         }

@@ -48,7 +48,7 @@ where
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
     async move {
-        let (resource, panicked) = kept(context).await;
+        let (resource, panicked) = kept(context, None).await;
         guard(label, resource, panicked, None)
     }
 }

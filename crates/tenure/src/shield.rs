@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, Location, catch_unwind, resume_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::thread;
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -15,7 +16,7 @@ use crate::job::{Begun, Record, Settle};
 use crate::label::Label;
 use crate::registry::{IncidentKind, Phase};
 use crate::tenure::Tenure;
-use crate::with::{Known, Leave, Plain, exit_job};
+use crate::with::{Known, Leave, Plain, exit_job, exit_limit_of_dropped};
 
 /// Makes an enter that, once begun, is finished: a context for [`with`](crate::with) and its like.
 ///
@@ -70,6 +71,8 @@ where
 struct Entered<R, N> {
     output: Option<Result<R, N>>,
     panicked: Option<Payload>,
+    /// The time limit of the exit that follows when the caller is gone.
+    exit_limit: Option<Duration>,
 }
 
 type BoxedEnter<R, N> = Pin<Box<dyn Future<Output = Entered<R, N>> + Send>>;
@@ -89,7 +92,7 @@ where
             let label = this.label;
             this.tenure.get_or_insert_with(|| Tenure::new(label)).list(Phase::Entering, context);
         }
-        let Entered { output, panicked } = ready!(entered);
+        let Entered { output, panicked, .. } = ready!(entered);
         this.enter = None;
         this.tenure = None;
         match (output, panicked) {
@@ -112,6 +115,11 @@ where
     fn drop(&mut self) {
         // Without a tenure it was never suspended, so nothing has begun.
         if let (Some(enter), Some(mut tenure)) = (self.enter.take(), self.tenure.take()) {
+            let exit_limit = exit_limit_of_dropped();
+            let enter: BoxedEnter<R, N> = match exit_limit {
+                None => enter,
+                limit => Box::pin(async move { Entered { exit_limit: limit, ..enter.await } }),
+            };
             tenure.hand_over(enter, Begun::Enter);
         }
         if let Some(payload) = self.panicked.take() {
@@ -167,7 +175,7 @@ where
             }
             (first, second) => first.or(second),
         };
-        Poll::Ready(Entered { output, panicked })
+        Poll::Ready(Entered { output, panicked, exit_limit: None })
     }
 }
 
@@ -180,7 +188,7 @@ impl<R: AsyncExit, N: Debug> Settle for Entered<R, N> {
         }
         match self.output {
             Some(Ok(resource)) => {
-                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, None);
+                let exit = exit_job(Plain::of(resource), Known::<()>::Cancelled, self.exit_limit);
                 // Handed over before this record leaves its scope: the parent goes on waiting. Under the same id: guards
                 // entered earlier, which wait for this tenure, wait for its exit too.
                 let mut tenure = Tenure::entered(record.label);

@@ -26,12 +26,18 @@ struct Pending {
     scope: Arc<Scope>,
 }
 
-type AllPending = HashMap<Id, Pending>;
+/// All that is held, as far as a drain needs to know it.
+#[derive(Default)]
+struct Held {
+    pending: HashMap<Id, Pending>,
+    /// What has not been handed over, with the tenure around it: it may be waited for by one that has been.
+    inline: HashMap<Id, Id>,
+}
 
 impl Registry {
     /// The latches of all handed-over exits.
     pub(crate) fn pending(&self) -> Vec<Latch> {
-        self.all_pending().into_values().map(|pending| pending.latch).collect()
+        self.look_at_held().pending.into_values().map(|pending| pending.latch).collect()
     }
 
     pub(crate) fn draining(&self) -> Draining<'_> {
@@ -40,16 +46,28 @@ impl Registry {
         Draining { registry: self, id }
     }
 
-    fn all_pending(&self) -> AllPending {
-        let mut pending = HashMap::new();
+    /// Says whose exit waits for the children of this group, until the link is dropped.
+    pub(crate) fn link_group(self: &Arc<Self>, group: Id, owner: Id) -> GroupLink {
+        self.groups().insert(group, owner);
+        GroupLink { registry: Arc::clone(self), group }
+    }
+
+    fn groups(&self) -> MutexGuard<'_, HashMap<Id, Id>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look_at_held(&self) -> Held {
+        let mut held = Held { inline: self.groups().clone(), ..Held::default() };
         self.held.each(|entry| {
-            if let Some(HandedOver { latch, scope }) = entry.handed_over() {
-                let (latch, scope) = (Arc::clone(latch), Arc::clone(scope));
-                let waits = entry.phase == Phase::Waiting;
-                pending.insert(entry.id, Pending { parent: entry.parent, waits, latch, scope });
-            }
+            let Some(HandedOver { latch, scope }) = entry.handed_over() else {
+                held.inline.insert(entry.id, entry.parent);
+                return;
+            };
+            let (latch, scope) = (Arc::clone(latch), Arc::clone(scope));
+            let waits = entry.phase == Phase::Waiting;
+            held.pending.insert(entry.id, Pending { parent: entry.parent, waits, latch, scope });
         });
-        pending
+        held
     }
 
     fn drains(&self) -> MutexGuard<'_, Vec<(Id, Vec<Id>)>> {
@@ -81,22 +99,22 @@ impl Draining<'_> {
     /// Whether nothing is left that may be waited for by the code that is part of these handed-over exits.
     pub(crate) fn is_done(&self, jobs: &[Id]) -> bool {
         let others = self.note(jobs);
-        let pending = self.registry.all_pending();
+        let held = self.registry.look_at_held();
         let mut left_out = HashSet::new();
         for job in jobs {
-            leave_out(&pending, *job, &mut left_out);
+            leave_out(&held, *job, &mut left_out);
         }
         for other in others.iter().filter(|_| !jobs.is_empty()) {
             let mut left_out_there = HashSet::new();
             for job in other {
-                leave_out(&pending, *job, &mut left_out_there);
+                leave_out(&held, *job, &mut left_out_there);
             }
             // That one waits for the caller, unless it has left the caller out itself.
             if jobs.iter().any(|job| !left_out_there.contains(job)) {
                 left_out.extend(left_out_there);
             }
         }
-        pending.keys().all(|id| left_out.contains(id))
+        held.pending.keys().all(|id| left_out.contains(id))
     }
 }
 
@@ -106,17 +124,35 @@ impl Drop for Draining<'_> {
     }
 }
 
+/// The link of a task group to the tenure whose exit waits for its children.
+pub(crate) struct GroupLink {
+    registry: Arc<Registry>,
+    group: Id,
+}
+
+impl Drop for GroupLink {
+    fn drop(&mut self) {
+        self.registry.groups().remove(&self.group);
+    }
+}
+
 /// Adds this exit and all that wait for it: the guards of its scope that were entered before it and have not begun, its
 /// parent, and those that wait for that one.
-fn leave_out(pending: &AllPending, job: Id, left_out: &mut HashSet<Id>) {
-    let mut next = Some(job);
-    while let Some((id, this)) = next.and_then(|id| pending.get_key_value(&id)) {
-        if !left_out.insert(*id) {
+fn leave_out(held: &Held, job: Id, left_out: &mut HashSet<Id>) {
+    let mut id = job;
+    while id != 0 {
+        let Some(this) = held.pending.get(&id) else {
+            // Polled in place: no sibling waits for it, but what is around it does.
+            id = held.inline.get(&id).copied().unwrap_or(0);
+            continue;
+        };
+        if !left_out.insert(id) {
             return;
         }
         let waits_for_this =
-            |sibling: Id, other: &Pending| other.waits && sibling < *id && Arc::ptr_eq(&other.scope, &this.scope);
-        left_out.extend(pending.iter().filter(|(sibling, other)| waits_for_this(**sibling, other)).map(|(id, _)| *id));
-        next = Some(this.parent);
+            |sibling: Id, other: &Pending| other.waits && sibling < id && Arc::ptr_eq(&other.scope, &this.scope);
+        let waiting = held.pending.iter().filter(|(sibling, other)| waits_for_this(**sibling, other));
+        left_out.extend(waiting.map(|(id, _)| *id));
+        id = this.parent;
     }
 }

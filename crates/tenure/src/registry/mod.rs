@@ -65,6 +65,8 @@ pub(crate) struct Registry {
     changes: changes::Changes,
     /// The drains that run inside of tenures, each with the handed-over exits that it is part of.
     drains: Mutex<Vec<(Id, Vec<Id>)>>,
+    /// The task groups whose exits wait for their children, each with the tenure that exits.
+    groups: Mutex<HashMap<Id, Id>>,
     /// Whether what is held was asked to stop.
     stopping: AtomicBool,
 }

@@ -150,7 +150,7 @@ impl<E: ErrorValue> ExitStack<E> {
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
-            let (resource, panicked) = kept(context).await;
+            let (resource, panicked) = kept(context, self.limit.map(|limit| limit.limit)).await;
             let lent = resource.map(|resource| self.lend(label, Plain::of(resource)));
             resume(panicked);
             lent
@@ -170,7 +170,7 @@ impl<E: ErrorValue> ExitStack<E> {
     {
         let label = Label { name: type_name::<R>(), location: Location::caller() };
         async move {
-            let (resource, panicked) = kept(context).await;
+            let (resource, panicked) = kept(context, self.limit.map(|limit| limit.limit)).await;
             let lent = resource.map(|resource| self.lend(label, Recovering::of(resource)));
             resume(panicked);
             lent

@@ -24,7 +24,7 @@ use crate::job::{Record, Settle};
 use crate::label::Label;
 use crate::registry::{Count, IncidentKind};
 use crate::tenure::Tenure;
-use crate::{Ending, ErrorValue, Failure, Outcome};
+use crate::{Ending, ErrorValue, Failure, Outcome, Verdict};
 
 /// All that came of a tenure.
 pub(super) enum Course<T, N, E, V, X> {
@@ -212,14 +212,33 @@ impl<V, X: Debug> Settle for Result<V, Fault<X>> {
     }
 }
 
-impl<V, K: Told, X: Debug> Settle for Exited<V, K, X> {
+/// What an exit says of the body's error.
+pub(crate) trait Says {
+    fn is_recovered(&self) -> bool;
+}
+
+impl Says for () {
+    fn is_recovered(&self) -> bool {
+        false
+    }
+}
+
+impl Says for Verdict {
+    fn is_recovered(&self) -> bool {
+        *self == Self::Recover
+    }
+}
+
+impl<V: Says, K: Told, X: Debug> Settle for Exited<V, K, X> {
     fn counts(&self) -> Option<Option<Count>> {
         self.exit.counts()
     }
 
     fn settle(self, record: &Record) {
+        // An error that the exit has dealt with is nobody's any more.
+        let is_recovered = self.exit.as_ref().is_ok_and(Says::is_recovered);
         self.exit.settle(record);
-        if let Some(unclaimed) = self.told.unclaimed() {
+        if let Some(unclaimed) = self.told.unclaimed().filter(|_| !is_recovered) {
             record.incident(IncidentKind::BodyUnclaimed, unclaimed);
         }
     }
@@ -236,7 +255,7 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
 }
 
 /// What an exit is told that begins now. Whoever waited for its end may be gone by now, and there is nobody left to whom
-/// a commit could be told.
+/// a commit could be told (law 21).
 pub(crate) fn outcome_now(outcome: Outcome<'_>) -> Outcome<'_> {
-    if outcome.is_completed() && frame::is_abandoned() { Outcome::Cancelled } else { outcome }
+    if frame::is_abandoned() { Outcome::Cancelled } else { outcome }
 }

@@ -27,6 +27,9 @@ where
         Self::Uncalled { call: Some(call) }
     }
 
+}
+
+impl<C, F> Lazy<C, F> {
     pub(crate) fn is_over(&self) -> bool {
         matches!(self, Self::Over)
     }

@@ -2,6 +2,7 @@
 
 use std::fmt::Debug;
 
+use super::core::Says;
 use crate::exit::StopBody;
 use crate::{AsyncExit, Outcome, RecoverExit, Verdict};
 
@@ -9,7 +10,7 @@ use crate::{AsyncExit, Outcome, RecoverExit, Verdict};
 pub(crate) trait Leave: Send + 'static {
     type Resource;
     type Error: Debug + Send + 'static;
-    type Verdict: Send + 'static;
+    type Verdict: Says + Send + 'static;
 
     /// That of [`RecoverExit`].
     const FAILS_AFTER_RECOVERY: bool;

@@ -27,5 +27,5 @@ pub(crate) use self::core::{Exited, Known, Told, exit_job, outcome_now};
 pub(crate) use leave::{Leave, Plain, Recovering};
 pub(crate) use leftover::Leftover;
 pub(crate) use simple::{error_of, report};
-pub(crate) use steps::{Entered, entered, kept};
+pub(crate) use steps::{Entered, entered, exit_limit_of_dropped, kept};
 pub(crate) use stop::Stop;

@@ -1,9 +1,11 @@
 //! The enter, and then all the rest, in the same place.
 
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
@@ -26,7 +28,7 @@ pin_project! {
     /// An async block that awaits one after the other keeps room for both, and for the captures that it moves on.
     #[project = StepsProjection]
     pub(super) enum Steps<C, F, S, G, A> {
-        Entering { #[pin] enter: Lazy<C, F>, left: Leftover, stopped: Option<Stopped>, after: Option<(S, G)> },
+        Entering { #[pin] enter: Enter<C, F>, left: Leftover, stopped: Option<Stopped>, after: Option<(S, G)> },
         Entered { #[pin] rest: A },
         Over,
     }
@@ -36,17 +38,19 @@ impl<C, F, S, G, A> Steps<C, F, S, G, A>
 where
     C: FnOnce() -> F,
     F: Future,
+    S: Stop,
 {
     /// `then` makes the rest, or, if there is none, the result.
     pub(super) fn new(enter: C, stop: S, left: Leftover, then: G) -> Self {
-        Self::Entering { enter: Lazy::new(enter), left, stopped: None, after: Some((stop, then)) }
+        let enter = Enter::new(enter, stop.exit_limit());
+        Self::Entering { enter, left, stopped: None, after: Some((stop, then)) }
     }
 }
 
 /// Polls the enter; or, once it has been stopped, waits for what it has left behind: the end of a shielded enter, and its
 /// exit (law 14).
 fn poll_enter<C, F, S>(
-    enter: Pin<&mut Lazy<C, F>>,
+    enter: Pin<&mut Enter<C, F>>,
     left: &mut Leftover,
     stopped: &mut Option<Stopped>,
     stop: &mut S,
@@ -75,31 +79,85 @@ pub(crate) async fn entered<C: IntoFuture>(
     context: C,
     stop: &mut impl Stop,
 ) -> Entered<C::Output> {
-    let mut enter = pin!(Lazy::new(|| context.into_future()));
+    let mut enter = pin!(Enter::new(|| context.into_future(), stop.exit_limit()));
     let mut left = Leftover::new(label);
     let mut stopped = None;
     poll_fn(|context| poll_enter(enter.as_mut(), &mut left, &mut stopped, stop, context)).await
 }
 
 /// Enters; what the enter's future panics with when it is dropped does not take the output along.
-pub(crate) async fn kept<C: IntoFuture>(context: C) -> (C::Output, Option<Payload>) {
-    let mut enter = pin!(Lazy::new(|| context.into_future()));
+pub(crate) async fn kept<C: IntoFuture>(
+    context: C,
+    exit_limit: Option<Duration>,
+) -> (C::Output, Option<Payload>) {
+    let mut enter = pin!(Enter::new(|| context.into_future(), exit_limit));
     match poll_fn(|context| enter.as_mut().poll_kept(context)).await {
         Entered::Output(output, panicked) => (output, panicked),
         Entered::Stopped(stopped) => unreachable!("nothing could have stopped it: {stopped}"),
     }
 }
 
-impl<C, F> Lazy<C, F>
+thread_local! {
+    /// The limit of the exit of what is entered by the enter that is being dropped.
+    static EXIT_LIMIT: Cell<Option<Duration>> = const { Cell::new(None) };
+}
+
+/// The time limit of the exit that follows a shielded enter, whose drop this is called in.
+pub(crate) fn exit_limit_of_dropped() -> Option<Duration> {
+    EXIT_LIMIT.try_with(Cell::get).ok().flatten()
+}
+
+pin_project! {
+    /// An enter, with the limit of its exit: dropped, it leaves that to a shielded enter, which goes on without it.
+    pub(super) struct Enter<C, F> {
+        exit_limit: Option<Duration>,
+        #[pin]
+        lazy: Lazy<C, F>,
+    }
+
+    impl<C, F> PinnedDrop for Enter<C, F> {
+        fn drop(this: Pin<&mut Self>) {
+            if this.exit_limit.is_some() && !this.lazy.is_over() {
+                this.finish();
+            }
+        }
+    }
+}
+
+/// Takes the limit back.
+struct Restore(Option<Duration>);
+
+impl Drop for Restore {
+    fn drop(&mut self) {
+        let _ = EXIT_LIMIT.try_with(|limit| limit.set(self.0));
+    }
+}
+
+impl<C, F> Enter<C, F> {
+    /// Drops what is left.
+    fn finish(self: Pin<&mut Self>) {
+        let this = self.project();
+        let _restore = Restore(EXIT_LIMIT.try_with(|limit| limit.replace(*this.exit_limit)).ok().flatten());
+        this.lazy.finish();
+    }
+}
+
+impl<C, F> Enter<C, F>
 where
     C: FnOnce() -> F,
     F: Future,
 {
+    #[inline]
+    fn new(enter: C, exit_limit: Option<Duration>) -> Self {
+        Self { exit_limit, lazy: Lazy::new(enter) }
+    }
+
     /// Polls; what its drop panics with does not take the output along.
     #[inline]
     fn poll_kept(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Entered<F::Output>> {
-        let output = ready!(self.as_mut().poll_only(context));
-        let panicked = catch_unwind(AssertUnwindSafe(|| self.finish())).err();
+        let mut lazy = self.as_mut().project().lazy;
+        let output = ready!(lazy.as_mut().poll_only(context));
+        let panicked = catch_unwind(AssertUnwindSafe(|| lazy.finish())).err();
         Poll::Ready(Entered::Output(output, panicked))
     }
 }

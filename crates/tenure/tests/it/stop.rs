@@ -426,11 +426,15 @@ fn law_14_a_stop_during_a_shielded_enter_waits_for_the_enter_and_its_exit() {
     both_flavours(|_| async {
         for by in ["request", "enter timeout", "timeout"] {
             let recorder = Recorder::new();
-            let slow = shield(recorder.resource("slow").on_enter(Act::suspend(9)).on_exit(Act::suspend(3)));
+            let resource = recorder.resource("slow").on_exit(Act::suspend(3));
+            let slow = shield(async {
+                sleep(2 * LIMIT).await;
+                resource.await
+            });
             let options = match by {
-                "request" => Options::new().stop_when(tenure_test::suspend(1)),
-                "enter timeout" => Options::new().enter_timeout(Duration::ZERO),
-                _ => Options::new().timeout(Duration::ZERO),
+                "request" => Options::new().stop_when(sleep(LIMIT)),
+                "enter timeout" => Options::new().enter_timeout(LIMIT),
+                _ => Options::new().timeout(LIMIT),
             };
             let result = options.with(slow, async |_| Ok::<_, Error>(recorder.note("body"))).await;
             assert!(matches!(result, Err(Error::Stopped(_))), "{by}: {result:?}");
