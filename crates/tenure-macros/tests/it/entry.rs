@@ -17,7 +17,7 @@ mod plain {
 }
 
 mod with_options {
-    #[tenure::main(flavor = "multi_thread", worker_threads = 0b11_u8, exit_limit = "500ms", crate = "tenure")]
+    #[tenure::main(flavor = "multi_thread", worker_threads = 0b11_u8, exit_timeout = "500ms", crate = "tenure")]
     pub(super) async fn main() -> Result<(), String> {
         assert_eq!(tokio::runtime::Handle::current().metrics().num_workers(), 3);
         let nothing: Option<u8> = None;
@@ -108,7 +108,7 @@ mod asked_to_end {
     }
 
     mod dropped {
-        #[tenure::main(exit_limit = "10s")]
+        #[tenure::main(exit_timeout = "10s")]
         pub(super) async fn main() -> Result<(), super::super::super::trace::Error> {
             tenure::with(super::server(), async |_| {
                 super::terminate_this_process();
@@ -119,7 +119,7 @@ mod asked_to_end {
     }
 
     mod told {
-        #[tenure::main(exit_limit = "10s")]
+        #[tenure::main(exit_timeout = "10s")]
         pub(super) async fn main(
             shutdown: tenure::CancelToken,
         ) -> Result<(), super::super::super::trace::Error> {
