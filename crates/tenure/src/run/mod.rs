@@ -41,10 +41,10 @@ const EXIT_TIMEOUT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// How long tasks that block may keep a runtime from its end.
 const BLOCKING_TASKS_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Runs `body` until it ends or SIGINT or SIGTERM comes, then awaits every exit in order: [`Run`] with its defaults.
+/// Runs `body` until it ends or SIGINT or SIGTERM arrives, then awaits every exit in order.
 ///
-/// It runs in a runtime that is there already. `#[tenure::main]` makes one, and judges after it has gone; so does
-/// [`Run::block_on`].
+/// Equivalent to [`Run::new`] followed by [`until_signal`](Run::until_signal). It runs inside an existing runtime; to run
+/// on a runtime of its own, use `#[tenure::main]` or [`Run::block_on`].
 ///
 /// ```no_run
 /// # async fn serve() -> std::io::Result<()> { Ok(()) }
@@ -55,10 +55,10 @@ const BLOCKING_TASKS_TIMEOUT: Duration = Duration::from_secs(1);
 /// ```
 ///
 /// # Panics
-/// As [`Run::until_signal`].
+/// See [`Run::until_signal`].
 ///
 /// # Cancel safety
-/// Dropped, the body is dropped, and its exits run in the background.
+/// If this future is dropped, the body is dropped and its exits run in the background.
 pub async fn run<F>(body: F) -> ExitCode
 where
     F: Future<Output: Termination>,
@@ -68,41 +68,44 @@ where
 
 /// Options for running a main body until it ends or is asked to stop.
 ///
-/// # The stop
-/// SIGINT and SIGTERM (Ctrl-C on other systems than Unix) stop the body, as do SIGHUP and SIGQUIT and any future if the
-/// program says so. Then what the body held exits in order. What is still held in other tasks on the same runtime is
-/// asked to stop, and exits as well. A stop has one deadline, [`exit_timeout`](Self::exit_timeout) after the signal; no
-/// part of it begins anew.
+/// # Stopping
+/// SIGINT and SIGTERM stop the body (on systems other than Unix, Ctrl-C). SIGHUP, SIGQUIT and any future can be added.
+/// When the body has ended, or has been dropped, everything it held exits in order. Tenures that other tasks on the same
+/// runtime still hold are asked to stop, and exit too. The whole stop has one deadline,
+/// [`exit_timeout`](Self::exit_timeout) after the signal.
 ///
-/// A body that is dropped did not complete: its exits are told `Cancelled`, and a transaction rolls back. If an orderly
-/// stop is to be a completed body, use [`cooperative`](Self::cooperative).
+/// A body that is dropped has not completed. Its exits are told `Cancelled`, so a transaction rolls back. If the body
+/// should complete when the process is stopped, use [`cooperative`](Self::cooperative).
 ///
-/// # The exit code
-/// | the process | code |
+/// # Exit codes
+/// | what happened | exit code |
 /// |---|---|
-/// | ended by itself, and all went well | that of the body's result |
-/// | was stopped by a signal, and all went well | 128 and the number of the signal: 130 for SIGINT, 143 for SIGTERM; or 0, see [`success_after_signal`](Self::success_after_signal) |
-/// | was stopped by a future of [`until`](Self::until), and all went well | 0 |
-/// | has a body that failed | that of the body's result |
-/// | has a body that panicked | the panic resumes after the exits: 101 |
-/// | did not exit all that it held, or not well | 70, `EX_SOFTWARE` of `sysexits.h`, where it would be one of the first three |
+/// | the body ended, and all exits went well | the code of the body's result |
+/// | a signal stopped the body, and all exits went well | 128 plus the signal's number: 130 for SIGINT, 143 for SIGTERM; 0 with [`success_after_signal`](Self::success_after_signal) |
+/// | a future given to [`until`](Self::until) stopped the body, and all exits went well | 0 |
+/// | the body failed | the code of the body's result |
+/// | the body panicked | 101: the panic resumes after the exits |
+/// | any other case | 70, `EX_SOFTWARE` of `sysexits.h` |
 ///
-/// Not well means: since the body ended, or in the background since the last [`drain`](crate::drain), an exit failed,
-/// panicked, ran out of time, or was lost; or something is still held at the deadline.
+/// An exit did not go well if it failed, panicked, timed out or was lost, either after the body ended or, in the
+/// background, since the last [`drain`](crate::drain). A tenure that is still open at the deadline is given up, which is
+/// not a clean stop either.
 ///
-/// # What is said
-/// An exit that failed, panicked, ran out of time, was lost or is given up is a line on standard error. Where a
-/// `tracing` subscriber or a report sink hears of it at once, the line comes at the end of the process.
+/// # Standard error
+/// Each exit that failed, panicked, timed out, was lost or was given up is a line on standard error. If a report sink is
+/// set or a `tracing` subscriber is installed, they receive the incident when it happens, and the line is written when
+/// the run ends.
 ///
-/// # Signals at any time
-/// Signals are heard by a thread of their own, from the first run until the process ends, whatever the main thread does:
-/// - The first one asks all runs to stop.
-/// - A second one ends the process at once, says on standard error what is given up, and makes the code 70. So does the
-///   deadline, if the process lives to see it: because a thread blocks, for example.
-/// - One that comes when no run is left ends the process at once, with 128 and its number.
+/// # Signals
+/// A dedicated thread handles signals from the first run until the process ends, whether or not the main thread is
+/// blocked:
+/// - The first signal asks every active run to stop.
+/// - A second signal ends the process immediately with code 70, and names what is given up. The deadline has the same
+///   effect if the process is still alive then.
+/// - A signal that arrives when no run is active ends the process immediately, with 128 plus its number.
 ///
-/// The handlers stay for the life of the process. A run that begins when all others have ended begins a life of its own:
-/// its first signal is a first one again.
+/// The handlers are never removed. If a run starts after all others have ended, the next signal counts as the first one
+/// again.
 #[must_use = "it runs nothing by itself"]
 pub struct Run {
     settings: Settings,
@@ -133,7 +136,7 @@ impl Default for Run {
 }
 
 impl Run {
-    /// Creates a run with the defaults of its setters.
+    /// Creates a run with default options.
     pub const fn new() -> Self {
         let settings = Settings {
             exit_timeout: DEFAULT_EXIT_TIMEOUT,
@@ -144,52 +147,59 @@ impl Run {
         Self { settings, requests: Vec::new() }
     }
 
-    /// Sets how long a stop may take in all: from the signal, or without one from the end of the body. The default is
-    /// 25 s, for container platforms kill 30 s after SIGTERM. At most a year.
+    /// Sets the time limit of the whole stop, which starts at the signal, or without one at the end of the body.
     ///
-    /// A tenth of it, but no more than 1 s, is kept for the end of the runtime.
+    /// The default is 25 seconds, because container platforms kill a process 30 seconds after SIGTERM. The maximum is
+    /// 365 days. A tenth of the limit, but at most 1 second, is reserved for shutting the runtime down.
     pub fn exit_timeout(mut self, timeout: Duration) -> Self {
         self.settings.exit_timeout = timeout.min(EXIT_TIMEOUT_MAX);
         self
     }
 
-    /// Sets the part of [`exit_timeout`](Self::exit_timeout) that a [`cooperative`](Self::cooperative) body has from the
-    /// signal on; then it is dropped. The default is three fifths: 15 s of 25 s.
+    /// Sets how long a [`cooperative`](Self::cooperative) body may run on after the signal before it is dropped.
+    ///
+    /// This is a part of [`exit_timeout`](Self::exit_timeout), not an addition to it. The default is three fifths of that
+    /// limit: 15 of 25 seconds.
     pub const fn body_stop_timeout(mut self, timeout: Duration) -> Self {
         self.settings.body_timeout = Some(timeout);
         self
     }
 
-    /// Sets whether a clean stop by a signal is a success, with the exit code 0. The default is `false`: 128 and the
-    /// signal's number.
+    /// Sets whether a clean stop by a signal ends the process with code 0.
     ///
-    /// For supervisors that take any other code for a failure, such as those of jobs.
+    /// The default is `false`: the code is 128 plus the signal's number. Set it for supervisors that treat every other
+    /// code as a failure.
     pub const fn success_after_signal(mut self, success: bool) -> Self {
         self.settings.success_after_signal = success;
         self
     }
 
-    /// Sets whether SIGHUP stops the body too. The default is `false`: it ends the process without any exit. On other
-    /// systems than Unix it changes nothing.
+    /// Sets whether SIGHUP stops the body as well.
+    ///
+    /// The default is `false`: SIGHUP ends the process without running any exit. Has no effect on systems other than
+    /// Unix.
     pub const fn stop_on_hangup(mut self, stop: bool) -> Self {
         self.settings.chosen.hangup = stop;
         self
     }
 
-    /// Sets whether SIGQUIT stops the body too. The default is `false`: it ends the process without any exit. On other
-    /// systems than Unix it changes nothing.
+    /// Sets whether SIGQUIT stops the body as well.
+    ///
+    /// The default is `false`: SIGQUIT ends the process without running any exit. Has no effect on systems other than
+    /// Unix.
     pub const fn stop_on_quit(mut self, stop: bool) -> Self {
         self.settings.chosen.quit = stop;
         self
     }
 
-    /// Stops the body also when `request` ends: a message, a file that changes, a parent that is gone. Signals stop it
-    /// as before. May be called more than once; the first to end stops the body.
+    /// Adds a future that stops the body when it completes. Signals still stop it, too.
+    ///
+    /// If this is called more than once, the first future to complete stops the body. The output is ignored.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")] async fn main() {
     /// let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    /// let run = tenure::Run::new().until(async { drop(stopped.await) });
+    /// let run = tenure::Run::new().until(stopped);
     /// stop.send(()).expect("the run listens");
     /// let code = run.until_signal(std::future::pending::<()>()).await;
     /// assert_eq!(code, std::process::ExitCode::SUCCESS);
@@ -203,19 +213,21 @@ impl Run {
         self
     }
 
-    /// Runs `body`; when asked to stop, drops it where it stands. Its exits run in the background, awaited here.
+    /// Runs `body` in the current runtime, and drops it when the process is asked to stop.
     ///
-    /// The runtime around it is not its own: what is still held when this returns is lost with that runtime, and has been
-    /// named, and the code says so. To judge after the runtime has gone, use [`block_on`](Self::block_on).
+    /// The exits of a dropped body run in the background and are awaited before this returns. The runtime outlives the
+    /// run, so tenures that are still open are named and count as given up. To judge after the runtime has gone, use
+    /// [`block_on`](Self::block_on).
     ///
-    /// If the system has no thread for the signals, a line on standard error says so, nothing is run, and the code is 70.
+    /// If signals cannot be handled because the system is out of threads or file descriptors, nothing runs, a line on
+    /// standard error gives the reason, and the code is 70.
     ///
     /// # Panics
-    /// If there is no runtime, or it has no timer. Resumes a panic of the body, or of a future of
+    /// Panics outside a runtime, or if the runtime has no timer. Resumes a panic of the body, or of a future given to
     /// [`until`](Self::until), after the exits.
     ///
     /// # Cancel safety
-    /// Dropped, the body is dropped, and its exits run in the background.
+    /// If this future is dropped, the body is dropped and its exits run in the background.
     pub async fn until_signal<F>(self, body: F) -> ExitCode
     where
         F: Future<Output: Termination>,
@@ -223,16 +235,17 @@ impl Run {
         self.run_here(Manner::Drop, move |_| body).await
     }
 
-    /// Runs `body`; when asked to stop, cancels its token, and awaits it for its part of the time. Then drops it, as in
-    /// [`until_signal`](Self::until_signal), to which it is equal in all else.
+    /// Runs `body` in the current runtime, and cancels its token when the process is asked to stop.
     ///
-    /// For a body that has to do more than exit: a server that answers what it has accepted.
+    /// The body is then awaited for [`body_stop_timeout`](Self::body_stop_timeout); after that it is dropped. In all other
+    /// respects this is [`until_signal`](Self::until_signal). Use it for a body that has work to finish, such as a server
+    /// that answers the requests it has accepted.
     ///
     /// # Panics
-    /// As [`until_signal`](Self::until_signal).
+    /// See [`until_signal`](Self::until_signal).
     ///
     /// # Cancel safety
-    /// Dropped, the body is dropped, and its exits run in the background.
+    /// If this future is dropped, the body is dropped and its exits run in the background.
     pub async fn cooperative<B, F>(self, body: B) -> ExitCode
     where
         B: FnOnce(CancelToken) -> F,
@@ -241,11 +254,11 @@ impl Run {
         self.run_here(Manner::Tell, body).await
     }
 
-    /// Runs `body` on `runtime`, as [`until_signal`](Self::until_signal) does, shuts the runtime down, and judges after
-    /// that.
+    /// Runs `body` on `runtime`, shuts the runtime down, and then determines the exit code.
     ///
-    /// Threads that block, in [`spawn_blocking`](tokio::task::spawn_blocking) or while they read standard input, keep the
-    /// runtime from its end for 1 s at most, also after a panic.
+    /// The body is dropped when the process is asked to stop, as with [`until_signal`](Self::until_signal). The shutdown
+    /// waits at most 1 second for threads that block, such as those of
+    /// [`spawn_blocking`](tokio::task::spawn_blocking) or a read from standard input, even after a panic.
     ///
     /// ```no_run
     /// # async fn serve() -> std::io::Result<()> { Ok(()) }
@@ -256,7 +269,8 @@ impl Run {
     /// ```
     ///
     /// # Panics
-    /// If the runtime has no timer, or if called inside of a runtime. Resumes a panic of the body, after the exits.
+    /// Panics inside a runtime, or if `runtime` has no timer. Resumes a panic of the body, or of a future given to
+    /// [`until`](Self::until), after the exits.
     pub fn block_on<F>(self, runtime: Runtime, body: F) -> ExitCode
     where
         F: Future<Output: Termination>,
@@ -264,11 +278,11 @@ impl Run {
         self.run_on(runtime, Manner::Drop, move |_| body)
     }
 
-    /// Runs `body` on `runtime`, as [`cooperative`](Self::cooperative) does, shuts the runtime down, and judges after
-    /// that, as [`block_on`](Self::block_on).
+    /// Runs `body` on `runtime`, shuts the runtime down, and then determines the exit code. Cancels the body's token when
+    /// the process is asked to stop, as with [`cooperative`](Self::cooperative).
     ///
     /// # Panics
-    /// As [`block_on`](Self::block_on).
+    /// See [`block_on`](Self::block_on).
     pub fn block_on_cooperative<B, F>(self, runtime: Runtime, body: B) -> ExitCode
     where
         B: FnOnce(CancelToken) -> F,

@@ -70,4 +70,9 @@ mod of_the_test {
     async fn main() {}
 }
 
+mod neither_true_nor_false {
+    #[tenure::main(success_after_signal = "yes")]
+    async fn main() {}
+}
+
 fn main() {}

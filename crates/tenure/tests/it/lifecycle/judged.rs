@@ -112,6 +112,15 @@ pub(super) fn play(name: &str, way: Way) -> Option<ExitCode> {
             set_report_sink(|_| say("sink"));
             failing_in_the_background().await
         }),
+        name => return play_held(name, way),
+    })
+}
+
+/// The scenarios in which something is held when the body has ended.
+fn play_held(name: &str, way: Way) -> Option<ExitCode> {
+    let run = Run::new();
+    let short = Run::new().exit_timeout(SHORT);
+    Some(match name {
         "keeps a guard" => {
             static KEPT: Mutex<Option<Held<super::Going>>> = Mutex::new(None);
             way.run(short, async {
