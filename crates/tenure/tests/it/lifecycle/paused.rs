@@ -56,9 +56,14 @@ async fn law_35_a_body_that_is_asked_before_its_first_poll_is_not_polled() {
 #[tokio::test(start_paused = true)]
 async fn law_14_a_body_that_ends_in_the_poll_in_which_it_is_asked_has_its_result() {
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (finish, finished) = tokio::sync::oneshot::channel::<()>();
+    // Both at once, from another task: the run is polled when both have happened.
+    tokio::spawn(async move {
+        stop.send(()).unwrap();
+        finish.send(()).unwrap();
+    });
     let body = async {
-        tokio::task::yield_now().await;
-        drop(stop);
+        finished.await.unwrap();
         ExitCode::from(7)
     };
     let code = Run::new().until(stopped).until_signal(body).await;
@@ -119,14 +124,17 @@ async fn law_35_a_future_to_stop_by_that_panics_is_a_panic_of_the_run_after_the_
 #[tokio::test(start_paused = true)]
 async fn law_35_a_body_that_uses_up_its_budget_is_stopped_all_the_same() {
     let (sender, mut receiver) = tokio::sync::mpsc::channel(1);
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let body = async {
+        let mut stop = Some(stop);
         // It ends by itself only if nothing stops it.
-        for _ in 0..1_000_000 {
+        for _ in 0..100_000 {
             sender.send(()).await.unwrap();
             receiver.recv().await;
+            stop.take().map_or(Ok(()), |stop| stop.send(())).unwrap();
         }
         ExitCode::from(7)
     };
-    let code = Run::new().until(tokio::task::yield_now()).until_signal(body).await;
+    let code = Run::new().until(stopped).until_signal(body).await;
     assert_eq!(code, ExitCode::SUCCESS);
 }
