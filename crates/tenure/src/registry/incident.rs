@@ -130,6 +130,7 @@ fn tell_by_default(incident: &Incident) {
 }
 
 /// Whether an event reaches a subscriber here.
+#[cfg(any(feature = "signal", feature = "tracing"))]
 fn is_heard() -> bool {
     #[cfg(feature = "tracing")]
     let heard = tracing::dispatcher::has_been_set()

@@ -60,6 +60,7 @@ pub(super) struct Log {
 
 /// The last enter that failed, and how many had succeeded by then.
 #[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "signal"), expect(dead_code, reason = "`run` reads it"))]
 pub(super) struct FailedEnter {
     label: Label,
     entered: u64,
