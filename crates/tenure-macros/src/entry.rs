@@ -25,29 +25,35 @@ struct Options {
     flavor: Flavor,
     worker_threads: Option<LitInt>,
     start_paused: bool,
-    /// The limit of the exits, as an expression of type `Duration`.
-    limit: Option<TokenStream>,
+    /// The calls of other setters of the hub.
+    setters: Vec<TokenStream>,
 }
 
 /// What tells the two attributes apart.
 struct Kind {
     attribute: &'static str,
     default_flavor: Flavor,
-    limit_key: &'static str,
     known: &'static [&'static str],
 }
 
 const MAIN: Kind = Kind {
     attribute: "#[tenure::main]",
     default_flavor: Flavor::MultiThread,
-    limit_key: "exit_limit",
-    known: &["flavor", "worker_threads", "exit_limit", "crate"],
+    known: &[
+        "flavor",
+        "worker_threads",
+        "exit_timeout",
+        "body_stop_timeout",
+        "success_after_signal",
+        "stop_on_hangup",
+        "stop_on_quit",
+        "crate",
+    ],
 };
 
 const TEST: Kind = Kind {
     attribute: "#[tenure::test]",
     default_flavor: Flavor::CurrentThread,
-    limit_key: "drain_limit",
     known: &["flavor", "worker_threads", "start_paused", "drain_limit", "crate"],
 };
 
@@ -85,7 +91,7 @@ fn expand_main(function: &Function, options: &Options) -> TokenStream {
     let name = &function.sig.ident;
     let inner = inner(function);
     let runtime = options.runtime();
-    let limit = options.limit.iter();
+    let setters = &options.setters;
     // A `main` that takes the token is told of the shutdown; one that does not is dropped.
     let run = if function.sig.inputs.is_empty() {
         quote_spanned!(output_span(function)=> .block_on(#name()))
@@ -96,7 +102,7 @@ fn expand_main(function: &Function, options: &Options) -> TokenStream {
         #(#attrs)*
         #vis fn #name() -> ::std::process::ExitCode {
             #inner
-            #hub::__private::Main::new() #runtime #(.exit_limit(#limit))* #run
+            #hub::__private::Main::new() #runtime #(#setters)* #run
         }
     }
 }
@@ -131,14 +137,14 @@ fn expand_test(function: &Function, options: &Options) -> TokenStream {
     let output = &function.sig.output;
     let inner = inner(function);
     let runtime = options.runtime();
-    let limit = options.limit.iter();
+    let setters = &options.setters;
     let paused = options.start_paused.then(|| quote!(.start_paused(true)));
     quote! {
         #[::core::prelude::v1::test]
         #(#attrs)*
         #vis fn #name() #output {
             #inner
-            #hub::__private::Test::new() #runtime #paused #(.drain_limit(#limit))*
+            #hub::__private::Test::new() #runtime #paused #(#setters)*
                 .block_on(::core::concat!(::core::module_path!(), "::", #label), #name())
         }
     }
@@ -177,7 +183,7 @@ impl Options {
             flavor: kind.default_flavor,
             worker_threads: None,
             start_paused: false,
-            limit: None,
+            setters: Vec::new(),
         };
         match pairs(args) {
             Ok(pairs) => {
@@ -205,10 +211,15 @@ impl Options {
             "worker_threads" => self.worker_threads = Some(pair.positive()?),
             "start_paused" => self.start_paused = pair.boolean()?.value,
             "crate" => self.hub = pair.hub()?,
-            key => {
-                debug_assert_eq!(key, kind.limit_key);
-                self.limit = Some(pair.duration()?);
+            "exit_timeout" | "body_stop_timeout" | "drain_limit" => {
+                let (setter, time) = (&pair.key, pair.duration()?);
+                self.setters.push(quote!(.#setter(#time)));
             }
+            "success_after_signal" | "stop_on_hangup" | "stop_on_quit" => {
+                let (setter, choice) = (&pair.key, pair.boolean()?);
+                self.setters.push(quote!(.#setter(#choice)));
+            }
+            key => unreachable!("`{key}` is known, so it is one of the above"),
         }
         Ok(())
     }

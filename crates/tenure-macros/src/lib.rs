@@ -25,7 +25,11 @@
 //!         pub fn new() -> Self;
 //!         pub fn current_thread(self) -> Self;
 //!         pub fn multi_thread(self, worker_threads: Option<usize>) -> Self;
-//!         pub fn exit_limit(self, limit: Duration) -> Self;
+//!         pub fn exit_timeout(self, timeout: Duration) -> Self;
+//!         pub fn body_stop_timeout(self, timeout: Duration) -> Self;
+//!         pub fn success_after_signal(self, success: bool) -> Self;
+//!         pub fn stop_on_hangup(self, stop: bool) -> Self;
+//!         pub fn stop_on_quit(self, stop: bool) -> Self;
 //!         /// At a signal the body is dropped, its exits are awaited.
 //!         pub fn block_on<F>(self, body: F) -> ExitCode
 //!         where F: Future<Output: Termination>;
@@ -61,33 +65,39 @@ use quote::quote;
 
 /// Runs an `async fn main` on a runtime, and every exit before the process ends.
 ///
-/// At SIGINT or SIGTERM the body is dropped where it stands; the exits of what it held run in their order, then
-/// those handed over before are awaited, all within a limit. The process ends with the code that is conventional
-/// for the signal. A second signal forces the end.
+/// At SIGINT or SIGTERM the body is dropped where it stands; the exits of what it held run in their order, what is
+/// still held in other tasks is asked to stop, and those that were handed over are awaited, all before one deadline.
+/// When the runtime has gone, the process ends with the code that is conventional for the signal, or with 70 if not all
+/// went well. A second signal ends the process at once, whatever the main thread does. See `tenure::Run` for all of
+/// this, and for the exit codes.
 ///
 /// Inside of a runtime that already is there, await `tenure::run` instead.
 ///
 /// # Being told, not dropped
 /// A `main` that takes one argument, `shutdown: tenure::CancelToken`, is not dropped at the signal: the token is
-/// cancelled, and the body ends by itself. It is dropped after all if that takes longer than the exit limit.
+/// cancelled, and the body ends by itself. It is dropped after all if that takes longer than its part of the time.
 ///
 /// # Options
 /// | option | meaning | default |
 /// |---|---|---|
 /// | `flavor = "multi_thread"`, `"current_thread"` | the runtime | `"multi_thread"` |
 /// | `worker_threads = 4` | how many threads, for `multi_thread` | one for each core |
-/// | `exit_limit = "10s"` | how long the exits may take; `ms`, `s` or `m` | that of `tenure::run` |
+/// | `exit_timeout = "10s"` | how long a stop may take, from the signal to the end of the process; `ms`, `s` or `m` | `"25s"` |
+/// | `body_stop_timeout = "5s"` | the part of it that a `main` with a token has | three fifths |
+/// | `success_after_signal = true` | a clean stop by a signal has the exit code 0 | `false` |
+/// | `stop_on_hangup = true` | SIGHUP stops `main` too | `false` |
+/// | `stop_on_quit = true` | SIGQUIT stops `main` too | `false` |
 /// | `crate = "path"` | where the hub is found, if it was renamed | `"::tenure"` |
 ///
 /// # Errors
 /// What `main` returns is reported as by a plain `main`: an error is printed by its `Debug`, and the exit code is 1.
 ///
 /// # Panics
-/// The process ends with the code 101, after the exits.
+/// The process ends with the code 101, after the exits. A thread that blocks does not keep it from that.
 ///
 /// # Examples
 /// ```no_run
-/// #[tenure::main(exit_limit = "5s")]
+/// #[tenure::main(exit_timeout = "5s")]
 /// async fn main() -> Result<(), std::io::Error> {
 ///     Ok(())
 /// }
@@ -107,7 +117,9 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// Makes a test of an `async fn`: a runtime of its own, drained after it.
 ///
 /// When the body has ended, whether well or by a panic, every exit that it handed over is awaited. A tenure that
-/// is still open then fails the test, which prints its name and where it was entered.
+/// is still open then fails the test, which prints its name and where it was entered; it is asked to stop all the same,
+/// so that its exit runs. Then the runtime is shut down, for which a thread that blocks is not waited for longer than
+/// 1 s; an exit that is lost with it fails the test too.
 ///
 /// Other attributes (`#[ignore]`, `#[should_panic]`, `#[cfg(…)]`) work as with `#[test]`. Import this macro by its
 /// path, `#[tenure::test]`: a glob import of the hub would make the plain `#[test]` ambiguous.
@@ -122,7 +134,7 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `crate = "path"` | where the hub is found, if it was renamed | `"::tenure"` |
 ///
 /// # Panics
-/// The test does, if the body does, or if a tenure is open after the drain.
+/// The test does, if the body does, if a tenure is open after the drain, or if an exit went wrong and nobody was told.
 ///
 /// # Examples
 /// ```

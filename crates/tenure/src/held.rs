@@ -11,7 +11,7 @@ use crate::fault::{Fault, Payload};
 use crate::inline_exit::InlineExit;
 use crate::job::Begun;
 use crate::label::Label;
-use crate::registry::Phase;
+use crate::registry::{self, Phase};
 use crate::tenure::Tenure;
 use crate::with::{
     Entered, Exited, Known, Leave, Plain, Stop, Stopped, Told, entered, error_of, exit_job, kept, report,
@@ -73,6 +73,9 @@ fn guard<R: AsyncExit, N>(
     exit_limit: Option<Duration>,
 ) -> Result<Held<R>, N> {
     let held = resource.map(|resource| Held::hold(label, resource, exit_limit));
+    if held.is_err() {
+        registry::current().log_failed_enter(label);
+    }
     if let Some(payload) = panicked {
         // Entered, and then its future panicked when it was dropped: the guard exits, told of the panic.
         resume_unwind(payload);

@@ -64,7 +64,8 @@
 //! # Features
 //! - `signal` (default): [`run`](fn@run).
 //! - `tracing` (default): incidents as events at `ERROR` of the target `tenure`; handed-over exits run in the span they
-//!   were entered in. Without it, incidents that no sink takes are lines on standard error.
+//!   were entered in. Without it, or where there is no subscriber, incidents that no sink takes are lines on standard
+//!   error.
 //! - `macros`: `#[tenure::main]`, `#[tenure::test]`, `#[tenure::context]`, `#[tenure::within]`.
 //! - `tokio-util`: [`CancelToken`] from and to tokio-util's `CancellationToken`.
 //! - `test-util`: a paused clock, `#[tenure::test(start_paused = true)]`.
@@ -116,7 +117,7 @@ pub use registry::{
 };
 pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, entered, released};
 #[cfg(feature = "signal")]
-pub use run::{EXIT_LIMIT_DEFAULT, Run, run};
+pub use run::{Run, run};
 pub use shield::{Shield, shield};
 pub use stack::{ExitStack, with_stack};
 // `context` is a function too: the two have a namespace each.

@@ -17,7 +17,7 @@ mod plain {
 }
 
 mod with_options {
-    #[tenure::main(flavor = "multi_thread", worker_threads = 0b11_u8, exit_limit = "500ms", crate = "tenure")]
+    #[tenure::main(flavor = "multi_thread", worker_threads = 0b11_u8, exit_timeout = "500ms", crate = "tenure")]
     pub(super) async fn main() -> Result<(), String> {
         assert_eq!(tokio::runtime::Handle::current().metrics().num_workers(), 3);
         let nothing: Option<u8> = None;
@@ -78,6 +78,17 @@ async fn other_attributes_of_a_test_work() {
     panic!("of the body");
 }
 
+#[tenure::test]
+#[should_panic(expected = "of the body")]
+async fn a_thread_that_blocks_does_not_keep_a_failed_test_from_its_end() {
+    tokio::task::spawn_blocking(|| -> () {
+        loop {
+            std::thread::park();
+        }
+    });
+    panic!("of the body");
+}
+
 /// Mains that are asked to end. They run in a process of their own, whose signals are nobody else's.
 #[cfg(unix)]
 mod asked_to_end {
@@ -94,8 +105,8 @@ mod asked_to_end {
         std::mem::take(&mut EVENTS.lock().expect("nothing panics while it is locked"))
     }
 
-    fn terminate_this_process() {
-        let killed = Command::new("kill").args(["-TERM", &id().to_string()]).status();
+    fn signal_this_process(signal: &str) {
+        let killed = Command::new("kill").args([signal, &id().to_string()]).status();
         assert!(killed.expect("there is a `kill`").success());
     }
 
@@ -108,10 +119,10 @@ mod asked_to_end {
     }
 
     mod dropped {
-        #[tenure::main(exit_limit = "10s")]
+        #[tenure::main(exit_timeout = "10s")]
         pub(super) async fn main() -> Result<(), super::super::super::trace::Error> {
             tenure::with(super::server(), async |_| {
-                super::terminate_this_process();
+                super::signal_this_process("-TERM");
                 std::future::pending().await
             })
             .await
@@ -119,15 +130,43 @@ mod asked_to_end {
     }
 
     mod told {
-        #[tenure::main(exit_limit = "10s")]
+        #[tenure::main(exit_timeout = "10s")]
         pub(super) async fn main(
             shutdown: tenure::CancelToken,
         ) -> Result<(), super::super::super::trace::Error> {
             tenure::with(super::server(), async |_| {
-                super::terminate_this_process();
+                super::signal_this_process("-TERM");
                 shutdown.cancelled().await;
                 super::push("told");
                 Ok(())
+            })
+            .await
+        }
+    }
+
+    mod hung_up {
+        #[tenure::main(success_after_signal = true, stop_on_hangup = true, stop_on_quit = false)]
+        pub(super) async fn main() -> Result<(), super::super::super::trace::Error> {
+            tenure::with(super::server(), async |_| {
+                super::signal_this_process("-HUP");
+                std::future::pending().await
+            })
+            .await
+        }
+    }
+
+    mod failing {
+        #[tenure::context]
+        async fn journal() -> Result<(), super::super::super::trace::Error> {
+            lend!(());
+            Err(super::super::super::trace::Error::Exit)
+        }
+
+        #[tenure::main(exit_timeout = "10s", body_stop_timeout = "1s")]
+        pub(super) async fn main() -> Result<(), super::super::super::trace::Error> {
+            tenure::with(journal(), async |_| {
+                super::signal_this_process("-TERM");
+                std::future::pending().await
             })
             .await
         }
@@ -141,6 +180,9 @@ mod asked_to_end {
         assert_eq!(take(), ["exit, not completed"]);
         assert_eq!(told::main(), terminated);
         assert_eq!(take(), ["told", "exit, completed"]);
+        assert_eq!(hung_up::main(), ExitCode::SUCCESS);
+        assert_eq!(take(), ["exit, not completed"]);
+        assert_eq!(failing::main(), ExitCode::from(70));
     }
 
     #[test]

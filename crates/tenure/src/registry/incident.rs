@@ -1,6 +1,7 @@
 //! What went wrong where no caller could be told, and who is told instead.
 
 use std::fmt;
+use std::io::{self, Write as _};
 use std::panic::Location;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -90,8 +91,8 @@ fn replace(place: &RwLock<Option<Sink>>, sink: Sink) {
 
 /// Sets who is told of the incidents of all runtimes that have no sink of their own.
 ///
-/// Without it: an event at level `ERROR` of the target `tenure`, or without the feature `tracing`, a line on
-/// standard error.
+/// Without it: an event at level `ERROR` of the target `tenure`. Where no subscriber hears it, or without the feature
+/// `tracing`, a line on standard error.
 pub fn set_default_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static) {
     replace(&DEFAULT_SINK, Arc::new(sink));
 }
@@ -133,23 +134,44 @@ impl Registry {
     }
 
     fn tell(&self, incident: &Incident) {
-        let own = self.sink.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let sink = own.or_else(|| DEFAULT_SINK.read().unwrap_or_else(PoisonError::into_inner).clone());
+        let sink = self.chosen_sink();
         // A sink's own panic must not keep an exit from running.
         quietly(|| match sink {
             Some(sink) => sink(incident),
             None => tell_by_default(incident),
         });
     }
+
+    /// Whether incidents are told on standard error, for want of anybody else.
+    #[cfg(feature = "signal")]
+    pub(crate) fn tells_standard_error(&self) -> bool {
+        self.chosen_sink().is_none() && !is_heard()
+    }
+
+    fn chosen_sink(&self) -> Option<Sink> {
+        let own = self.sink.read().unwrap_or_else(PoisonError::into_inner).clone();
+        own.or_else(|| DEFAULT_SINK.read().unwrap_or_else(PoisonError::into_inner).clone())
+    }
 }
 
-#[cfg(feature = "tracing")]
 fn tell_by_default(incident: &Incident) {
-    let Incident { kind, name, location, message } = incident;
-    tracing::error!(target: "tenure", %name, %location, "{kind}: {message}");
+    #[cfg(feature = "tracing")]
+    if is_heard() {
+        let Incident { kind, name, location, message } = incident;
+        tracing::error!(target: "tenure", %name, %location, "{kind}: {message}");
+        return;
+    }
+    // Nobody can be told that standard error is closed. One write, lest lines of several threads are mixed.
+    let _ = io::stderr().write_all(format!("tenure: {incident}\n").as_bytes());
 }
 
-#[cfg(not(feature = "tracing"))]
-fn tell_by_default(incident: &Incident) {
-    eprintln!("tenure: {incident}");
+/// Whether an event reaches a subscriber here.
+#[cfg(any(feature = "signal", feature = "tracing"))]
+fn is_heard() -> bool {
+    #[cfg(feature = "tracing")]
+    let heard = tracing::dispatcher::has_been_set()
+        && tracing::dispatcher::get_default(|to| !to.is::<tracing::subscriber::NoSubscriber>());
+    #[cfg(not(feature = "tracing"))]
+    let heard = false;
+    heard
 }

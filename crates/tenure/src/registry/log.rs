@@ -1,10 +1,11 @@
 //! What came of the exits that were handed over, kept until a drain asks.
 
 use std::fmt;
-use std::sync::PoisonError;
+use std::sync::{MutexGuard, PoisonError};
 
 use super::snapshot::OpenTenures;
 use super::{Incident, IncidentKind, KEPT_INCIDENTS_MAX, Registry};
+use crate::label::Label;
 
 /// What came of the exits that were handed over since the last drain.
 #[derive(Clone, Debug, Default)]
@@ -54,17 +55,40 @@ pub(super) struct Log {
     ended: u64,
     incidents: Vec<Incident>,
     incidents_dropped: u64,
+    failed_enter: Option<FailedEnter>,
+}
+
+/// The last enter that failed, and how many had succeeded by then.
+#[derive(Clone, Copy, Debug)]
+#[cfg_attr(not(feature = "signal"), expect(dead_code, reason = "`run` reads it"))]
+pub(super) struct FailedEnter {
+    label: Label,
+    entered: u64,
 }
 
 impl Registry {
+    /// Notes that an enter has failed: should it be why the main body ends, `run` names it.
+    #[cold]
+    pub(crate) fn log_failed_enter(&self, label: Label) {
+        let failed = FailedEnter { label, entered: self.counters.sum().entered };
+        self.lock_log().failed_enter = Some(failed);
+    }
+
+    /// The last enter that failed, if none has succeeded since.
+    #[cfg(feature = "signal")]
+    pub(crate) fn last_failed_enter(&self) -> Option<Label> {
+        let failed = self.lock_log().failed_enter?;
+        (self.counters.sum().entered == failed.entered).then_some(failed.label)
+    }
+
     /// Records that a handed-over exit has ended.
     pub(crate) fn log_end(&self) {
-        self.log.lock().unwrap_or_else(PoisonError::into_inner).ended += 1;
+        self.lock_log().ended += 1;
     }
 
     /// Records what went wrong with a handed-over exit.
     pub(crate) fn log_incident(&self, incident: Incident) {
-        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut log = self.lock_log();
         if log.incidents.len() < KEPT_INCIDENTS_MAX {
             log.incidents.push(incident);
         } else {
@@ -80,8 +104,11 @@ impl Registry {
     /// Takes the record of what has ended, and looks at what has not.
     pub(crate) fn take_report(&self) -> DrainReport {
         let open = self.handed_over();
-        let log = std::mem::take(&mut *self.log.lock().unwrap_or_else(PoisonError::into_inner));
-        let Log { ended, incidents, incidents_dropped } = log;
+        let Log { ended, incidents, incidents_dropped, .. } = std::mem::take(&mut *self.lock_log());
         DrainReport { ended, incidents, incidents_dropped, open }
+    }
+
+    fn lock_log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

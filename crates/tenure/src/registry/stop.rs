@@ -9,11 +9,12 @@
 //! 2. Whoever has been asked hands its exit over at its next poll, and is pending from then on: there is no result that
 //!    its caller could be given, and no caller that will need one.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
 use super::{Phase, Registry};
+use crate::label::Id;
 
 /// A body that can be asked to stop.
 #[derive(Debug, Default)]
@@ -30,30 +31,20 @@ impl Registry {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Asks every outermost body that is held now to stop, and waits until those have handed over their exits or ended;
-    /// then again, until there is none left.
-    pub(crate) async fn stop_all(self: &Arc<Self>) {
+    /// Asks every outermost body that is held now to stop, but for those of these ids. Returns whether there was any.
+    pub(crate) fn ask_to_stop(&self, except: &HashSet<Id>) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
-        let listener = self.changes.listen();
-        listener.until(|| (self.ask_all() == 0).then_some(())).await;
-    }
-
-    /// Asks those that were not asked yet; says how many there are that still hold.
-    fn ask_all(&self) -> usize {
         let mut wakers = Vec::new();
-        let mut holding = 0;
+        let mut any = false;
         self.held.each(|entry| {
             let Some(stop) = &mut entry.stop else { return };
-            if entry.phase != Phase::Held {
-                return;
-            }
-            holding += 1;
-            if !stop.asked {
+            if entry.phase == Phase::Held && !except.contains(&entry.id) {
+                any = true;
                 stop.asked = true;
                 wakers.extend(stop.waker.take());
             }
         });
         wakers.into_iter().for_each(Waker::wake);
-        holding
+        any
     }
 }

@@ -1,19 +1,23 @@
 //! What `#[tenure::main]` and `#[tenure::test]` call.
 
-use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::process::{ExitCode, Termination};
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
+use tokio::time::Instant;
 
-use super::{EXIT_LIMIT_DEFAULT, Run};
-use crate::{CancelToken, drain, open};
+use super::end::listen;
+use super::held::{Outside, add, released, stop_all};
+use super::tell::tell;
+use super::verdict::UNCLEAN_CODE;
+use super::{BLOCKING_TASKS_TIMEOUT, EXIT_TIMEOUT_MAX, Run, not_begun};
+use crate::registry::current;
+use crate::{CancelToken, DrainReport, drain, open};
 
 /// How long a test's exits may take after its body.
 const TEST_DRAIN_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
-
-/// How long tasks that block may keep the process from ending.
-const BLOCKING_TASKS_LIMIT: Duration = Duration::from_secs(1);
 
 /// Takes a result type apart that is not written `Result<T, E>`.
 #[diagnostic::on_unimplemented(
@@ -50,8 +54,8 @@ impl Flavour {
         Self(builder)
     }
 
-    fn build(mut self) -> Runtime {
-        self.0.enable_all().build().expect("the system has a thread and a poll descriptor to spare")
+    fn build(mut self) -> io::Result<Runtime> {
+        self.0.enable_all().build()
     }
 }
 
@@ -69,9 +73,9 @@ impl Default for Main {
 }
 
 impl Main {
-    /// On all cores, with the default limit.
+    /// On all cores, with the defaults of [`Run`].
     pub fn new() -> Self {
-        Self { flavour: Flavour::multi_thread(None), run: Run::new().exit_limit(EXIT_LIMIT_DEFAULT) }
+        Self { flavour: Flavour::multi_thread(None), run: Run::new() }
     }
 
     /// On the current thread alone.
@@ -84,38 +88,67 @@ impl Main {
         Self { flavour: Flavour::multi_thread(worker_threads), ..self }
     }
 
-    /// How long the exits may take.
-    pub fn exit_limit(self, limit: Duration) -> Self {
-        Self { run: self.run.exit_limit(limit), ..self }
+    /// As [`Run::exit_timeout`].
+    pub fn exit_timeout(self, timeout: Duration) -> Self {
+        Self { run: self.run.exit_timeout(timeout), ..self }
+    }
+
+    /// As [`Run::body_stop_timeout`].
+    pub fn body_stop_timeout(self, timeout: Duration) -> Self {
+        Self { run: self.run.body_stop_timeout(timeout), ..self }
+    }
+
+    /// As [`Run::success_after_signal`].
+    pub fn success_after_signal(self, success: bool) -> Self {
+        Self { run: self.run.success_after_signal(success), ..self }
+    }
+
+    /// As [`Run::stop_on_hangup`].
+    pub fn stop_on_hangup(self, stop: bool) -> Self {
+        Self { run: self.run.stop_on_hangup(stop), ..self }
+    }
+
+    /// As [`Run::stop_on_quit`].
+    pub fn stop_on_quit(self, stop: bool) -> Self {
+        Self { run: self.run.stop_on_quit(stop), ..self }
     }
 
     /// Runs `body`; at a signal it is dropped.
     ///
     /// # Panics
-    /// If there is no runtime to be had. Resumes a panic of the body, after the exits.
+    /// Resumes a panic of the body, after the exits.
     pub fn block_on<F>(self, body: F) -> ExitCode
     where
         F: Future<Output: Termination>,
     {
-        let runtime = self.flavour.build();
-        let code = runtime.block_on(self.run.until_signal(body));
-        runtime.shutdown_timeout(BLOCKING_TASKS_LIMIT);
-        code
+        self.begin(|run, runtime| run.block_on(runtime, body))
     }
 
     /// Runs `body`; at a signal its token is cancelled.
     ///
     /// # Panics
-    /// If there is no runtime to be had. Resumes a panic of the body, after the exits.
+    /// Resumes a panic of the body, after the exits.
     pub fn block_on_cooperative<B, F>(self, body: B) -> ExitCode
     where
         B: FnOnce(CancelToken) -> F,
         F: Future<Output: Termination>,
     {
-        let runtime = self.flavour.build();
-        let code = runtime.block_on(self.run.cooperative(body));
-        runtime.shutdown_timeout(BLOCKING_TASKS_LIMIT);
-        code
+        self.begin(|run, runtime| run.block_on_cooperative(runtime, body))
+    }
+
+    fn begin(self, go: impl FnOnce(Run, Runtime) -> ExitCode) -> ExitCode {
+        let Self { flavour, run } = self;
+        // Before the runtime: a signal that comes while it is built finds nothing held.
+        if let Err(error) = listen(run.settings.chosen) {
+            return not_begun(&error);
+        }
+        match flavour.build() {
+            Ok(runtime) => go(run, runtime),
+            Err(error) => {
+                tell(format_args!("there is no runtime to be had: {error}; exit code {UNCLEAN_CODE}"));
+                ExitCode::from(UNCLEAN_CODE)
+            }
+        }
     }
 }
 
@@ -170,29 +203,41 @@ impl Test {
         Self { drain_limit: limit, ..self }
     }
 
-    /// Runs a test's body, then awaits the exits, then looks for what is open.
+    /// Runs a test's body, awaits the exits, looks for what is open, and shuts the runtime down.
+    ///
+    /// What is open after the drain fails the test; it is asked to stop all the same, so that its exits run.
     ///
     /// # Panics
-    /// Resumes a panic of the body. If tenures are open after the drain, or exits went wrong where nobody was told:
-    /// names them.
+    /// Resumes a panic of the body. If there is no runtime to be had. If tenures are open after the drain, or exits went
+    /// wrong where nobody was told, those included that the end of the runtime lost: names them.
     #[track_caller]
     pub fn block_on<F: Future>(self, name: &'static str, body: F) -> F::Output {
-        let runtime = self.flavour.build();
+        let runtime = self.flavour.build().expect("the system has a thread and a poll descriptor to spare");
+        let ended = catch_unwind(AssertUnwindSafe(|| runtime.block_on(body)));
         let limit = self.drain_limit;
-        let run = || {
-            runtime.block_on(async {
-                let output = body.await;
-                let report = drain(limit).await;
-                (output, report, open())
-            })
+        let (report, open) = runtime.block_on(async {
+            let report = drain(limit).await;
+            let open = open();
+            if !open.is_empty() && stop_all(&Outside::default()) {
+                let deadline = Instant::now() + limit.min(EXIT_TIMEOUT_MAX);
+                let (stopped, _) = released(&Outside::default(), deadline).await;
+                return (with(report, stopped), open);
+            }
+            (report, open)
+        });
+        let handle = runtime.handle().clone();
+        // Also after a panic: a thread that blocks would keep the test from its end.
+        runtime.shutdown_timeout(BLOCKING_TASKS_TIMEOUT);
+        let report = {
+            let _inside = handle.enter();
+            with(report, current().take_report())
         };
-        let (output, report, open) = match std::panic::catch_unwind(AssertUnwindSafe(run)) {
-            Ok(ended) => ended,
+        let output = match ended {
+            Ok(output) => output,
             Err(payload) => {
-                // The test failed already; its exits still run.
-                let report = runtime.block_on(drain(limit));
+                // The test failed already.
                 if !report.is_clean() {
-                    eprintln!("{name}: {report}");
+                    tell(format_args!("{name}: {report}"));
                 }
                 resume_unwind(payload)
             }
@@ -201,4 +246,9 @@ impl Test {
         assert!(report.is_clean(), "{name}: not all exits went well: {report}");
         output
     }
+}
+
+fn with(mut report: DrainReport, since: DrainReport) -> DrainReport {
+    add(&mut report, since);
+    report
 }

@@ -21,7 +21,7 @@ use crate::held::ending_of_drop;
 use crate::inline_exit::InlineExit;
 use crate::job::Begun;
 use crate::label::Label;
-use crate::registry::{Count, Phase, Registry};
+use crate::registry::{self, Count, Phase, Registry};
 use crate::tenure::Tenure;
 use crate::with::{Leave, Plain, Recovering, kept, report};
 use crate::{AsyncExit, BodyFn, Ending, ErrorValue, ExitFuture, Outcome, RecoverExit, Stopped, Verdict, with};
@@ -152,7 +152,7 @@ impl<E: ErrorValue> ExitStack<E> {
         async move {
             let (resource, panicked) = kept(context, self.limit.map(|limit| limit.limit)).await;
             let lent = resource.map(|resource| self.lend(label, Plain::of(resource)));
-            resume(panicked);
+            entered(label, lent.is_ok(), panicked);
             lent
         }
     }
@@ -172,7 +172,7 @@ impl<E: ErrorValue> ExitStack<E> {
         async move {
             let (resource, panicked) = kept(context, self.limit.map(|limit| limit.limit)).await;
             let lent = resource.map(|resource| self.lend(label, Recovering::of(resource)));
-            resume(panicked);
+            entered(label, lent.is_ok(), panicked);
             lent
         }
     }
@@ -359,8 +359,12 @@ impl<E: ErrorValue> ExitStack<E> {
     }
 }
 
-/// Entered, and then its future panicked when it was dropped: what was entered is on the stack, and exits with it.
-fn resume(panicked: Option<Payload>) {
+/// Notes an enter that has failed. If its future panicked when it was dropped, what was entered is on the stack, and exits
+/// with it.
+fn entered(label: Label, is_entered: bool, panicked: Option<Payload>) {
+    if !is_entered {
+        registry::current().log_failed_enter(label);
+    }
     if let Some(payload) = panicked {
         resume_unwind(payload);
     }

@@ -22,7 +22,7 @@ use crate::frame;
 use crate::inline_exit::InlineExit;
 use crate::job::{Record, Settle};
 use crate::label::Label;
-use crate::registry::{Count, IncidentKind};
+use crate::registry::{self, Count, IncidentKind};
 use crate::tenure::Tenure;
 use crate::{Ending, ErrorValue, Failure, Outcome, Verdict};
 
@@ -55,6 +55,7 @@ where
                 if let Some(payload) = panicked {
                     std::panic::resume_unwind(payload);
                 }
+                registry::current().log_failed_enter(label);
                 return Err(result(label, Course::NotEntered(error)));
             }
             Entered::Stopped(stopped) => return Err(result(label, Course::NotBegun(stopped))),

@@ -41,32 +41,37 @@ mod contradiction {
 }
 
 mod no_unit {
-    #[tenure::main(exit_limit = "10")]
+    #[tenure::main(exit_timeout = "10")]
     async fn main() {}
 }
 
 mod no_time {
-    #[tenure::main(exit_limit = "soon")]
+    #[tenure::main(exit_timeout = "soon")]
     async fn main() {}
 }
 
 mod zero {
-    #[tenure::main(exit_limit = "0s")]
+    #[tenure::main(exit_timeout = "0s")]
     async fn main() {}
 }
 
 mod number {
-    #[tenure::main(exit_limit = 10)]
+    #[tenure::main(exit_timeout = 10)]
     async fn main() {}
 }
 
 mod too_long {
-    #[tenure::main(exit_limit = "99999999999999999999s")]
+    #[tenure::main(exit_timeout = "99999999999999999999s")]
     async fn main() {}
 }
 
 mod of_the_test {
     #[tenure::main(start_paused = true)]
+    async fn main() {}
+}
+
+mod neither_true_nor_false {
+    #[tenure::main(success_after_signal = "yes")]
     async fn main() {}
 }
 

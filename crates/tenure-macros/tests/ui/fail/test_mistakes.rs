@@ -26,7 +26,7 @@ async fn workers_of_one_thread() {}
 #[tenure::test(start_paused = "yes")]
 async fn paused_in_words() {}
 
-#[tenure::test(exit_limit = "1s")]
+#[tenure::test(exit_timeout = "1s")]
 async fn of_main() {}
 
 fn main() {}

@@ -42,7 +42,7 @@ pub async fn wrapped(context: u8) -> ::core::result::Result<u8, Error> {
 #[::tenure::test(start_paused = true, drain_limit = "1s")]
 async fn test() {}
 
-#[::tenure::main(flavor = "multi_thread", worker_threads = 1, exit_limit = "1s")]
+#[::tenure::main(flavor = "multi_thread", worker_threads = 1, exit_timeout = "1s")]
 async fn main() -> ::core::result::Result<(), Error> {
     let n = wrapped(1).await?;
     ::core::assert_eq!(n, 16);
