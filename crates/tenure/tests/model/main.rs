@@ -8,20 +8,14 @@
 //! `TENURE_MODEL_DEEPER=1` lets each search make programs of that many more statements, and takes as many random ones times
 //! ten: minutes instead of seconds.
 
-mod code;
-mod dropping;
-mod explore;
-mod ledger;
-mod programs;
+mod machine;
 mod questions;
-mod rules;
-mod state;
 
 use std::time::Instant;
 
-use explore::{Verdict, explore, trace_of, traces};
-use programs::{Choices, Exits, Say, Vocabulary, make};
-use rules::Rules;
+use machine::explore::{Verdict, explore, trace_of, traces};
+use machine::programs::{Choices, Exits, Say, Vocabulary, make};
+use machine::rules::Rules;
 
 use Exits::{
     ClosesOwned, Drains, DropsAndAwaits, DropsOwned, DropsOwnedUnderLock, Fails, Hangs, Leaves, Limited, Locks,

@@ -1,8 +1,8 @@
 //! What is not so: each wrong rule, with the smallest program that shows it; and the questions that the rules had to answer.
 
-use super::explore::{Verdict, explore, leads_to, trace_of, traces};
-use super::rules::{Gate, Rules};
-use super::state::{Context, Event, Form, OWNED, Op, Program, Told};
+use super::machine::explore::{Verdict, explore, leads_to, trace_of, traces};
+use super::machine::rules::{Gate, Rules};
+use super::machine::state::{Context, Event, Form, OWNED, Op, Program, Told};
 
 fn plain(exit: usize) -> Context {
     Context { form: Form::Plain, exit, limited: false, shielded: 0 }

@@ -118,7 +118,7 @@ impl Ledger {
         })
     }
 
-    pub(crate) fn end(&mut self, id: Id, is_noted: bool) {
+    pub(crate) fn end(&mut self, id: Id) {
         if self.ended & bit(id) != 0 || self.begun & bit(id) == 0 {
             self.broken = Some("an exit ends twice, or without having begun");
         }
@@ -127,13 +127,10 @@ impl Ledger {
         }
         self.ended |= bit(id);
         self.in_place.retain(|(_, other)| *other != id);
-        if is_noted {
-            self.note(Event::Ends(self.context(id)));
-        }
     }
 
     /// At an exit time limit, whether the exit has begun or not.
-    pub(crate) fn expire(&mut self, id: Id) {
+    pub(crate) fn expire(&mut self, id: Id, is_noted: bool) {
         if self.ended & bit(id) != 0 {
             self.broken = Some("an exit runs out of time after it has ended");
         }
@@ -145,7 +142,9 @@ impl Ledger {
         self.ended |= bit(id);
         self.expired |= bit(id);
         self.in_place.retain(|(_, other)| *other != id);
-        self.note(Event::Expires(self.context(id)));
+        if is_noted {
+            self.note(Event::Expires(self.context(id)));
+        }
     }
 
     /// At the end of a run: whether each enter has had its exit.

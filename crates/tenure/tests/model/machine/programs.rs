@@ -23,7 +23,7 @@ impl Choices {
         Self::Random { state: seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1 }
     }
 
-    fn pick(&mut self, of: usize) -> usize {
+    pub(crate) fn pick(&mut self, of: usize) -> usize {
         match self {
             Self::All { row, at } => {
                 if *at == row.len() {

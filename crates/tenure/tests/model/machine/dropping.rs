@@ -89,18 +89,21 @@ impl Walk<'_> {
     /// The limit of an exit that has begun: its code is dropped in its frame, and what that leaves is waited for by nobody.
     pub(crate) fn expire_begun(&mut self, exit: &mut Exit) {
         let frame = exit_of(exit.id);
+        let form = &self.program.contexts[exit.context].form;
+        let is_noted = !exit.run.is_done() && !matches!(form, Form::Stack(_) | Form::Group);
         self.drop_run(&mut exit.run, &mut exit.scope, frame);
         self.elsewhere.push((frame, mem::take(&mut exit.scope)));
         self.drop_tasks(mem::take(&mut exit.tasks));
-        self.ledger.expire(exit.id);
+        self.ledger.expire(exit.id, is_noted);
     }
 
     /// The limit of an exit that still waits for what its body left behind: the resource is dropped.
     pub(crate) fn expire_pending(&mut self, tenure: Tenure, tasks: Vec<Task>) {
-        self.ledger.expire(tenure.id);
+        let form = &self.program.contexts[tenure.context].form;
+        self.ledger.expire(tenure.id, !matches!(form, Form::Stack(_) | Form::Group));
         let frame = exit_of(tenure.id);
         let mut left = Vec::new();
-        let is_stack = matches!(self.program.contexts[tenure.context].form, Form::Stack(_));
+        let is_stack = matches!(form, Form::Stack(_));
         for owned in tenure.owned.into_iter().rev() {
             if is_stack {
                 self.expire_pending(owned, Vec::new());

@@ -19,7 +19,7 @@ pub(crate) enum Verdict {
     Wrong(&'static str, Box<World>),
 }
 
-const CUTS: Faults = Faults { cuts: true, expiries: true };
+pub(crate) const CUTS: Faults = Faults { cuts: true, expiries: true };
 const NO_FAULTS: Faults = Faults { cuts: false, expiries: false };
 
 pub(crate) fn explore(program: &Program, rules: Rules) -> Verdict {
@@ -74,7 +74,8 @@ fn is_over_but_for_orphans(world: &World) -> bool {
     world.root.is_done() && world.scope.is_empty()
 }
 
-fn digest(world: &World) -> u64 {
+/// Two states with the same digest are taken for the same.
+pub(crate) fn digest(world: &World) -> u64 {
     let mut mix = Mix(0);
     world.hash(&mut mix);
     mix.finish()
@@ -132,12 +133,7 @@ pub(crate) fn traces(program: &Program, rules: Rules, entered: &[ContextId]) -> 
         for pick in 0.. {
             let Some(mut next) = step(program, rules, Faults { cuts, ..CUTS }, &world, pick) else { break };
             is_last = false;
-            if let Run::Done(ok) = next.root
-                && !world.root.is_done()
-                && !next.cancelled
-            {
-                next.ledger.note(Event::Result(ok));
-            }
+            note_result(&world, &mut next);
             if seen.insert(digest(&next)) {
                 open.push(next);
             }
@@ -150,6 +146,16 @@ pub(crate) fn traces(program: &Program, rules: Rules, entered: &[ContextId]) -> 
         }
     }
     Some(found)
+}
+
+/// The result of the root task, in the step in which it ends.
+pub(crate) fn note_result(before: &World, after: &mut World) {
+    if let Run::Done(ok) = after.root
+        && !before.root.is_done()
+        && !after.cancelled
+    {
+        after.ledger.note(Event::Result(ok));
+    }
 }
 
 /// The shortest trace that ends in this trouble, for a message.

@@ -230,7 +230,9 @@ pub(crate) struct Ledger {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Event {
     Begins(ContextId, Told),
+    /// The code of the exit has ended; what it left behind may not have.
     Ends(ContextId),
+    /// The exit's code, or the resource whose exit has not begun, was dropped at a limit.
     Expires(ContextId),
     Cancelled,
     Result(bool),

@@ -280,6 +280,7 @@ impl Walk<'_> {
     fn exit(&mut self, exit: &mut Exit, around: &mut Scope, frame: Frame) -> Option<bool> {
         let Exit { id, context, told, run, scope, tasks, .. } = exit;
         let own = exit_of(*id);
+        let was_done = run.is_done();
         let has_scope = self.rules.exit_has_scope;
         let fails = *told != Told::Completed || tasks.iter().any(|task| task.run == Run::Done(false));
         self.in_frame(own, |walk| {
@@ -291,12 +292,15 @@ impl Walk<'_> {
             }
             walk.tasks(tasks, fails);
         });
+        let form = &self.program.contexts[*context].form;
+        if !was_done && run.is_done() && !matches!(form, Form::Stack(_)) {
+            self.ledger.note(Event::Ends(*context));
+        }
         let code = match run {
             Run::Done(ok) => Some(*ok),
             Run::Await if tasks.iter().all(|task| task.run.is_done()) => Some(!fails),
             _ => None,
         };
-        let form = &self.program.contexts[*context].form;
         let is_over = scope.is_empty() && tasks.iter().all(Task::is_over);
         // A stack ends in the same poll as the first of its entries.
         let is_last_entry = self.chosen && matches!(form, Form::Stack(_));
@@ -304,7 +308,7 @@ impl Walk<'_> {
             && is_over
             && (is_last_entry || self.choose())
         {
-            self.ledger.end(*id, !matches!(form, Form::Stack(_) | Form::Group));
+            self.ledger.end(*id);
             return Some(ok);
         }
         if self.may_expire(*context) && self.choose() {
