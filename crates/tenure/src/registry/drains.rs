@@ -114,9 +114,12 @@ fn leave_out(pending: &AllPending, job: Id, left_out: &mut HashSet<Id>) {
         if !left_out.insert(*id) {
             return;
         }
-        let waits_for_this =
-            |sibling: Id, other: &Pending| other.waits && sibling < *id && Arc::ptr_eq(&other.scope, &this.scope);
-        left_out.extend(pending.iter().filter(|(sibling, other)| waits_for_this(**sibling, other)).map(|(id, _)| *id));
+        let waits_for_this = |sibling: Id, other: &Pending| {
+            other.waits && sibling < *id && Arc::ptr_eq(&other.scope, &this.scope)
+        };
+        left_out.extend(
+            pending.iter().filter(|(sibling, other)| waits_for_this(**sibling, other)).map(|(id, _)| *id),
+        );
         next = Some(this.parent);
     }
 }

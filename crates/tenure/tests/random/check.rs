@@ -1,17 +1,21 @@
 //! One run of one program, held against the model and against the books.
 
-use std::sync::Arc;
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tenure::{Counters, DrainReport, counters, drain, set_report_sink};
-use tokio::runtime::Builder;
-use tokio::time::timeout;
+use tenure::{Counters, DrainReport, IncidentKind, counters, drain, set_report_sink};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::oneshot;
+use tokio::task::yield_now;
+use tokio::time::{Instant, timeout};
 
 use super::accept::accepts;
 use super::machine::rules::Rules;
 use super::machine::state::{Event, Form, Op, Program};
-use super::world::{Cut, FOR_EVER, Run, root};
+use super::world::{Blade, Cut, FOR_EVER, Run, Shared, root};
 
 /// How a program is run.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +24,8 @@ pub(crate) struct Way {
     pub(crate) several_threads: bool,
     /// In a task of its own, under no frame; else in `block_on`.
     pub(crate) spawned: bool,
+    /// Dropped by the runtime, when its task was aborted; else by who polls it.
+    pub(crate) aborted: bool,
     /// After how many suspensions it is dropped.
     pub(crate) cut: Option<usize>,
     /// The same for the pieces of code that may be cut.
@@ -41,45 +47,93 @@ const REAL_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(program: &Program, way: &Way) -> Seen {
     let shared = Run::new(program.clone(), way.cuts.clone());
-    let mut builder =
-        if way.several_threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
-    builder.enable_all().worker_threads(2).start_paused(!way.several_threads);
-    let runtime = builder.build().expect("the system has threads to give");
     let limit = if way.several_threads { REAL_TIME_LIMIT } else { FOR_EVER };
     let polls = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&polls);
-    let (way, seen) = (way.clone(), Arc::clone(&shared));
-    let (counters, report) = runtime.block_on(async move {
-        let sink = Arc::clone(&seen);
+    let runtime = runtime(way);
+    let (counters, report) = runtime.block_on(async {
+        let sink = Arc::clone(&shared);
         set_report_sink(move |incident| sink.deliver(&incident.message));
-        let on_cut = Arc::clone(&seen);
-        let cut =
-            Cut { inner: Some(root(&seen)), left: way.cut, on_cut: move || on_cut.note(Event::Cancelled) };
-        let noted = Arc::clone(&seen);
-        let whole = async move {
-            let mut cut = std::pin::pin!(cut);
-            let result = std::future::poll_fn(|context| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                cut.as_mut().poll(context)
-            });
-            if let Some(result) = result.await {
-                noted.note(Event::Result(result.is_ok()));
-                noted.deliver(&format!("{result:?}"));
-            }
-        };
-        let whole = async {
-            if way.spawned { tokio::spawn(whole).await.expect("nothing panics") } else { whole.await }
-        };
+        let start = Instant::now();
+        let whole = whole(&shared, way, &polls);
         if timeout(limit, whole).await.is_err() {
             return (counters(), None);
         }
         let report = drain(limit).await;
-        (counters(), Some(report))
+        // Who drains inside of an exit gives up after as long.
+        let hangs = start.elapsed() >= limit;
+        (counters(), (!hangs).then_some(report))
     });
     // What hangs in there is not waited for.
     runtime.shutdown_background();
     let suspensions = polls.load(Ordering::Relaxed);
     Seen { events: shared.events(), counters, report, undelivered: shared.undelivered().len(), suspensions }
+}
+
+fn runtime(way: &Way) -> Runtime {
+    let mut builder =
+        if way.several_threads { Builder::new_multi_thread() } else { Builder::new_current_thread() };
+    builder.enable_all().worker_threads(2).start_paused(!way.several_threads);
+    builder.build().expect("the system has threads to give")
+}
+
+/// The program, cut where the way says, in `block_on` or in a task.
+async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
+    let task = Arc::new(OnceLock::new());
+    let blade = if way.aborted { Blade::Abort(Arc::clone(&task)) } else { Blade::Drop };
+    let mut cut = Cut { inner: Some(root(run)), left: way.cut, blade, noted: Some(Arc::clone(run)) };
+    let (noted, polls) = (Arc::clone(run), Arc::clone(polls));
+    let whole = async move {
+        let result = poll_fn(|context| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            Pin::new(&mut cut).poll(context)
+        });
+        if let Some(result) = result.await {
+            noted.note(Event::Result(result.is_ok()));
+            noted.deliver(&format!("{result:?}"));
+        }
+    };
+    if !way.spawned && !way.aborted {
+        return whole.await;
+    }
+    let (ready, is_ready) = oneshot::channel();
+    let spawned = tokio::spawn(async move {
+        // Its own handle has to be there before it can abort itself.
+        if is_ready.await.is_ok() {
+            whole.await;
+        }
+    });
+    task.set(spawned.abort_handle()).expect("it is set once");
+    ready.send(()).expect("the task waits for it");
+    if let Err(error) = spawned.await {
+        assert!(error.is_cancelled(), "nothing panics: {error}");
+    }
+}
+
+/// The runtime dies at a suspension, undrained (law 17). What is wrong, if something is.
+pub(crate) fn die(program: &Program, way: &Way) -> Result<(), String> {
+    let shared = Run::new(program.clone(), way.cuts.clone());
+    let lost = Arc::new(AtomicUsize::new(0));
+    let runtime = runtime(way);
+    let (seen, counted) = (Arc::clone(&shared), Arc::clone(&lost));
+    runtime.block_on(async move {
+        set_report_sink(move |incident| {
+            if incident.kind == IncidentKind::ExitLost {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        drop(tokio::spawn(root(&seen)));
+        for _ in 0..way.cut.unwrap_or(0) {
+            yield_now().await;
+        }
+    });
+    drop(runtime);
+    let (made, lost) = (shared.plain.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
+    let ended = shared.events().iter().filter(|event| matches!(event, Event::Ends(_))).count();
+    // A group and a stack are lost too, though no resources of this test; what their exits were to leave behind is not.
+    if lost < made - ended.min(made) {
+        return Err(format!("{made} entered, {ended} exits ended, and {lost} lost: {:?}", shared.events()));
+    }
+    Ok(())
 }
 
 /// What is wrong with a run, if something is.

@@ -16,7 +16,7 @@ mod machine;
 mod shrink;
 mod world;
 
-use check::{Way, has_limits, run, verdict, without_limits_on_stacks};
+use check::{Way, die, has_limits, run, verdict, without_limits_on_stacks};
 use machine::programs::{Choices, Exits, Say, Vocabulary, make};
 use machine::state::Program;
 
@@ -69,21 +69,22 @@ fn of_seed(vocabulary: Vocabulary, seed: u64) -> (Program, Way) {
     let program = without_limits_on_stacks(make(vocabulary, &mut choices, false));
     let several_threads = choices.pick(4) == 0 && !has_limits(&program);
     let spawned = choices.pick(2) == 0;
+    let aborted = choices.pick(4) == 0;
     let cut = choices.pick(8).checked_sub(2);
     let cuts = (0..3).map(|_| choices.pick(5)).collect();
-    (program, Way { several_threads, spawned, cut, cuts })
+    (program, Way { several_threads, spawned, aborted, cut, cuts })
 }
 
 #[track_caller]
-fn check_random(vocabulary: Vocabulary) {
+fn check_random(vocabulary: Vocabulary, check: impl Fn(&Program, &Way) -> Result<(), String>) {
     let (programs, first) = (variable("TENURE_PROGRAMS", PROGRAMS), variable("TENURE_SEED", SEED));
     println!("{programs} programs from seed {first} on");
     let mut wrong = Vec::new();
     for seed in first..first + programs {
         let (program, way) = of_seed(vocabulary, seed);
-        if let Err(what) = verdict(&program, &run(&program, &way)) {
+        if let Err(what) = check(&program, &way) {
             if wrong.len() < SHOWN {
-                shrink::print(seed, &program, &way, &what);
+                shrink::print(seed, &program, &way, &what, &check);
             }
             wrong.push(seed);
         }
@@ -93,7 +94,35 @@ fn check_random(vocabulary: Vocabulary) {
 
 #[test]
 fn laws_random_programs_run_as_the_model_does() {
-    check_random(MIXED);
+    check_random(MIXED, |program, way| verdict(program, &run(program, way)));
+}
+
+/// Law 18, in exits, bodies and children.
+#[test]
+fn law_18_random_drains_wait_for_nobody_who_waits_for_them() {
+    const DRAINS: Vocabulary = Vocabulary {
+        name: "drains",
+        statements: &[
+            Say::Hold,
+            Say::Own,
+            Say::Drop,
+            Say::With,
+            Say::Generator,
+            Say::Join,
+            Say::Cut,
+            Say::Group,
+            Say::Drain,
+        ],
+        exits: &[Exits::Steps, Exits::Drains, Exits::Leaves, Exits::DropsOwned],
+        size: 6,
+    };
+    check_random(DRAINS, |program, way| verdict(program, &run(program, way)));
+}
+
+/// Law 17.
+#[test]
+fn law_17_random_programs_whose_runtime_dies_lose_nothing_in_silence() {
+    check_random(MIXED, die);
 }
 
 /// Law 21, cut at every suspension, those in the exits included.
@@ -114,7 +143,8 @@ fn law_21_random_stacks_are_their_contexts_nested_by_hand() {
             continue;
         }
         for cut in 0.. {
-            let way = Way { several_threads: false, spawned: false, cut: Some(cut), cuts: vec![0] };
+            let way =
+                Way { several_threads: false, spawned: false, aborted: false, cut: Some(cut), cuts: vec![0] };
             let (of_stack, of_hand) = (run(&stack, &way), run(&by_hand, &way));
             compared += 1;
             if of_stack.events != of_hand.events {

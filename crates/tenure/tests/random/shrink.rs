@@ -1,17 +1,22 @@
 //! A program that goes wrong, as small as it gets, as a test to paste.
 
-use super::check::{Way, run, verdict};
+use super::check::Way;
 use super::machine::state::Program;
 
 /// Runs of one program on which an error has to show once: on several threads it may not show each time.
 const TRIES: usize = 3;
 
-fn goes_wrong(program: &Program, way: &Way) -> Option<String> {
-    let tries = if way.several_threads { TRIES } else { 1 };
-    (0..tries).find_map(|_| verdict(program, &run(program, way)).err())
-}
-
-pub(crate) fn print(seed: u64, program: &Program, way: &Way, what: &str) {
+pub(crate) fn print(
+    seed: u64,
+    program: &Program,
+    way: &Way,
+    what: &str,
+    check: &impl Fn(&Program, &Way) -> Result<(), String>,
+) {
+    let goes_wrong = |program: &Program, way: &Way| {
+        let tries = if way.several_threads { TRIES } else { 1 };
+        (0..tries).find_map(|_| check(program, way).err())
+    };
     let (mut program, mut way, mut what) = (program.clone(), way.clone(), what.to_owned());
     let mut smaller = true;
     while smaller {
@@ -29,7 +34,9 @@ pub(crate) fn print(seed: u64, program: &Program, way: &Way, what: &str) {
 /// All that is one statement shorter, or runs in a plainer way.
 fn simpler(program: &Program, way: &Way) -> Vec<(Program, Way)> {
     let mut all = Vec::new();
-    for plainer in [Way { several_threads: false, ..way.clone() }, Way { spawned: false, ..way.clone() }] {
+    let one_thread = Way { several_threads: false, ..way.clone() };
+    let in_place = Way { spawned: false, aborted: false, ..way.clone() };
+    for plainer in [one_thread, in_place] {
         if plainer != *way {
             all.push((program.clone(), plainer));
         }

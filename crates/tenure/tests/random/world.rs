@@ -10,7 +10,8 @@ use std::fmt;
 use std::future::ready;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use tenure::{
     shield, task_group, with,
 };
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::yield_now;
+use tokio::task::{AbortHandle, yield_now};
 
 use super::machine::state::{CodeId, ContextId, Event, Form, OWNED, Op, Program, Told, Var};
 
@@ -34,6 +35,8 @@ pub(crate) struct Run {
     pub(crate) program: Program,
     /// After how many suspensions each piece of code is cut that may be: by the number of its code, round and round.
     pub(crate) cuts: Vec<usize>,
+    /// Resources that were made.
+    pub(crate) plain: AtomicUsize,
     lock: Arc<tokio::sync::Mutex<()>>,
     events: Mutex<Vec<Event>>,
     errors: Mutex<Errors>,
@@ -94,8 +97,8 @@ impl From<ExitErrors<Self>> for Failure {
 
 impl Run {
     pub(crate) fn new(program: Program, cuts: Vec<usize>) -> Shared {
-        let (lock, events, errors) = Default::default();
-        Arc::new(Self { program, cuts, lock, events, errors })
+        let (plain, lock, events, errors) = Default::default();
+        Arc::new(Self { program, cuts, plain, lock, events, errors })
     }
 
     pub(crate) fn note(&self, event: Event) {
@@ -255,7 +258,7 @@ async fn ops(run: &Shared, id: CodeId, locals: &mut Locals, lock: &mut Lock) -> 
             Op::Cut(inner) => {
                 let after = run.cuts[*inner % run.cuts.len()];
                 let inner = code(Arc::clone(run), *inner, locals.split(&run.program, *inner));
-                let cut = Cut { inner: Some(inner), left: Some(after), on_cut: || {} };
+                let cut = Cut { inner: Some(inner), left: Some(after), blade: Blade::Drop, noted: None };
                 cut.await.unwrap_or(Ok(()))?;
             }
             Op::Park(_) | Op::WaitGone(_) => unreachable!("not in the vocabulary"),
@@ -288,6 +291,7 @@ fn give(guard: Option<Guard>) {
 }
 
 fn plain(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Plain {
+    run.plain.fetch_add(1, Ordering::Relaxed);
     Plain { run: Arc::clone(run), context, owned, is_entered: true }
 }
 
@@ -366,7 +370,7 @@ async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failur
         Form::Group => {
             with(task_group::<Failure>(), async move |group| {
                 for child in children {
-                    let _ = group.spawn(child);
+                    group.spawn(child);
                 }
                 body.await
             })
@@ -392,34 +396,63 @@ async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failur
     }
 }
 
-/// Drops its future at a suspension, in the very poll.
-pub(crate) struct Cut<F, C> {
+/// What becomes of a future at the suspension at which it is cut.
+pub(crate) enum Blade {
+    /// It is dropped in the very poll.
+    Drop,
+    /// Its task is aborted, and dropped by the runtime.
+    Abort(Arc<OnceLock<AbortHandle>>),
+}
+
+/// Cuts its future at a suspension.
+pub(crate) struct Cut<F> {
     pub(crate) inner: Option<Boxed<F>>,
     /// How many suspensions go by before that; `None` for all of them.
     pub(crate) left: Option<usize>,
-    pub(crate) on_cut: C,
+    pub(crate) blade: Blade,
+    /// Who notes that the whole is dropped, if this is the whole.
+    pub(crate) noted: Option<Shared>,
 }
 
-impl<F, C: FnMut() + Unpin> Future for Cut<F, C> {
+impl<F> Future for Cut<F> {
     type Output = Option<F>;
 
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F>> {
-        let inner = self.inner.as_mut().expect("polled after its end");
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F>> {
+        let this = self.get_mut();
+        let inner = this.inner.as_mut().expect("it is not polled after its end");
         if let Poll::Ready(output) = inner.as_mut().poll(context) {
-            self.inner = None;
+            this.inner = None;
             return Poll::Ready(Some(output));
         }
-        match &mut self.left {
-            None => Poll::Pending,
-            Some(0) => {
-                (self.on_cut)();
-                self.inner = None;
+        match (&mut this.left, &this.blade) {
+            (None, _) => Poll::Pending,
+            (Some(0), Blade::Drop) => {
+                this.end();
                 Poll::Ready(None)
             }
-            Some(left) => {
+            (Some(0), Blade::Abort(task)) => {
+                task.get().expect("the task was spawned before it was polled").abort();
+                Poll::Pending
+            }
+            (Some(left), _) => {
                 *left -= 1;
                 Poll::Pending
             }
         }
+    }
+}
+
+impl<F> Cut<F> {
+    fn end(&mut self) {
+        if let (Some(run), true) = (&self.noted, self.inner.is_some()) {
+            run.note(Event::Cancelled);
+        }
+        self.inner = None;
+    }
+}
+
+impl<F> Drop for Cut<F> {
+    fn drop(&mut self) {
+        self.end();
     }
 }
