@@ -1,11 +1,13 @@
 //! One run of one program, held against the model and against the books.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tenure::{Counters, DrainReport, IncidentKind, counters, drain, set_report_sink};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
@@ -14,7 +16,7 @@ use tokio::time::{Instant, timeout};
 
 use super::accept::accepts;
 use super::machine::rules::Rules;
-use super::machine::state::{Event, Form, Op, Program};
+use super::machine::state::{ContextId, Event, Form, Op, Program};
 use super::world::{Blade, Cut, FOR_EVER, Run, Shared, root};
 
 /// How a program is run.
@@ -24,6 +26,8 @@ pub(crate) struct Way {
     pub(crate) several_threads: bool,
     /// In a task of its own, under no frame; else in `block_on`.
     pub(crate) spawned: bool,
+    /// Code that fails panics.
+    pub(crate) panics: bool,
     /// Dropped by the runtime, when its task was aborted; else by who polls it.
     pub(crate) aborted: bool,
     /// After how many suspensions it is dropped.
@@ -38,6 +42,9 @@ pub(crate) struct Seen {
     counters: Counters,
     report: Option<DrainReport>,
     undelivered: usize,
+    /// Resources that were entered, less generators, stacks and groups.
+    made: usize,
+    generators: Vec<ContextId>,
     /// Suspensions of the whole.
     pub(crate) suspensions: usize,
 }
@@ -46,7 +53,7 @@ pub(crate) struct Seen {
 const REAL_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(program: &Program, way: &Way) -> Seen {
-    let shared = Run::new(program.clone(), way.cuts.clone());
+    let shared = Run::new(program.clone(), way.cuts.clone(), way.panics);
     let limit = if way.several_threads { REAL_TIME_LIMIT } else { FOR_EVER };
     let polls = Arc::new(AtomicUsize::new(0));
     let runtime = runtime(way);
@@ -66,7 +73,16 @@ pub(crate) fn run(program: &Program, way: &Way) -> Seen {
     // What hangs in there is not waited for.
     runtime.shutdown_background();
     let suspensions = polls.load(Ordering::Relaxed);
-    Seen { events: shared.events(), counters, report, undelivered: shared.undelivered().len(), suspensions }
+    let is_generator = |id: &ContextId| matches!(program.contexts[*id].form, Form::Generator(_));
+    Seen {
+        events: shared.events(),
+        counters,
+        report,
+        undelivered: shared.undelivered().len(),
+        made: shared.plain.load(Ordering::Relaxed),
+        generators: (0..program.contexts.len()).filter(is_generator).collect(),
+        suspensions,
+    }
 }
 
 fn runtime(way: &Way) -> Runtime {
@@ -87,9 +103,16 @@ async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
             polls.fetch_add(1, Ordering::Relaxed);
             Pin::new(&mut cut).poll(context)
         });
-        if let Some(result) = result.await {
-            noted.note(Event::Result(result.is_ok()));
-            noted.deliver(&format!("{result:?}"));
+        match AssertUnwindSafe(result).catch_unwind().await {
+            Ok(Some(result)) => {
+                noted.note(Event::Result(result.is_ok()));
+                noted.deliver(&format!("{result:?}"));
+            }
+            Ok(None) => {}
+            Err(payload) => {
+                noted.note(Event::Result(false));
+                noted.deliver(payload.downcast_ref::<String>().map_or("", |words| words));
+            }
         }
     };
     if !way.spawned && !way.aborted {
@@ -111,7 +134,7 @@ async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
 
 /// The runtime dies at a suspension, undrained (law 17). What is wrong, if something is.
 pub(crate) fn die(program: &Program, way: &Way) -> Result<(), String> {
-    let shared = Run::new(program.clone(), way.cuts.clone());
+    let shared = Run::new(program.clone(), way.cuts.clone(), way.panics);
     let lost = Arc::new(AtomicUsize::new(0));
     let runtime = runtime(way);
     let (seen, counted) = (Arc::clone(&shared), Arc::clone(&lost));
@@ -138,7 +161,20 @@ pub(crate) fn die(program: &Program, way: &Way) -> Result<(), String> {
 
 /// What is wrong with a run, if something is.
 pub(crate) fn verdict(program: &Program, seen: &Seen) -> Result<(), String> {
-    let Seen { events, counters, report, undelivered, .. } = seen;
+    let Seen { events, undelivered, .. } = seen;
+    verdict_of_books(seen)?;
+    if *undelivered != 0 {
+        return Err(format!("{undelivered} errors were told to nobody, after {events:?}"));
+    }
+    match accepts(program, Rules::RIGHT, events) {
+        Some(false) => Err(format!("the model cannot run like this: {events:?}")),
+        Some(true) | None => Ok(()),
+    }
+}
+
+/// As [`verdict`], without the model: nothing hangs, the books balance, each exit runs once.
+pub(crate) fn verdict_of_books(seen: &Seen) -> Result<(), String> {
+    let Seen { events, counters, report, made, .. } = seen;
     let Some(report) = report else { return Err(format!("it hangs after {events:?}")) };
     if !report.open.is_empty() {
         return Err(format!("something stays open after {events:?}: {report}"));
@@ -147,13 +183,15 @@ pub(crate) fn verdict(program: &Program, seen: &Seen) -> Result<(), String> {
     if entered != exited + lost + disarmed || lost != 0 {
         return Err(format!("the books do not balance: {counters:?}"));
     }
-    if *undelivered != 0 {
-        return Err(format!("{undelivered} errors were told to nobody, after {events:?}"));
+    let many = |of: fn(&Event) -> bool| events.iter().filter(|event| of(event)).count();
+    let begun = many(|event| matches!(event, Event::Begins(..)));
+    let ended = many(|event| matches!(event, Event::Ends(_) | Event::Expires(_)));
+    let generators =
+        events.iter().filter(|event| matches!(event, Event::Begins(id, _) if seen.generators.contains(id)));
+    if begun > ended || ended < *made || begun > made + generators.count() {
+        return Err(format!("{made} entered, {begun} exits begun, {ended} ended: {events:?}"));
     }
-    match accepts(program, Rules::RIGHT, events) {
-        Some(false) => Err(format!("the model cannot run like this: {events:?}")),
-        Some(true) | None => Ok(()),
-    }
+    Ok(())
 }
 
 /// Whether it hangs by will, which a real clock would have to wait for.

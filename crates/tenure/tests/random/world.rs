@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::future::ready;
 use std::mem;
+use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -35,6 +36,8 @@ pub(crate) struct Run {
     pub(crate) program: Program,
     /// After how many suspensions each piece of code is cut that may be: by the number of its code, round and round.
     pub(crate) cuts: Vec<usize>,
+    /// Whether code that fails panics.
+    panics: bool,
     /// Resources that were made.
     pub(crate) plain: AtomicUsize,
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -96,9 +99,9 @@ impl From<ExitErrors<Self>> for Failure {
 }
 
 impl Run {
-    pub(crate) fn new(program: Program, cuts: Vec<usize>) -> Shared {
+    pub(crate) fn new(program: Program, cuts: Vec<usize>, panics: bool) -> Shared {
         let (plain, lock, events, errors) = Default::default();
-        Arc::new(Self { program, cuts, plain, lock, events, errors })
+        Arc::new(Self { program, cuts, panics, plain, lock, events, errors })
     }
 
     pub(crate) fn note(&self, event: Event) {
@@ -109,11 +112,17 @@ impl Run {
         self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// # Panics
+    /// If the way of running says so; the hook is not told.
     fn fail(&self) -> Failure {
         let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
         errors.made += 1;
         let number = errors.made;
         errors.undelivered.insert(number);
+        if self.panics {
+            drop(errors);
+            resume_unwind(Box::new(format!("<{number}>")));
+        }
         Failure::Made(number)
     }
 
@@ -187,8 +196,8 @@ impl Drop for Plain {
 fn told(outcome: Outcome<'_>) -> Told {
     match outcome {
         Outcome::Completed => Told::Completed,
-        Outcome::Failed(_) => Told::Failed,
-        Outcome::Panicked(message) => unreachable!("nothing panics: {message}"),
+        // The model knows of no panics, which differ in what is told and to whom, not in the order.
+        Outcome::Failed(_) | Outcome::Panicked(_) => Told::Failed,
         Outcome::Cancelled => Told::Cancelled,
     }
 }
@@ -202,8 +211,11 @@ struct Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.run.note(Event::Expires(self.context));
+        let by_panic = std::thread::panicking();
+        match self.has_ended {
+            true => {}
+            false if by_panic => self.run.note(Event::Ends(self.context)),
+            false => self.run.note(Event::Expires(self.context)),
         }
     }
 }
@@ -351,7 +363,7 @@ fn generator(
         let back = lender.lend(()).await;
         let told = match back.ended {
             Ended::Completed => Told::Completed,
-            Ended::Failed => Told::Failed,
+            Ended::Failed | Ended::Panicked(_) => Told::Failed,
             _ => Told::Cancelled,
         };
         run.note(Event::Begins(id, told));
