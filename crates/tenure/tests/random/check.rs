@@ -104,10 +104,7 @@ async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
             Pin::new(&mut cut).poll(context)
         });
         match AssertUnwindSafe(result).catch_unwind().await {
-            Ok(Some(result)) => {
-                noted.note(Event::Result(result.is_ok()));
-                noted.deliver(&format!("{result:?}"));
-            }
+            Ok(Some(result)) => noted.deliver(&format!("{result:?}")),
             Ok(None) => {}
             Err(payload) => {
                 noted.note(Event::Result(false));

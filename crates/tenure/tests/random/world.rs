@@ -230,15 +230,22 @@ async fn exit_code(run: Shared, context: ContextId, mut locals: Locals) -> Resul
     result
 }
 
-pub(crate) fn code(run: Shared, code: CodeId, mut locals: Locals) -> Boxed<Result<(), Failure>> {
+fn code(run: Shared, code: CodeId, mut locals: Locals) -> Boxed<Result<(), Failure>> {
     Box::pin(async move {
         let mut lock = None;
         ops(&run, code, &mut locals, &mut lock).await
     })
 }
 
+/// The whole program. Its result is noted before its locals are dropped, which may exit on another thread at once.
 pub(crate) fn root(run: &Shared) -> Boxed<Result<(), Failure>> {
-    code(Arc::clone(run), 0, Locals(Vec::new()))
+    let run = Arc::clone(run);
+    Box::pin(async move {
+        let (mut locals, mut lock) = (Locals(Vec::new()), None);
+        let result = ops(&run, 0, &mut locals, &mut lock).await;
+        run.note(Event::Result(result.is_ok()));
+        result
+    })
 }
 
 type Lock = Option<OwnedMutexGuard<()>>;
