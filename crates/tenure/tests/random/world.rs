@@ -1,0 +1,477 @@
+//! A program of the model, run for real: each context is a resource, a generator, a stack or a group of this crate.
+//!
+//! # Invariants
+//! 1. An event is noted by the code it speaks of, in the poll or the drop in which it happens.
+//! 2. Each error that is made is delivered once: it is the result of the program, or an incident, or is put aside here by
+//!    code that a user would have written to do so.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::future::ready;
+use std::mem;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tenure::{
+    AsyncExit, Ended, ExitErrors, ExitStack, Held, NeverLent, Options, Outcome, Stopped, context, drain, hold,
+    shield, task_group, with,
+};
+use tokio::sync::OwnedMutexGuard;
+use tokio::task::{AbortHandle, yield_now};
+
+use super::machine::state::{CodeId, ContextId, Event, Form, OWNED, Op, Program, Told, Var};
+
+/// The exit time limit of those that have one.
+pub(crate) const EXIT_LIMIT: Duration = Duration::from_secs(1);
+/// Longer than all limits of a program together: what is open then hangs.
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// What one run of a program leaves behind.
+pub(crate) struct Run {
+    pub(crate) program: Program,
+    /// After how many suspensions each piece of code is cut that may be: by the number of its code, round and round.
+    pub(crate) cuts: Vec<usize>,
+    /// Whether code that fails panics.
+    panics: bool,
+    /// Resources that were made.
+    pub(crate) plain: AtomicUsize,
+    lock: Arc<tokio::sync::Mutex<()>>,
+    events: Mutex<Vec<Event>>,
+    errors: Mutex<Errors>,
+}
+
+#[derive(Default)]
+struct Errors {
+    made: usize,
+    undelivered: BTreeSet<usize>,
+}
+
+pub(crate) type Shared = Arc<Run>;
+type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The one error type: which of those that were made, or what the crate has made itself.
+pub(crate) enum Failure {
+    Made(usize),
+    Stopped,
+    Several(Vec<Failure>),
+}
+
+impl fmt::Debug for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Made(number) => write!(f, "<{number}>"),
+            Self::Stopped => f.write_str("stopped"),
+            Self::Several(all) => f.debug_list().entries(all).finish(),
+        }
+    }
+}
+
+impl From<Stopped> for Failure {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
+    }
+}
+
+impl From<NeverLent> for Failure {
+    fn from(_: NeverLent) -> Self {
+        unreachable!("all generators lend")
+    }
+}
+
+impl From<ExitErrors<Self>> for Failure {
+    fn from(errors: ExitErrors<Self>) -> Self {
+        match errors {
+            ExitErrors::One(error) => error,
+            ExitErrors::Several(errors) => {
+                let one = |error| match error {
+                    tenure::ExitError::Failed(error) => error,
+                    _ => Self::Stopped,
+                };
+                Self::Several(errors.into_iter().map(one).collect())
+            }
+        }
+    }
+}
+
+impl Run {
+    pub(crate) fn new(program: Program, cuts: Vec<usize>, panics: bool) -> Shared {
+        let (plain, lock, events, errors) = Default::default();
+        Arc::new(Self { program, cuts, panics, plain, lock, events, errors })
+    }
+
+    pub(crate) fn note(&self, event: Event) {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).push(event);
+    }
+
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// # Panics
+    /// If the way of running says so; the hook is not told.
+    fn fail(&self) -> Failure {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.made += 1;
+        let number = errors.made;
+        errors.undelivered.insert(number);
+        if self.panics {
+            drop(errors);
+            resume_unwind(Box::new(format!("<{number}>")));
+        }
+        Failure::Made(number)
+    }
+
+    /// Somebody has seen these words, or has this error.
+    pub(crate) fn deliver(&self, words: &str) {
+        let mut errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.undelivered.retain(|number| !words.contains(&format!("<{number}>")));
+    }
+
+    pub(crate) fn undelivered(&self) -> BTreeSet<usize> {
+        self.errors.lock().unwrap_or_else(PoisonError::into_inner).undelivered.clone()
+    }
+}
+
+pub(crate) enum Guard {
+    Plain(Held<Plain>),
+    Stack(Held<ExitStack<Failure>>),
+}
+
+/// Locals are dropped last to first, which a `Vec` does not do.
+pub(crate) struct Locals(Vec<(Var, Guard)>);
+
+impl Locals {
+    fn take(&mut self, var: Var) -> Option<Guard> {
+        let place = self.0.iter().position(|(name, _)| *name == var)?;
+        Some(self.0.remove(place).1)
+    }
+
+    /// The guards that inner code uses.
+    fn split(&mut self, program: &Program, code: CodeId) -> Self {
+        let (taken, kept) =
+            mem::take(&mut self.0).into_iter().partition(|(var, _)| program.mentions(code, *var));
+        self.0 = kept;
+        Self(taken)
+    }
+}
+
+impl Drop for Locals {
+    fn drop(&mut self) {
+        while self.0.pop().is_some() {}
+    }
+}
+
+/// A resource with guards in its fields.
+pub(crate) struct Plain {
+    run: Shared,
+    context: ContextId,
+    owned: Vec<Guard>,
+    is_entered: bool,
+}
+
+impl AsyncExit for Plain {
+    type Error = Failure;
+
+    async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), Failure> {
+        self.is_entered = false;
+        let locals = Locals((OWNED..).zip(mem::take(&mut self.owned)).collect());
+        self.run.note(Event::Begins(self.context, told(outcome)));
+        exit_code(Arc::clone(&self.run), self.context, locals).await
+    }
+}
+
+impl Drop for Plain {
+    fn drop(&mut self) {
+        if self.is_entered {
+            self.run.note(Event::Expires(self.context));
+        }
+    }
+}
+
+fn told(outcome: Outcome<'_>) -> Told {
+    match outcome {
+        Outcome::Completed => Told::Completed,
+        // The model knows of no panics, which differ in what is told and to whom, not in the order.
+        Outcome::Failed(_) | Outcome::Panicked(_) => Told::Failed,
+        Outcome::Cancelled => Told::Cancelled,
+    }
+}
+
+/// Notes an exit that is dropped before its end.
+struct Watch {
+    run: Shared,
+    context: ContextId,
+    has_ended: bool,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let by_panic = std::thread::panicking();
+        match self.has_ended {
+            true => {}
+            false if by_panic => self.run.note(Event::Ends(self.context)),
+            false => self.run.note(Event::Expires(self.context)),
+        }
+    }
+}
+
+async fn exit_code(run: Shared, context: ContextId, mut locals: Locals) -> Result<(), Failure> {
+    let mut watch = Watch { run: Arc::clone(&run), context, has_ended: false };
+    let code = run.program.contexts[context].exit;
+    let mut lock = None;
+    let result = ops(&run, code, &mut locals, &mut lock).await;
+    run.note(Event::Ends(context));
+    watch.has_ended = true;
+    result
+}
+
+fn code(run: Shared, code: CodeId, mut locals: Locals) -> Boxed<Result<(), Failure>> {
+    Box::pin(async move {
+        let mut lock = None;
+        ops(&run, code, &mut locals, &mut lock).await
+    })
+}
+
+/// The whole program. Its result is noted before its locals are dropped, which may exit on another thread at once.
+pub(crate) fn root(run: &Shared) -> Boxed<Result<(), Failure>> {
+    let run = Arc::clone(run);
+    Box::pin(async move {
+        let (mut locals, mut lock) = (Locals(Vec::new()), None);
+        let result = ops(&run, 0, &mut locals, &mut lock).await;
+        run.note(Event::Result(result.is_ok()));
+        result
+    })
+}
+
+type Lock = Option<OwnedMutexGuard<()>>;
+
+async fn ops(run: &Shared, id: CodeId, locals: &mut Locals, lock: &mut Lock) -> Result<(), Failure> {
+    for op in &run.program.codes[id] {
+        match op {
+            Op::Step => yield_now().await,
+            Op::Hang => std::future::pending().await,
+            Op::Fail => return Err(run.fail()),
+            Op::Lock => *lock = Some(Arc::clone(&run.lock).lock_owned().await),
+            Op::Unlock => *lock = None,
+            Op::Drain => drop(drain(FOR_EVER).await),
+            Op::Hold(var, context) => locals.0.push((*var, held(run, *context, Vec::new()).await?)),
+            Op::Own(var, context, inner) => {
+                let owned = inner.iter().filter_map(|var| locals.take(*var)).collect();
+                let guard = held(run, *context, owned).await?;
+                locals.0.push((*var, guard));
+            }
+            Op::Drop(var) => drop(locals.take(*var)),
+            Op::Close(var) => close(locals.take(*var)).await?,
+            Op::Give(var) => give(locals.take(*var)),
+            Op::With(..) | Op::Group(..) => within(run, op, locals).await?,
+            Op::Join(branches) => {
+                let branch = |id: &CodeId| code(Arc::clone(run), *id, locals.split(&run.program, *id));
+                let branches: Vec<_> = branches.iter().map(branch).collect();
+                both(run, join_all(branches).await)?;
+            }
+            Op::Cut(inner) => {
+                let after = run.cuts[*inner % run.cuts.len()];
+                let inner = code(Arc::clone(run), *inner, locals.split(&run.program, *inner));
+                let cut = Cut { inner: Some(inner), left: Some(after), blade: Blade::Drop, noted: None };
+                cut.await.unwrap_or(Ok(()))?;
+            }
+            Op::Park(_) | Op::WaitGone(_) => unreachable!("not in the vocabulary"),
+        }
+    }
+    Ok(())
+}
+
+/// The first failure; the second is put aside, as `join!` and `?` do.
+fn both(run: &Run, results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
+    let mut failures = results.into_iter().filter_map(Result::err);
+    let first = failures.next();
+    failures.for_each(|failure| run.deliver(&format!("{failure:?}")));
+    first.map_or(Ok(()), Err)
+}
+
+async fn close(guard: Option<Guard>) -> Result<(), Failure> {
+    match guard {
+        Some(Guard::Plain(guard)) => guard.exit_with(Ok::<(), Failure>(())).await,
+        Some(Guard::Stack(guard)) => guard.exit_with(Ok::<(), Failure>(())).await,
+        None => Ok(()),
+    }
+}
+
+/// To a place without a frame and without a runtime.
+fn give(guard: Option<Guard>) {
+    std::thread::scope(|threads| {
+        threads.spawn(|| drop(guard));
+    });
+}
+
+fn plain(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Plain {
+    run.plain.fetch_add(1, Ordering::Relaxed);
+    Plain { run: Arc::clone(run), context, owned, is_entered: true }
+}
+
+fn options(run: &Run, context: ContextId) -> Options {
+    let options = Options::new();
+    if run.program.contexts[context].limited { options.exit_limit(EXIT_LIMIT) } else { options }
+}
+
+async fn held(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Result<Guard, Failure> {
+    Ok(match &run.program.contexts[context].form {
+        Form::Stack(entries) => {
+            let stack = stack(run, entries).await?;
+            Guard::Stack(hold(ready(Ok::<_, Failure>(stack))).await?)
+        }
+        _ => {
+            let resource = plain(run, context, owned);
+            Guard::Plain(options(run, context).hold(ready(Ok::<_, Failure>(resource))).await?)
+        }
+    })
+}
+
+/// A stack with all its entries on it, the inner stacks too.
+fn stack(run: &Shared, entries: &[ContextId]) -> Boxed<Result<ExitStack<Failure>, Failure>> {
+    let (run, entries) = (Arc::clone(run), entries.to_vec());
+    Box::pin(async move {
+        let stack = ExitStack::new();
+        for entry in entries {
+            match &run.program.contexts[entry].form {
+                Form::Stack(inner) => {
+                    let inner = self::stack(&run, inner).await?;
+                    stack.push(inner);
+                }
+                Form::Generator(inner) => {
+                    stack.enter(generator(&run, entry, inner.clone())).await?;
+                }
+                Form::Plain | Form::Group => {
+                    stack.push(plain(&run, entry, Vec::new()));
+                }
+            }
+        }
+        Ok(stack)
+    })
+}
+
+/// A function that holds guards in locals, lends, and then runs the exit.
+fn generator(
+    run: &Shared,
+    id: ContextId,
+    inner: Vec<ContextId>,
+) -> Boxed<Result<tenure::Lent<(), Failure>, Failure>> {
+    let run = Arc::clone(run);
+    Box::pin(context(async move |lender: tenure::Lender<()>| {
+        let mut locals = Locals(Vec::new());
+        for (var, inner) in (OWNED..).zip(inner) {
+            locals.0.push((var, held(&run, inner, Vec::new()).await?));
+        }
+        let back = lender.lend(()).await;
+        let told = match back.ended {
+            Ended::Completed => Told::Completed,
+            Ended::Failed | Ended::Panicked(_) => Told::Failed,
+            _ => Told::Cancelled,
+        };
+        run.note(Event::Begins(id, told));
+        exit_code(run, id, locals).await
+    }))
+}
+
+async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failure> {
+    let (Op::With(id, body) | Op::Group(id, body, _)) = op else { unreachable!("a `with`, or a group") };
+    let children = if let Op::Group(_, _, children) = op { &children[..] } else { &[] };
+    let child = |id: &CodeId| code(Arc::clone(run), *id, locals.split(&run.program, *id));
+    let children: Vec<_> = children.iter().map(child).collect();
+    let context = &run.program.contexts[*id];
+    let body = code(Arc::clone(run), *body, locals.split(&run.program, *body));
+    match &context.form {
+        Form::Group => {
+            with(task_group::<Failure>(), async move |group| {
+                for child in children {
+                    group.spawn(child);
+                }
+                body.await
+            })
+            .await
+        }
+        Form::Stack(entries) => with(stack(run, entries), async move |_| body.await).await,
+        Form::Generator(inner) => with(generator(run, *id, inner.clone()), async move |_| body.await).await,
+        Form::Plain if context.shielded > 0 => {
+            let options = options(run, *id);
+            let (steps, run, id) = (context.shielded, Arc::clone(run), *id);
+            let enter = async move {
+                for _ in 0..steps {
+                    yield_now().await;
+                }
+                Ok::<_, Failure>(plain(&run, id, Vec::new()))
+            };
+            options.with(shield(enter), async move |_| body.await).await
+        }
+        Form::Plain => {
+            let resource = ready(Ok::<_, Failure>(plain(run, *id, Vec::new())));
+            options(run, *id).with(resource, async move |_| body.await).await
+        }
+    }
+}
+
+/// What becomes of a future at the suspension at which it is cut.
+pub(crate) enum Blade {
+    /// It is dropped in the very poll.
+    Drop,
+    /// Its task is aborted, and dropped by the runtime.
+    Abort(Arc<OnceLock<AbortHandle>>),
+}
+
+/// Cuts its future at a suspension.
+pub(crate) struct Cut<F> {
+    pub(crate) inner: Option<Boxed<F>>,
+    /// How many suspensions go by before that; `None` for all of them.
+    pub(crate) left: Option<usize>,
+    pub(crate) blade: Blade,
+    /// Who notes that the whole is dropped, if this is the whole.
+    pub(crate) noted: Option<Shared>,
+}
+
+impl<F> Future for Cut<F> {
+    type Output = Option<F>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F>> {
+        let this = self.get_mut();
+        let inner = this.inner.as_mut().expect("it is not polled after its end");
+        if let Poll::Ready(output) = inner.as_mut().poll(context) {
+            this.inner = None;
+            return Poll::Ready(Some(output));
+        }
+        match (&mut this.left, &this.blade) {
+            (None, _) => Poll::Pending,
+            (Some(0), Blade::Drop) => {
+                this.end();
+                Poll::Ready(None)
+            }
+            (Some(0), Blade::Abort(task)) => {
+                task.get().expect("the task was spawned before it was polled").abort();
+                Poll::Pending
+            }
+            (Some(left), _) => {
+                *left -= 1;
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl<F> Cut<F> {
+    fn end(&mut self) {
+        if let (Some(run), true) = (&self.noted, self.inner.is_some()) {
+            run.note(Event::Cancelled);
+        }
+        self.inner = None;
+    }
+}
+
+impl<F> Drop for Cut<F> {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
