@@ -118,7 +118,8 @@ async fn finish_checkout<M: Manager>(checkout: Checkout<M>) {
 
 /// Leaves the queue. What was handed over meanwhile is for the next one.
 fn cancel<M: Manager>(shared: &Arc<Shared<M>>, waiter: Pin<&Waiter>) {
-    let served = shared.lock().cancel(waiter);
+    let (served, waker) = shared.lock().cancel(waiter);
+    drop(waker);
     count(&shared.ext.counts.cancelled);
     if let Served::Slot(claim) = served {
         give_back(claim);
@@ -275,9 +276,11 @@ where
         let waiter = this.waiter.as_ref();
         let mut served = waiter.look(shared);
         if let Served::Waiting = served {
+            let waker = cx.waker().clone();
             let mut locked = shared.lock();
-            locked.renew_waker(waiter, cx.waker());
+            let left_over = locked.renew_waker(waiter, waker);
             drop(locked);
+            drop(left_over);
             served = waiter.look(shared);
         }
         match served {
@@ -310,7 +313,7 @@ where
             (*this.since, *this.deadline) = begin_wait(shared, limit);
         }
         let waker = cx.waker().clone();
-        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline };
+        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline, home: 0 };
         let mut locked = shared.lock();
         let joined = match join(&mut locked, entry, again) {
             Ok(joined) => joined,

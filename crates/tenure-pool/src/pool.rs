@@ -218,7 +218,7 @@ impl<M: Manager> Pool<M> {
             let Some(claim) = locked.pop_idle() else {
                 break;
             };
-            match locked.serve_first(claim) {
+            match locked.serve_first(claim, |_| true) {
                 Ok(waker) => wakers.extend(waker),
                 Err(claim) => locked.push_idle(claim),
             }

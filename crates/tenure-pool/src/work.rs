@@ -289,7 +289,7 @@ pub(crate) fn place<M: Manager>(locked: &mut Locked<'_, M>, claim: Claimed<M>) -
         return Placed::new(Place::Idle);
     }
     let shed = if ext.config.codel.is_some() { codel::shed(locked) } else { Vec::new() };
-    let place = match locked.serve_first(claim) {
+    let place = match locked.serve_first(claim, |_| true) {
         Ok(waker) => Place::Handed(waker),
         Err(claim) => {
             locked.push_idle(claim);
