@@ -33,6 +33,11 @@ pub enum GetErrorKind {
     /// The time limit ended while creating kept failing, or creating failed for good and nothing is alive.
     /// The last error of the manager is the source.
     CreateFailing,
+    /// The time limit ended while a create was still running; the status tells [for how
+    /// long](Status::creating_for).
+    CreatePending,
+    /// The time limit ended while the resource was being checked. The check goes on, for the next get.
+    CheckPending,
     /// As many wait already as may; this one was not let in.
     Saturated,
     /// The queue was too slow for too long, and this one was dropped from it.
@@ -41,7 +46,7 @@ pub enum GetErrorKind {
     Closed,
     /// The task that asks holds every resource itself: it would wait for itself.
     SelfDeadlock,
-    /// There is no tokio runtime, or the one of the pool has been shut down.
+    /// The get is not polled on a tokio runtime, and the pool is used on no other one.
     NoRuntime,
 }
 
@@ -90,6 +95,14 @@ impl fmt::Display for GetError {
         let said = match kind {
             GetErrorKind::Exhausted => "no resource became free in time",
             GetErrorKind::CreateFailing => "no resource could be created",
+            GetErrorKind::CreatePending => {
+                return write!(
+                    f,
+                    "no resource was created in time: opening for {:.1?} (after {waited:.0?}; {status})",
+                    status.creating_for
+                );
+            }
+            GetErrorKind::CheckPending => "no resource passed its check in time",
             GetErrorKind::Saturated => "too many wait already",
             GetErrorKind::Shed => "dropped from a queue that is too slow",
             GetErrorKind::Closed => "the pool is closed",

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
 use std::mem;
+use std::ops::ControlFlow;
 use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,35 +14,22 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::builder::load;
+use crate::budget;
+use crate::checkout::{self, Checked};
 use crate::clock::{NEVER, TICK, between, nanos};
 use crate::create;
 use crate::error::{GetError, GetErrorKind};
+use crate::home::{self, HomeId, NOWHERE, fits, fits_slot};
 use crate::lease::Lease;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
-use crate::raw::{Class, Entry, Served, Slow, Waiter, renew};
+use crate::raw::{Class, Entry, Served, Slow, Waiter};
 use crate::scope;
-use crate::shared::{Checkout, Claimed, Locked, Shared, adopt_runtime, flag};
+use crate::settings::load;
+use crate::shared::{Checkout, Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
-use crate::work::{Kind, Task, Work, doom, give_back, retire, tend};
-
-/// How a wait can be failed from outside; see [`kind_of`].
-pub(crate) const FAILED_TIMEOUT: u8 = 0;
-pub(crate) const FAILED_CLOSED: u8 = 1;
-pub(crate) const FAILED_CREATE: u8 = 2;
-pub(crate) const FAILED_SHED: u8 = 3;
-pub(crate) const FAILED_RUNTIME: u8 = 4;
-
-fn kind_of(failure: u8) -> GetErrorKind {
-    match failure {
-        FAILED_TIMEOUT => GetErrorKind::Exhausted,
-        FAILED_CLOSED => GetErrorKind::Closed,
-        FAILED_CREATE => GetErrorKind::CreateFailing,
-        FAILED_SHED => GetErrorKind::Shed,
-        _ => GetErrorKind::NoRuntime,
-    }
-}
+use crate::wait::{FAILED_RUNTIME, kind_of};
+use crate::work::{doom, give_back, retire};
 
 /// The time limit that means "that of the pool".
 const OF_POOL: u64 = NEVER - 1;
@@ -104,24 +92,24 @@ pin_project! {
                 Stage::Start { .. } | Stage::Done => {}
                 Stage::Waiting => cancel(shared, this.waiter.as_ref()),
                 // The check goes on without us, and the resource is for the next one.
-                Stage::Checking(checkout) => shared.spawn(finish_checkout(checkout)),
+                Stage::Checking(checkout) => shared.spawn(NOWHERE, checkout::finish(checkout)),
             }
         }
     }
 }
 
-async fn finish_checkout<M: Manager>(checkout: Checkout<M>) {
-    if let Some(work) = checkout.await {
-        give_back(work.finish());
-    }
-}
-
 /// Leaves the queue. What was handed over meanwhile is for the next one.
 fn cancel<M: Manager>(shared: &Arc<Shared<M>>, waiter: Pin<&Waiter>) {
-    let (served, waker) = shared.lock().cancel(waiter);
+    let (served, waker) = {
+        let mut locked = shared.lock();
+        let cancelled = locked.cancel(waiter);
+        budget::note_waiters(&locked);
+        cancelled
+    };
     drop(waker);
     count(&shared.ext.counts.cancelled);
     if let Served::Slot(claim) = served {
+        claim.meta().phase.store(phase::READY, Ordering::Relaxed);
         give_back(claim);
     }
 }
@@ -174,7 +162,10 @@ where
         let this = self.as_mut().project();
         let mut claim = None;
         if let Stage::Start { again: false } = this.stage {
-            claim = (*this.pool).borrow().shared.try_pop();
+            let shared = &(*this.pool).borrow().shared;
+            if shared.ext.pass.is_held(cx.waker()) {
+                claim = shared.try_pop();
+            }
         }
         // One way out for all that is not quick keeps this small enough to be inlined.
         match claim {
@@ -203,43 +194,42 @@ where
         if let Some(claim) = claim
             && let Some(claim) = self.as_mut().accept(claim)
         {
-            let this = self.project();
-            *this.stage = Stage::Done;
-            return Poll::Ready(Ok(Lease::lend(claim, this.location)));
+            return Poll::Ready(Ok(self.lend(claim)));
         }
         self.poll_slow(cx)
+    }
+
+    fn lend(self: Pin<&mut Self>, claim: Claimed<M>) -> Lease<M> {
+        let this = self.project();
+        *this.stage = Stage::Done;
+        Lease::lend(claim, this.location)
     }
 
     fn poll_slow(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Lease<M>, GetError>> {
         loop {
             let claim = match &mut self.as_mut().project().stage {
                 Stage::Start { .. } => ready!(self.as_mut().ask(cx)),
-                Stage::Waiting => ready!(self.as_mut().poll_waiting(cx)),
-                Stage::Checking(checkout) => {
-                    let checked = ready!(checkout.as_mut().poll(cx));
+                Stage::Waiting => match ready!(self.as_mut().poll_waiting(cx)) {
+                    Some(claim) => claim,
+                    None => continue,
+                },
+                Stage::Checking(_) => match ready!(self.as_mut().poll_checking(cx)) {
+                    Ok(Some(claim)) => return Poll::Ready(Ok(self.lend(claim))),
                     // A failed check costs the resource, not the place in the queue.
-                    let stage = self.as_mut().project().stage;
-                    let ended = mem::replace(stage, Stage::Start { again: true });
-                    let Some(work) = checked else { continue };
-                    let mut claim = work.finish();
-                    if let (Stage::Checking(scratch), Some(cargo)) = (ended, claim.resource_mut()) {
-                        *cargo.scratch.get_mut() = Some(scratch);
-                    }
-                    self.as_mut().project().stage.end();
-                    return Poll::Ready(Ok(Lease::lend(claim, self.location)));
-                }
+                    Ok(None) => continue,
+                    Err(error) => Err(error),
+                },
                 Stage::Done => panic!("a get was polled after it had ended"),
             };
             let claim = match claim {
                 Ok(claim) => claim,
                 Err(error) => {
-                    self.as_mut().project().stage.end();
+                    *self.as_mut().project().stage = Stage::Done;
                     return Poll::Ready(Err(error));
                 }
             };
             if let Some(claim) = self.as_mut().accept(claim) {
-                self.as_mut().project().stage.end();
-                return Poll::Ready(Ok(Lease::lend(claim, self.location)));
+                return Poll::Ready(Ok(self.lend(claim)));
             }
         }
     }
@@ -253,24 +243,65 @@ where
             retire(claim, why);
             return None;
         }
-        if flags & (flag::STALE | flag::ALWAYS) == 0 || claim.meta().uses.load(Ordering::Relaxed) == 0 {
+        if !needs_check(&claim, flags) {
             return Some(claim);
         }
+        let shared = &(*this.pool).borrow().shared;
         if flags & flag::STALE != 0 {
-            // Upkeep may sleep, and the coarse clock with it.
-            let shared = &(*this.pool).borrow().shared;
-            shared.ext.clock.now();
+            // The keepers may sleep, and the coarse clock with them.
             shared.rouse();
         }
-        let mut work = Work::new(claim, Kind::Checkout);
-        let cargo = work.claim_mut().resource_mut();
-        let scratch = cargo.and_then(|cargo| cargo.scratch.get_mut().take());
-        *this.stage = Stage::Checking(renew(scratch, tend(work, Task::Check, Why::Checkout)));
+        let limit = if *this.since == 0 {
+            checkout::Limit::From(limit_of(shared, *this.deadline))
+        } else if *this.deadline == NEVER {
+            checkout::Limit::Never
+        } else {
+            checkout::Limit::At(shared.ext.clock.instant(*this.deadline))
+        };
+        *this.stage = Stage::Checking(checkout::begin(claim, limit));
         None
     }
 
-    /// Looks at the wait.
-    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
+    /// Looks at the check: a claim if it was passed, none if the next resource is to be tried.
+    #[expect(clippy::type_complexity, reason = "a poll of a result of an option")]
+    fn poll_checking(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<Claimed<M>>, GetError>> {
+        let this = self.project();
+        let shared = &(*this.pool).borrow().shared;
+        let Stage::Checking(checkout) = this.stage else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(checked) = checkout.as_mut().poll(cx) else {
+            if *this.since == 0 {
+                // What the check takes counts, should it fail and another resource be waited for.
+                let limit = limit_of(shared, *this.deadline);
+                *this.since = shared.ext.clock.now().max(1) | PRECISE;
+                *this.deadline = if limit == NEVER { NEVER } else { this.since.saturating_add(limit) };
+            }
+            return Poll::Pending;
+        };
+        let ended = mem::replace(this.stage, Stage::Start { again: true });
+        let Stage::Checking(scratch) = ended else {
+            return Poll::Pending;
+        };
+        match checked {
+            Checked::Late => {
+                shared.spawn(NOWHERE, checkout::finish(scratch));
+                Poll::Ready(Err(shared.get_error(GetErrorKind::CheckPending, *this.since)))
+            }
+            Checked::Bad => Poll::Ready(Ok(None)),
+            Checked::Good(work) => {
+                let mut claim = work.finish();
+                if let Some(cargo) = claim.resource_mut() {
+                    *cargo.scratch.get_mut() = Some(scratch);
+                }
+                Poll::Ready(Ok(Some(claim)))
+            }
+        }
+    }
+
+    /// Looks at the wait; nothing if it is to ask again.
+    #[expect(clippy::type_complexity, reason = "a poll of an option of a result")]
+    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Claimed<M>, GetError>>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
         let waiter = this.waiter.as_ref();
@@ -286,45 +317,53 @@ where
         match served {
             Served::Waiting => Poll::Pending,
             Served::Slot(claim) => {
+                claim.meta().phase.store(phase::READY, Ordering::Relaxed);
                 *this.stage = Stage::Start { again: true };
                 note_wait(shared, *this.since);
-                Poll::Ready(Ok(claim))
+                Poll::Ready(Some(Ok(claim)))
             }
             Served::Failed(failure) => {
                 *this.stage = Stage::Start { again: true };
-                let waited = between(*this.since, shared.ext.clock.now());
-                Poll::Ready(Err(shared.get_error(kind_of(failure), waited)))
+                if failure == FAILED_RUNTIME {
+                    return Poll::Ready(None);
+                }
+                Poll::Ready(Some(Err(shared.get_error(kind_of(failure), *this.since))))
             }
         }
     }
 
-    /// Takes an idle resource under the lock, or joins the queue.
+    /// Takes an idle resource, or joins the queue.
     fn ask(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
         let Stage::Start { again } = *this.stage else {
             return Poll::Pending;
         };
+        let mut entered = None;
+        if !shared.ext.pass.is_held(cx.waker()) {
+            entered = Some(shared.enter(Some(cx.waker())));
+            // It may be the first here: then the fast path is open from now on.
+            if !again
+                && shared.ext.pass.is_held(cx.waker())
+                && let Some(claim) = shared.try_pop()
+            {
+                return Poll::Ready(Ok(claim));
+            }
+        }
         if *this.since == 0 {
-            let limit = match *this.deadline {
-                OF_POOL => load(&shared.ext.tuning.get),
-                limit => limit,
-            };
-            (*this.since, *this.deadline) = begin_wait(shared, limit);
+            (*this.since, *this.deadline) = begin_wait(shared, limit_of(shared, *this.deadline));
         }
         let waker = cx.waker().clone();
-        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline, home: 0 };
         let mut locked = shared.lock();
-        let joined = match join(&mut locked, entry, again) {
-            Ok(joined) => joined,
+        let home = entered.unwrap_or_else(|| locked.state.homes.first());
+        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline, home };
+        match join(&mut locked, entry, again) {
+            Ok(None) => {}
+            Ok(Some(claim)) => return Poll::Ready(Ok(claim)),
             Err(kind) => {
                 drop(locked);
-                let waited = between(*this.since, shared.ext.clock.now());
-                return Poll::Ready(Err(shared.get_error(kind, waited)));
+                return Poll::Ready(Err(shared.get_error(kind, *this.since)));
             }
-        };
-        if let Some(claim) = joined {
-            return Poll::Ready(Ok(claim));
         }
         locked.enqueue(this.waiter.as_ref(), waker, entry, again);
         *this.stage = Stage::Waiting;
@@ -335,16 +374,30 @@ where
         if is_first_deadline {
             locked.state.next_expiry = entry.deadline;
         }
-        let (runs, creators) = (locked.state.upkeep, create::demand(&mut locked));
+        let creators = create::demand(&mut locked, home);
+        let evicted = home::make_room(&mut locked);
         drop(locked);
-        if !runs {
-            shared.ensure_upkeep();
-        } else if is_first_deadline {
-            shared.ext.signal.notify_one();
+        if is_first_deadline {
+            shared.ext.signal.notify_waiters();
         }
         create::start(shared, creators);
+        for claim in evicted {
+            retire(claim, Why::OtherRuntime);
+        }
         Poll::Pending
     }
+}
+
+/// Whether the resource of a claim with these flags is to be checked before it is lent.
+fn needs_check<M: Manager>(claim: &Claimed<M>, flags: u32) -> bool {
+    // One that was never lent was made just now, unless its runtime has gone since.
+    flags & flag::ORPHAN != 0
+        || (flags & (flag::STALE | flag::ALWAYS) != 0 && claim.meta().uses.load(Ordering::Relaxed) != 0)
+}
+
+/// The limit of a get that has not begun to wait.
+fn limit_of<M: Manager>(shared: &Shared<M>, limit: u64) -> u64 {
+    if limit == OF_POOL { load(&shared.ext.tuning.get) } else { limit }
 }
 
 /// One in so many waits is timed precisely, for the histogram.
@@ -392,25 +445,27 @@ fn join<M: Manager>(
         return Err(GetErrorKind::SelfDeadlock);
     }
     loop {
-        if !locked.state.paused
-            && locked.queue.is_empty()
-            && let Some(claim) = locked.pop_idle()
-        {
+        if let Some(claim) = pop_for(locked, entry.home) {
             return Ok(Some(claim));
         }
         if entry.deadline <= entry.since || (again && entry.deadline <= locked.core().ext.clock.now()) {
             return Err(GetErrorKind::Exhausted);
         }
-        if !again && locked.queue.len() >= locked.core().ext.config.max_waiting {
+        if is_hopeless(locked) {
+            return Err(GetErrorKind::CreateFailing);
+        }
+        if !again && is_saturated(locked) {
             return Err(GetErrorKind::Saturated);
         }
-        if !adopt_runtime::<M>(locked) {
+        let homes = &locked.state.homes;
+        if homes.len() == 0 || (entry.home != NOWHERE && !homes.contains(entry.home)) {
             return Err(GetErrorKind::NoRuntime);
         }
         if locked.is_slow(Slow::WAITERS) {
             return Ok(None);
         }
-        if locked.state.paused {
+        // The stack is not empty, perhaps, but what is there is not to be had.
+        if locked.state.paused || locked.is_slow(Slow::RUNTIMES) {
             locked.set_slow(Slow::WAITERS);
             return Ok(None);
         }
@@ -420,10 +475,35 @@ fn join<M: Manager>(
     }
 }
 
-impl<M: Manager> Stage<M> {
-    fn end(&mut self) {
-        *self = Self::Done;
+/// Takes an idle resource that may be lent on this home, unless somebody waits for such a one.
+pub(crate) fn pop_for<M: Manager>(locked: &mut Locked<'_, M>, home: HomeId) -> Option<Claimed<M>> {
+    if locked.state.paused || locked.state.closed {
+        return None;
     }
+    if !locked.is_slow(Slow::RUNTIMES) {
+        return if locked.queue.is_empty() { locked.pop_idle() } else { None };
+    }
+    let mut is_waited_for = false;
+    locked.queue.visit(|entry| {
+        is_waited_for = fits(entry.home, home);
+        if is_waited_for { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    if is_waited_for { None } else { locked.pop_idle_where(|meta| fits_slot(meta, home)) }
+}
+
+/// Whether creating has failed for good, is not tried now, and nothing is alive that could serve anybody.
+fn is_hopeless<M: Manager>(locked: &Locked<'_, M>) -> bool {
+    let state = &locked.state;
+    state.fails_for_good && state.total == state.closing && state.is_pausing(locked.core().ext.clock.now())
+}
+
+/// Whether as many wait as may, besides those for whom there is room or something on its way.
+fn is_saturated<M: Manager>(locked: &Locked<'_, M>) -> bool {
+    let state = &locked.state;
+    let max_waiting = locked.core().ext.config.max_waiting;
+    let room = state.max_size.saturating_sub(state.total);
+    let coming = if state.paused { 0 } else { room + state.creating + state.busy };
+    locked.queue.len() >= max_waiting.saturating_add(coming)
 }
 
 impl<P, M> fmt::Debug for Get<P, M>

@@ -101,6 +101,7 @@
 
 mod budget;
 mod builder;
+mod checkout;
 mod clock;
 mod close;
 mod codel;
@@ -110,21 +111,25 @@ mod event;
 mod get;
 mod guarded;
 mod histogram;
+mod home;
 mod keyed;
 mod lease;
 mod ledger;
 mod loom;
 mod manager;
+mod place;
 mod pool;
 #[expect(unsafe_code, reason = "the one module with unsafe; see its invariants")]
 mod raw;
 mod scope;
+mod settings;
 mod shared;
 mod status;
 mod upkeep;
+mod wait;
 mod work;
 
-pub use crate::builder::{Builder, Codel, Order};
+pub use crate::builder::Builder;
 pub use crate::close::{CloseReport, PoolError};
 pub use crate::error::{AddError, AddErrorKind, BuildError, GetError, GetErrorKind};
 pub use crate::event::Event;
@@ -134,4 +139,5 @@ pub use crate::keyed::{KeyedBuilder, KeyedPool};
 pub use crate::lease::Lease;
 pub use crate::manager::{BoxError, Context, CreateContext, LeaseEnd, Manager, Next, Why};
 pub use crate::pool::Pool;
+pub use crate::settings::{Codel, Order};
 pub use crate::status::{Counters, Histograms, Holder, Status};

@@ -175,7 +175,7 @@ pub enum Why {
     Checkout,
     /// It is idle, and this keeps it alive.
     KeepAlive,
-    /// Another one failed its check, so this one is suspect.
+    /// Another one failed its check, or the runtime it was made on is gone, so this one is suspect.
     Suspect,
     /// The body that used it failed.
     Failed,
@@ -201,6 +201,8 @@ pub enum Why {
     Excess,
     /// It made room for another key of a keyed pool.
     Evicted,
+    /// It made room for a get on another runtime than the one it was made on.
+    OtherRuntime,
     /// The pool keeps no idle resources.
     NotPooled,
     /// The pool closes.

@@ -6,20 +6,23 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::builder::{Builder, Order, Tuning, load, store};
+use crate::builder::Builder;
 use crate::clock::nanos;
 use crate::close::close_orphan;
 use crate::create;
-use crate::error::{AddError, AddErrorKind};
-use crate::get::Get;
+use crate::error::{AddError, AddErrorKind, BuildError};
+use crate::get::{Get, pop_for};
+use crate::home::NOWHERE;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::manager::{Manager, Why};
+use crate::place::{place, serve};
 use crate::raw::{Core, Slow};
-use crate::shared::{Claimed, Ext, Shared, adopt_runtime, flag, phase};
+use crate::settings::{Order, Tuning, check_max_size, load, store};
+use crate::shared::{Ext, Shared, flag, phase};
 use crate::status::{Counters, Histograms, Holder, Status};
-use crate::upkeep::wake_all;
-use crate::work::{Kind, Task, Work, doom, place, retire, tend_later};
+use crate::wait::wake_all;
+use crate::work::{Kind, Task, Work, doom, retire, tend_later};
 
 /// A pool of resources, as many as needed and no more than allowed, each lent to one at a time.
 ///
@@ -115,13 +118,13 @@ impl<M: Manager> Pool<M> {
     #[track_caller]
     pub fn try_get(&self) -> Option<Lease<M>> {
         let location = Location::caller();
+        let home = self.shared.enter(None);
         loop {
-            let claim = self.shared.try_pop().or_else(|| self.pop_under_lock())?;
+            let claim = pop_for(&mut self.shared.lock(), home)?;
             let flags = claim.meta().flags.load(Ordering::Relaxed);
             if let Some(why) = doom(flags) {
                 retire(claim, why);
-            } else if flags & (flag::STALE | flag::ALWAYS) != 0 {
-                self.shared.rouse();
+            } else if flags & (flag::STALE | flag::ALWAYS | flag::ORPHAN) != 0 {
                 tend_later(claim, Task::Check, Why::Checkout);
             } else {
                 return Some(Lease::lend(claim, location));
@@ -129,26 +132,19 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    fn pop_under_lock(&self) -> Option<Claimed<M>> {
-        let mut locked = self.shared.lock();
-        if locked.state.closed || locked.state.paused || !locked.queue.is_empty() {
-            return None;
-        }
-        locked.pop_idle()
-    }
-
     /// Adds a resource that was made outside.
     ///
     /// # Errors
     /// If the pool is full or closed, or has no runtime; the resource comes back.
     pub fn add(&self, resource: M::Resource) -> Result<(), AddError<M::Resource>> {
+        let home = self.shared.enter(None);
         let now = self.shared.ext.clock.now();
         let mut locked = self.shared.lock();
         let kind = if locked.state.closed {
             Some(AddErrorKind::Closed)
         } else if locked.state.total >= locked.state.max_size {
             Some(AddErrorKind::Full)
-        } else if !adopt_runtime::<M>(&mut locked) {
+        } else if locked.state.homes.len() == 0 {
             Some(AddErrorKind::NoRuntime)
         } else {
             None
@@ -156,7 +152,7 @@ impl<M: Manager> Pool<M> {
         if let Some(kind) = kind {
             return Err(AddError { resource, kind });
         }
-        let Some(claim) = create::reserve(&mut locked) else {
+        let Some(claim) = create::reserve(&mut locked, home) else {
             return Err(AddError { resource, kind: AddErrorKind::Full });
         };
         let (id, generation) = (locked.state.next_id(), locked.state.generation);
@@ -168,7 +164,6 @@ impl<M: Manager> Pool<M> {
         let placed = place(&mut locked, claim);
         drop(locked);
         placed.conclude();
-        self.shared.ensure_upkeep();
         self.shared.rouse();
         Ok(())
     }
@@ -180,9 +175,13 @@ impl<M: Manager> Pool<M> {
         &self.shared.ext.manager
     }
 
-    /// How many resources may be alive from now on. Those beyond are closed: idle ones at once, lent ones when
-    /// they come back.
-    pub fn resize(&self, max_size: usize) {
+    /// Changes how many resources may be alive. Those beyond are closed: idle ones at once, lent ones when
+    /// they come back. A minimum above the new size is brought down to it while it lasts.
+    ///
+    /// # Errors
+    /// If the size is zero or above a million; nothing is changed then.
+    pub fn resize(&self, max_size: usize) -> Result<(), BuildError> {
+        check_max_size(max_size)?;
         let mut locked = self.shared.lock();
         locked.state.max_size = max_size;
         let mut excess = Vec::new();
@@ -193,12 +192,14 @@ impl<M: Manager> Pool<M> {
         } else {
             locked.clear_slow(Slow::EXCESS);
         }
-        let creators = create::demand(&mut locked);
+        let creators = create::demand(&mut locked, NOWHERE);
         drop(locked);
         for claim in excess {
             retire(claim, Why::Excess);
         }
         create::start(&self.shared, creators);
+        self.shared.ext.signal.notify_waiters();
+        Ok(())
     }
 
     /// Lends nothing from now on: gets wait, within their time limits, until [`resume`](Self::resume).
@@ -211,21 +212,23 @@ impl<M: Manager> Pool<M> {
 
     /// Lends again, first to those who wait.
     pub fn resume(&self) {
-        let mut wakers = Vec::new();
+        let (mut wakers, mut unwanted) = (Vec::new(), Vec::new());
         let mut locked = self.shared.lock();
         locked.state.paused = false;
         while !locked.queue.is_empty() {
             let Some(claim) = locked.pop_idle() else {
                 break;
             };
-            match locked.serve_first(claim, |_| true) {
+            match serve(&mut locked, claim) {
                 Ok(waker) => wakers.extend(waker),
-                Err(claim) => locked.push_idle(claim),
+                Err(claim) => unwanted.push(claim),
             }
         }
+        // In the order they were taken out in.
+        locked.restore(unwanted);
         locked.clear_slow(Slow::PAUSED);
         locked.settle();
-        let creators = create::demand(&mut locked);
+        let creators = create::demand(&mut locked, NOWHERE);
         drop(locked);
         wake_all(wakers);
         create::start(&self.shared, creators);
@@ -262,7 +265,7 @@ impl<M: Manager> Pool<M> {
             meta.expires.fetch_min(due, Ordering::Relaxed);
         }
         drop(locked);
-        self.shared.ext.signal.notify_one();
+        self.shared.ext.signal.notify_waiters();
     }
 
     /// Changes [`check_after`](crate::Builder::check_after).
@@ -273,10 +276,11 @@ impl<M: Manager> Pool<M> {
             if is_always {
                 meta.flags.fetch_or(flag::ALWAYS, Ordering::Relaxed);
             } else {
-                meta.flags.fetch_and(!flag::ALWAYS, Ordering::Relaxed);
+                // The marks of the old bound go, too; upkeep sets those of the new one.
+                meta.flags.fetch_and(!(flag::ALWAYS | flag::STALE), Ordering::Relaxed);
             }
         }
-        self.shared.ext.signal.notify_one();
+        self.shared.ext.signal.notify_waiters();
     }
 
     /// The state of the pool.

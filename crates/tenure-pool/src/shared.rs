@@ -1,24 +1,22 @@
 //! What all handles of a pool share, and the names of its parts.
 
-use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::runtime::Handle;
 use tokio::sync::{Notify, SetOnce};
 
 use crate::budget::Membership;
-use crate::builder::{Config, Tuning};
+use crate::checkout::Checked;
 use crate::clock::{Clock, between};
 use crate::error::{GetError, GetErrorKind};
 use crate::event::Event;
+use crate::home::Pass;
 use crate::ledger::Ledger;
 use crate::manager::{Context, Manager, Why};
 use crate::raw::{Boxed, Claim, Core, CoreGuard, Exclusive, Meta};
+use crate::settings::{Config, Tuning, load};
 use crate::status::{Counters, Counts, Holder, Status, Timings, count};
-use crate::upkeep;
-use crate::work::Work;
 
 /// The flags of a slot that lead off the fast path.
 pub(crate) mod flag {
@@ -34,6 +32,10 @@ pub(crate) mod flag {
     pub(crate) const MEASURED: u32 = 16;
     /// The present lease was reported as overdue.
     pub(crate) const OVERDUE: u32 = 32;
+    /// To be checked before it is lent: its runtime is gone.
+    pub(crate) const ORPHAN: u32 = 64;
+    /// What goes on in the slot takes so long that nobody should count on it.
+    pub(crate) const STUCK: u32 = 128;
     /// To be closed, for one reason or another.
     pub(crate) const DOOMED: u32 = EXPIRED | INVALID;
 }
@@ -47,6 +49,8 @@ pub(crate) mod phase {
     pub(crate) const CHECKING: u32 = 3;
     pub(crate) const RESETTING: u32 = 4;
     pub(crate) const CLOSING: u32 = 5;
+    /// Given to a waiter that has not looked yet.
+    pub(crate) const HANDED: u32 = 6;
 }
 
 /// What lies in a slot.
@@ -57,7 +61,7 @@ pub(crate) struct Cargo<M: Manager> {
 }
 
 /// A check on checkout.
-pub(crate) type Checkout<M> = Boxed<Option<Work<M>>>;
+pub(crate) type Checkout<M> = Boxed<Checked<M>>;
 /// What all handles of a pool share.
 pub(crate) type Shared<M> = Core<Cargo<M>, Ledger, Ext<M>>;
 /// The claim on a slot of a pool.
@@ -74,15 +78,19 @@ pub(crate) struct Ext<M> {
     pub(crate) clock: Clock,
     /// How many [`Pool`](crate::Pool) handles there are.
     pub(crate) handles: AtomicUsize,
-    /// Wakes upkeep; apart, because upkeep must not keep the pool alive.
+    /// Wakes the keepers; apart, because they must not keep the pool alive.
     pub(crate) signal: Arc<Notify>,
-    /// Whether upkeep sleeps past the next tick, because nothing is lent or fresh.
+    /// Whether the keepers sleep past the next tick, because nothing is lent or fresh. Changed under the lock.
     pub(crate) asleep: AtomicBool,
+    /// The permission to take the fast path.
+    pub(crate) pass: Pass,
     /// Told when a slot of a closed pool has become vacant.
     pub(crate) drained: Notify,
     /// Told when a create has ended.
     pub(crate) changed: Notify,
-    /// Set when a closing pool waits no longer: bodies are cancelled, creates dropped.
+    /// Set when the pool closes: creates that are stuck are dropped.
+    pub(crate) closing: SetOnce<()>,
+    /// Set when a closing pool waits no longer: bodies are cancelled.
     pub(crate) revoked: SetOnce<()>,
     pub(crate) counts: Counts,
     pub(crate) timings: Timings,
@@ -102,8 +110,10 @@ impl<M> Ext<M> {
             handles: AtomicUsize::new(1),
             signal: Arc::new(Notify::new()),
             asleep: AtomicBool::new(true),
+            pass: Pass::new(),
             drained: Notify::new(),
             changed: Notify::new(),
+            closing: SetOnce::new(),
             revoked: SetOnce::new(),
             counts: Counts::default(),
             timings: Timings::new(),
@@ -114,6 +124,11 @@ impl<M> Ext<M> {
 
     pub(crate) fn emit(&self, event: &Event<'_>) {
         self.config.events.emit(&self.config.name, event);
+    }
+
+    /// The flags that a resource always has.
+    pub(crate) fn standing_flags(&self) -> u32 {
+        if load(&self.tuning.check_after) == 0 { flag::ALWAYS } else { 0 }
     }
 
     /// What a manager is told of a resource.
@@ -139,55 +154,11 @@ impl<M> Ext<M> {
     }
 }
 
-/// Finds the runtime for the tasks of a pool: the one it has, or the current one.
-pub(crate) fn adopt_runtime<M: Manager>(locked: &mut Locked<'_, M>) -> bool {
-    if locked.state.runtime.is_none() {
-        locked.state.runtime = Handle::try_current().ok();
-    }
-    locked.state.runtime.is_some()
-}
-
 impl<M: Manager> Shared<M> {
-    /// Starts a task of the pool. The lock must not be held: without a running runtime the future is
-    /// dropped here, and the guards in it settle the accounts.
-    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
-        let runtime = {
-            let mut locked = self.lock();
-            adopt_runtime::<M>(&mut locked);
-            locked.state.runtime.clone()
-        };
-        match runtime {
-            Some(runtime) => drop(runtime.spawn(task)),
-            None => drop(task),
-        }
-    }
-
     /// The pool, if it has no handle any more.
     pub(crate) fn orphaned(self: Arc<Self>) -> Option<Arc<Self>> {
         // Relaxed: the callers have had the lock, which orders this.
         (self.ext.handles.load(Ordering::Relaxed) == 0).then_some(self)
-    }
-
-    /// Starts upkeep, if it does not run.
-    pub(crate) fn ensure_upkeep(self: &Arc<Self>) {
-        let runtime = {
-            let mut locked = self.lock();
-            if locked.state.upkeep || !adopt_runtime::<M>(&mut locked) {
-                return;
-            }
-            locked.state.upkeep = true;
-            locked.state.runtime.clone()
-        };
-        if let Some(runtime) = runtime {
-            drop(runtime.spawn(upkeep::run(upkeep::Keeper::new(self))));
-        }
-    }
-
-    /// Has upkeep tick again, if it sleeps.
-    pub(crate) fn rouse(&self) {
-        if self.ext.asleep.load(Ordering::Relaxed) && self.ext.asleep.swap(false, Ordering::Relaxed) {
-            self.ext.signal.notify_one();
-        }
     }
 
     /// The state of the pool.
@@ -213,27 +184,42 @@ impl<M: Manager> Shared<M> {
         metas.filter_map(|meta| self.ext.holder(meta)).collect()
     }
 
-    /// An error of a get, counted and told.
+    /// An error of a get that began at this moment, counted and told.
     #[cold]
-    pub(crate) fn get_error(self: &Arc<Self>, kind: GetErrorKind, waited: Duration) -> GetError {
-        let (status, cause) = {
+    pub(crate) fn get_error(self: &Arc<Self>, kind: GetErrorKind, since: u64) -> GetError {
+        let waited = if since == 0 { Duration::ZERO } else { between(since, self.ext.clock.now()) };
+        let (status, kind, cause) = {
             let locked = self.lock();
-            (status_of(&locked), locked.state.last_error.clone())
-        };
-        let kind = match kind {
-            GetErrorKind::Exhausted if cause.is_some() => GetErrorKind::CreateFailing,
-            kind => kind,
+            let status = status_of(&locked);
+            let kind =
+                if kind == GetErrorKind::Exhausted { late(&locked, since, waited, &status) } else { kind };
+            (status, kind, locked.state.last_error.clone())
         };
         match kind {
-            GetErrorKind::Exhausted | GetErrorKind::CreateFailing => {
-                count(&self.ext.counts.timed_out);
-            }
+            GetErrorKind::Exhausted
+            | GetErrorKind::CreateFailing
+            | GetErrorKind::CreatePending
+            | GetErrorKind::CheckPending => count(&self.ext.counts.timed_out),
             GetErrorKind::Saturated | GetErrorKind::Shed => count(&self.ext.counts.shed),
             _ => {}
         }
         self.ext.emit(&Event::GetFailed { kind });
         let cause = if kind == GetErrorKind::CreateFailing { cause } else { None };
         GetError::new(kind, status, waited, cause)
+    }
+}
+
+/// What a get that began at this moment ran out of time for.
+fn late<M: Manager>(locked: &Locked<'_, M>, since: u64, waited: Duration, status: &Status) -> GetErrorKind {
+    let state = &locked.state;
+    // An error from before counts only if its pause reached into this get.
+    let failed_meanwhile = state.failed_at >= since || state.retry_at >= since;
+    if state.failures > 0 && state.last_error.is_some() && failed_meanwhile {
+        GetErrorKind::CreateFailing
+    } else if status.creating > 0 && status.creating_for >= waited / 2 {
+        GetErrorKind::CreatePending
+    } else {
+        GetErrorKind::Exhausted
     }
 }
 
@@ -248,12 +234,18 @@ pub(crate) fn status_of<M: Manager>(locked: &Locked<'_, M>) -> Status {
         closed: state.closed,
         ..Status::default()
     };
+    let now = locked.core().ext.clock.now();
     for meta in locked.metas() {
         match meta.phase.load(Ordering::Relaxed) {
-            phase::CREATING => status.creating += 1,
+            phase::CREATING => {
+                status.creating += 1;
+                let running = between(meta.began.load(Ordering::Relaxed), now);
+                status.creating_for = status.creating_for.max(running);
+            }
             phase::CHECKING => status.checking += 1,
             phase::RESETTING => status.resetting += 1,
             phase::CLOSING => status.closing += 1,
+            phase::HANDED => status.in_use += 1,
             phase::READY if meta.holder().is_some() => status.in_use += 1,
             phase::READY => status.idle += 1,
             _ => {}

@@ -24,6 +24,8 @@ pub struct Status {
     pub in_use: usize,
     /// Being created.
     pub creating: usize,
+    /// How long the oldest create under way has been running.
+    pub creating_for: Duration,
     /// Being checked.
     pub checking: usize,
     /// Being reset.
@@ -42,9 +44,13 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "size {} of {}, idle {}, in use {}, creating {}, waiting {}",
-            self.size, self.max_size, self.idle, self.in_use, self.creating, self.waiting
+            "size {} of {}, idle {}, in use {}, creating {}",
+            self.size, self.max_size, self.idle, self.in_use, self.creating
         )?;
+        if self.creating > 0 {
+            write!(f, " for {:.1?}", self.creating_for)?;
+        }
+        write!(f, ", waiting {}", self.waiting)?;
         if self.paused {
             f.write_str(", paused")?;
         }
@@ -111,11 +117,18 @@ pub struct Counters {
     pub overdue: u64,
 }
 
+/// How many values [`Why`](crate::Why) may have.
+const REASONS: usize = 32;
+
 macro_rules! counts {
     ($($name:ident),*) => {
         /// The counters that are not under the lock.
         #[derive(Debug, Default)]
-        pub(crate) struct Counts { $(pub(crate) $name: AtomicU64),* }
+        pub(crate) struct Counts {
+            $(pub(crate) $name: AtomicU64,)*
+            /// By the number of the reason.
+            pub(crate) closed_for: [AtomicU64; REASONS],
+        }
         impl Counts {
             pub(crate) fn snapshot(&self) -> Counters {
                 Counters { waited: 0, $($name: self.$name.load(Ordering::Relaxed)),* }
