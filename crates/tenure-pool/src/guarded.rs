@@ -144,6 +144,7 @@ pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
 }
 
 /// Runs code of a user. Its panic ends here: the panic hook has shown it, and the accounts go on.
+#[expect(clippy::mem_forget, reason = "a payload whose drop panics cannot be dropped")]
 pub(crate) fn catch(run: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(run)) {
         // Its drop may panic as well; there is no end to this but to leak the second one.

@@ -101,7 +101,7 @@ const REMEMBERED: usize = 8;
 struct Held {
     number: u64,
     /// On a runtime of one thread: the waker of the future that held it. Two such runtimes may take turns on a thread,
-    /// but not within a future.
+    /// but not within a future, and one that has not its turn drives nothing. A runtime of several threads always does.
     waker: usize,
 }
 
@@ -145,12 +145,13 @@ impl Pass {
     }
 
     /// Gives it to the future with this waker. The lock is held.
-    fn give(&self, waker: &Waker, flavor: RuntimeFlavor) {
+    fn give(&self, waker: &Waker, runtime: &Handle) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if !self.is_open() {
             self.number.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         }
-        let waker = if flavor == RuntimeFlavor::CurrentThread { waker.data().addr() } else { 0 };
+        let waker =
+            if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread { waker.data().addr() } else { 0 };
         let number = self.number.load(Ordering::Relaxed);
         HELD.with(|held| held[self.place].set(Held { number, waker }));
     }
@@ -181,7 +182,7 @@ impl<M: Manager> Shared<M> {
         };
         let slept = locked.rouse();
         if let (Some(waker), 1, false) = (waker, locked.state.homes.len(), locked.state.closed) {
-            self.ext.pass.give(waker, runtime.runtime_flavor());
+            self.ext.pass.give(waker, &runtime);
         }
         drop(locked);
         if slept {

@@ -112,6 +112,7 @@ mod get;
 mod guarded;
 mod histogram;
 mod home;
+mod join;
 mod keyed;
 mod lease;
 mod ledger;

@@ -9,6 +9,7 @@
 //!
 //! The resource is a loom cell: two holders at once, or a use that the next holder does not see, is reported as
 //! a race. At the end each model takes every slot apart and counts.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
