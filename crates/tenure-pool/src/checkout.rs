@@ -18,7 +18,8 @@ use crate::guarded::Timer;
 use crate::manager::{Manager, Why};
 use crate::raw::renew;
 use crate::shared::{Checkout, Claimed};
-use crate::work::{Kind, Task, Work, give_back, tend};
+use crate::tend::{Task, tend};
+use crate::work::{Kind, Work, give_back};
 
 /// How a check on checkout ended.
 pub(crate) enum Checked<M: Manager> {

@@ -234,7 +234,7 @@ pub(crate) fn patience(last_took: u64) -> u64 {
 fn succeed<M: Manager>(mut work: Work<M>, resource: M::Resource, id: u64, generation: u64, began: u64) {
     let shared = work.shared();
     let now = shared.ext.clock.now();
-    shared.ext.timings.create.record(between(began, now));
+    shared.ext.record_create(between(began, now));
     shared.ext.emit(&Event::Created { id, took: between(began, now) });
     furnish(&mut work, resource, id, generation, now);
     let mut locked = shared.lock();

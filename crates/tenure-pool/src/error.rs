@@ -40,6 +40,8 @@ pub enum GetErrorKind {
     CheckPending,
     /// As many wait already as may; this one was not let in.
     Saturated,
+    /// [More](crate::Pool::get_many) were asked for than may be alive.
+    TooMany,
     /// The queue was too slow for too long, and this one was dropped from it.
     Shed,
     /// The pool is closed.
@@ -104,6 +106,7 @@ impl fmt::Display for GetError {
             }
             GetErrorKind::CheckPending => "no resource passed its check in time",
             GetErrorKind::Saturated => "too many wait already",
+            GetErrorKind::TooMany => "more were asked for than may be alive",
             GetErrorKind::Shed => "dropped from a queue that is too slow",
             GetErrorKind::Closed => "the pool is closed",
             GetErrorKind::SelfDeadlock => "the task that asks holds every resource itself",
@@ -163,6 +166,8 @@ pub struct AddError<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddErrorKind {
+    /// [`Manager::is_broken`](crate::Manager::is_broken) says that it is of no use.
+    Broken,
     /// As many are alive as may be.
     Full,
     /// The pool is closed.
@@ -180,6 +185,7 @@ impl<R> fmt::Debug for AddError<R> {
 impl<R> fmt::Display for AddError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            AddErrorKind::Broken => "the resource is broken",
             AddErrorKind::Full => "the pool is full",
             AddErrorKind::Closed => "the pool is closed",
             AddErrorKind::NoRuntime => "the pool has no running tokio runtime",

@@ -272,7 +272,7 @@ where
             if *this.since == 0 {
                 // What the check takes counts, should it fail and another resource be waited for.
                 let limit = limit_of(shared, *this.deadline);
-                *this.since = shared.ext.clock.now().max(1) | PRECISE;
+                *this.since = (shared.ext.clock.now() & !MEASURED).max(2);
                 *this.deadline = if limit == NEVER { NEVER } else { this.since.saturating_add(limit) };
             }
             return Poll::Pending;
@@ -324,6 +324,7 @@ where
                 if failure == FAILED_RUNTIME {
                     return Poll::Ready(None);
                 }
+                count(&shared.ext.counts.failed_waits);
                 Poll::Ready(Some(Err(shared.get_error(kind_of(failure), *this.since))))
             }
         }
@@ -388,7 +389,7 @@ where
 /// Whether the resource of a claim with these flags is to be checked before it is lent.
 fn needs_check<M: Manager>(claim: &Claimed<M>, flags: u32) -> bool {
     // One that was never lent was made just now, unless its runtime has gone since.
-    flags & flag::ORPHAN != 0
+    flags & (flag::ORPHAN | flag::ON_GET) != 0
         || (flags & (flag::STALE | flag::ALWAYS) != 0 && claim.meta().uses.load(Ordering::Relaxed) != 0)
 }
 
@@ -397,12 +398,12 @@ fn limit_of<M: Manager>(shared: &Shared<M>, limit: u64) -> u64 {
     if limit == OF_POOL { load(&shared.ext.tuning.get) } else { limit }
 }
 
-/// One in so many waits is timed precisely, for the histogram.
+/// One in so many waits is measured, for the histogram: evenly, whatever its limit, so that the sample is fair.
 const MEASURED_EVERY: u64 = 16;
 /// From this limit on the coarse clock will do.
 const COARSE_FROM: u64 = 16 * nanos(TICK);
-/// The last bit of the beginning of a wait says that it is precise.
-const PRECISE: u64 = 1;
+/// The last bit of the beginning of a wait says that it is measured.
+const MEASURED: u64 = 1;
 
 /// The beginning of a wait with this limit, and its deadline.
 ///
@@ -410,22 +411,25 @@ const PRECISE: u64 = 1;
 /// They end too late by up to two ticks then, and not too early: upkeep makes up for a clock that stood still.
 fn begin_wait<M: Manager>(shared: &Arc<Shared<M>>, limit: u64) -> (u64, u64) {
     let ext = &shared.ext;
-    let is_coarse = limit >= COARSE_FROM
+    // Not a read-modify-write: a number that is lost now and then is no loss.
+    let number = ext.waits.load(Ordering::Relaxed);
+    ext.waits.store(number.wrapping_add(1), Ordering::Relaxed);
+    let is_measured = ext.config.measures_all || number.is_multiple_of(MEASURED_EVERY);
+    let is_coarse = !is_measured
+        && limit >= COARSE_FROM
         && ext.config.codel.is_none()
-        && !ext.asleep.load(Ordering::Relaxed)
-        // Not a read-modify-write: a number that is lost now and then is no loss.
-        && !ext.waits.load(Ordering::Relaxed).is_multiple_of(MEASURED_EVERY);
-    ext.waits.store(ext.waits.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    let since = if is_coarse { ext.clock.coarse() & !PRECISE } else { ext.clock.now() | PRECISE };
+        && !ext.asleep.load(Ordering::Relaxed);
+    let now = if is_coarse { ext.clock.coarse() } else { ext.clock.now() };
+    let since = if is_measured { now | MEASURED } else { (now & !MEASURED).max(2) };
     let slack = if is_coarse { nanos(TICK) } else { 0 };
     let deadline = if limit == NEVER { NEVER } else { since.saturating_add(limit).saturating_add(slack) };
-    (since.max(1), deadline)
+    (since, deadline)
 }
 
-/// Notes in the histogram how long a wait took, if it was timed precisely.
+/// Notes in the histogram how long a wait took, if it is measured.
 fn note_wait<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
-    if since & PRECISE != 0 {
-        shared.ext.timings.wait.record(between(since, shared.ext.clock.now()));
+    if since & MEASURED != 0 {
+        shared.ext.record_wait(between(since, shared.ext.clock.now()));
     }
 }
 

@@ -144,14 +144,18 @@ impl Pass {
         self.number.store(0, Ordering::Relaxed);
     }
 
-    /// Gives it to the future with this waker. The lock is held.
+    /// Gives it to the future with this waker, if that can be told from those of other runtimes. The lock is held.
     fn give(&self, waker: &Waker, runtime: &Handle) {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        let is_alone = runtime.runtime_flavor() == RuntimeFlavor::CurrentThread;
+        // A worker is one of its runtime for good; the thread that blocks on one may block on another next.
+        if !is_alone && tokio::task::try_id().is_none() {
+            return;
+        }
         if !self.is_open() {
             self.number.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         }
-        let waker =
-            if runtime.runtime_flavor() == RuntimeFlavor::CurrentThread { waker.data().addr() } else { 0 };
+        let waker = if is_alone { waker.data().addr() } else { 0 };
         let number = self.number.load(Ordering::Relaxed);
         HELD.with(|held| held[self.place].set(Held { number, waker }));
     }

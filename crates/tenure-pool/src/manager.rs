@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tenure::Failure;
 
+use crate::hooks::Hooks;
+
 /// Any error, as the pool keeps it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
@@ -101,6 +103,44 @@ pub trait Manager: Send + Sync + 'static {
         future::ready(Ok(()))
     }
 
+    /// Returns which hooks of this manager are to be called. The default is none of them, which costs nothing.
+    ///
+    /// Called once, when the pool is built.
+    fn hooks(&self) -> Hooks {
+        Hooks::default()
+    }
+
+    /// Runs at each get, after the check if there is one, before the resource is lent: to set a session up for its user.
+    ///
+    /// Called only if [`hooks`](Self::hooks) says so. The check timeout limits it and the check together.
+    ///
+    /// # Errors
+    /// The resource is closed, and the get takes another one.
+    fn on_get(
+        &self,
+        resource: &mut Self::Resource,
+        context: Context,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (resource, context);
+        future::ready(Ok(()))
+    }
+
+    /// Runs at each return of a resource that stays in the pool, before anybody else has it: also after a use that
+    /// completed, and after the reset or check of one that did not.
+    ///
+    /// Called only if [`hooks`](Self::hooks) says so. It runs in the background; the reset timeout limits it.
+    ///
+    /// # Errors
+    /// The resource is closed.
+    fn on_return(
+        &self,
+        resource: &mut Self::Resource,
+        context: Context,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (resource, context);
+        future::ready(Ok(()))
+    }
+
     /// Whether a resource has found out during a use that completed that it is of no more use: a connection that was
     /// closed under a body which made do without it. It is closed then, and not lent again. The default says no.
     ///
@@ -177,6 +217,8 @@ pub enum Why {
     KeepAlive,
     /// Another one failed its check, or the runtime it was made on is gone, so this one is suspect.
     Suspect,
+    /// It was given back after a use that completed; for [`Manager::on_return`].
+    Returned,
     /// The body that used it failed.
     Failed,
     /// The body that used it panicked.
@@ -191,12 +233,16 @@ pub enum Why {
     CheckFailed,
     /// Its reset failed.
     ResetFailed,
+    /// A hook failed, on a get or on its return.
+    HookFailed,
     /// It lived for as long as it may.
     Lifetime,
     /// It was idle for as long as it may, or there were more than needed.
     Idle,
     /// The pool was told to invalidate all, or this one.
     Invalidated,
+    /// [`Pool::retain`](crate::Pool::retain) did not keep it.
+    NotRetained,
     /// The pool was made smaller.
     Excess,
     /// It made room for another key of a keyed pool.

@@ -1,7 +1,7 @@
 //! The pool: its handle, and what can be asked of it while it runs.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -19,11 +19,12 @@ use crate::ledger::Ledger;
 use crate::manager::{Manager, Why};
 use crate::place::{place, serve};
 use crate::raw::{Core, Slow};
-use crate::settings::{Order, Tuning, check_max_size, load, store};
+use crate::settings::{Order, Settings, Tuning, check_max_size, load, store};
 use crate::shared::{Ext, Shared, flag, phase};
 use crate::status::{Counters, Histograms, Holder, Status};
+use crate::tend::{Task, tend_later};
 use crate::wait::wake_all;
-use crate::work::{Kind, Task, Work, doom, retire, tend_later};
+use crate::work::{Kind, Work, doom, retire};
 
 /// A pool of resources, as many as needed and no more than allowed, each lent to one at a time.
 ///
@@ -75,7 +76,8 @@ impl<M: Manager> Pool<M> {
         let Builder { manager, config, tuning } = builder;
         let is_ordered = config.order == Order::Fifo || !config.pooling;
         let ledger = Ledger::new(config.max_size);
-        let shared = Arc::new(Core::new(ledger, Ext::new(manager, config, tuning)));
+        let hooks = manager.hooks();
+        let shared = Arc::new(Core::new(ledger, Ext::new(manager, hooks, config, tuning)));
         if is_ordered {
             shared.lock().set_slow(Slow::ORDERED);
         }
@@ -136,8 +138,13 @@ impl<M: Manager> Pool<M> {
     /// Adds a resource that was made outside.
     ///
     /// # Errors
-    /// If the pool is full or closed, or has no runtime; the resource comes back.
+    /// If the resource [is broken](Manager::is_broken), or the pool is full or closed, or has no runtime; the resource
+    /// comes back.
     pub fn add(&self, resource: M::Resource) -> Result<(), AddError<M::Resource>> {
+        let asked = panic::catch_unwind(AssertUnwindSafe(|| self.shared.ext.manager.is_broken(&resource)));
+        if asked.unwrap_or(true) {
+            return Err(AddError { resource, kind: AddErrorKind::Broken });
+        }
         let home = self.shared.enter(None);
         let now = self.shared.ext.clock.now();
         let mut locked = self.shared.lock();
@@ -294,6 +301,30 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// Returns how many resources were closed for this reason.
+    #[must_use]
+    pub fn closed_for(&self, why: Why) -> u64 {
+        self.shared.ext.counts.closed_for[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the present settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let max_size = self.shared.lock().state.max_size;
+        Settings::read(&self.shared.ext.config, &self.shared.ext.tuning, max_size)
+    }
+
+    /// Returns the leases that are held for longer than the [`leak_threshold`](Builder::leak_threshold) and were not
+    /// [marked](Lease::mark_long_running) as long-running. How many there have been is in
+    /// [`Counters::overdue`].
+    #[must_use]
+    pub fn leak_suspects(&self) -> Vec<Holder> {
+        let limit = load(&self.shared.ext.tuning.leak);
+        let marked = self.shared.marked_long();
+        let suspects = self.shared.holders().into_iter();
+        suspects.filter(|holder| nanos(holder.held) >= limit && !marked.contains(&holder.id)).collect()
     }
 
     /// How long things took so far.

@@ -59,6 +59,9 @@ pub(crate) struct Config {
     pub(crate) parallel_creates: usize,
     pub(crate) backoff: (Duration, Duration),
     pub(crate) fail_fast: bool,
+    pub(crate) measures_all: bool,
+    #[cfg(feature = "metrics")]
+    pub(crate) metrics: Option<crate::metrics::MetricNames>,
     pub(crate) codel: Option<Codel>,
     pub(crate) events: Events,
 }
@@ -104,4 +107,84 @@ pub(crate) fn load(limit: &AtomicU64) -> u64 {
 
 pub(crate) fn store(limit: &AtomicU64, value: Option<Duration>) {
     limit.store(value.map_or(NEVER, nanos), Ordering::Relaxed);
+}
+
+/// The settings of a pool, as they are at one moment. Returned by [`Pool::settings`](crate::Pool::settings).
+///
+/// Each is what the setter of the same name on the [`Builder`](crate::Builder) or the pool has set; `None` is no limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Settings {
+    /// The name of the pool.
+    pub name: String,
+    /// How many resources may be alive.
+    pub max_size: usize,
+    /// How many resources are kept idle.
+    pub min_idle: usize,
+    /// Which idle resource is lent next.
+    pub order: Order,
+    /// How many gets may wait beyond those for whom there is room.
+    pub max_waiting: usize,
+    /// How many creates may run at a time.
+    pub parallel_creates: usize,
+    /// The pause after a failed create, and the most it is doubled to.
+    pub create_backoff: (Duration, Duration),
+    /// Whether a failed create fails those who wait.
+    pub fail_fast: bool,
+    /// When gets are dropped from a queue that is too slow.
+    pub codel: Option<Codel>,
+    /// The limit of a get.
+    pub get_timeout: Option<Duration>,
+    /// The limit of a create.
+    pub create_timeout: Option<Duration>,
+    /// The limit of a check.
+    pub check_timeout: Option<Duration>,
+    /// The limit of a reset.
+    pub reset_timeout: Option<Duration>,
+    /// The limit of a close.
+    pub close_timeout: Option<Duration>,
+    /// How long a resource may live.
+    pub max_lifetime: Option<Duration>,
+    /// How long a resource may be idle.
+    pub idle_timeout: Option<Duration>,
+    /// After how long an idle resource is checked in the background.
+    pub keepalive: Option<Duration>,
+    /// After how long an idle resource is checked before it is lent.
+    pub check_after: Option<Duration>,
+    /// After how long a lease is reported as overdue.
+    pub leak_threshold: Option<Duration>,
+    /// How long a closing pool waits for leases.
+    pub drain_timeout: Option<Duration>,
+}
+
+impl Settings {
+    /// Reads the settings; the size is the present one.
+    pub(crate) fn read(config: &Config, tuning: &Tuning, max_size: usize) -> Self {
+        let limit = |limit: &AtomicU64| {
+            let limit = load(limit);
+            (limit != NEVER).then_some(Duration::from_nanos(limit))
+        };
+        Self {
+            name: config.name.clone(),
+            max_size,
+            min_idle: config.min_idle,
+            order: config.order,
+            max_waiting: config.max_waiting,
+            parallel_creates: config.parallel_creates,
+            create_backoff: config.backoff,
+            fail_fast: config.fail_fast,
+            codel: config.codel,
+            get_timeout: limit(&tuning.get),
+            create_timeout: limit(&tuning.create),
+            check_timeout: limit(&tuning.check),
+            reset_timeout: limit(&tuning.reset),
+            close_timeout: limit(&tuning.close),
+            max_lifetime: limit(&tuning.lifetime),
+            idle_timeout: limit(&tuning.idle),
+            keepalive: limit(&tuning.keepalive),
+            check_after: limit(&tuning.check_after),
+            leak_threshold: limit(&tuning.leak),
+            drain_timeout: limit(&tuning.drain),
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::{Notify, SetOnce};
+use tokio::sync::{Mutex, Notify, SetOnce};
 
 use crate::budget::Membership;
 use crate::checkout::Checked;
@@ -12,6 +12,7 @@ use crate::clock::{Clock, between};
 use crate::error::{GetError, GetErrorKind};
 use crate::event::Event;
 use crate::home::Pass;
+use crate::hooks::Hooks;
 use crate::ledger::Ledger;
 use crate::manager::{Context, Manager, Why};
 use crate::raw::{Boxed, Claim, Core, CoreGuard, Exclusive, Meta};
@@ -36,6 +37,13 @@ pub(crate) mod flag {
     pub(crate) const ORPHAN: u32 = 64;
     /// What goes on in the slot takes so long that nobody should count on it.
     pub(crate) const STUCK: u32 = 128;
+    /// The manager has a hook for each get, or each return.
+    pub(crate) const ON_GET: u32 = 256;
+    pub(crate) const ON_RETURN: u32 = 512;
+    /// The present lease is meant to be long, and is not reported as overdue.
+    pub(crate) const LONG: u32 = 1024;
+    /// What a resource keeps when it is given back.
+    pub(crate) const STANDING: u32 = ALWAYS | DOOMED | ORPHAN | ON_GET | ON_RETURN;
     /// To be closed, for one reason or another.
     pub(crate) const DOOMED: u32 = EXPIRED | INVALID;
 }
@@ -73,6 +81,9 @@ pub(crate) type Locked<'a, M> = CoreGuard<'a, Cargo<M>, Ledger, Ext<M>>;
 #[derive(Debug)]
 pub(crate) struct Ext<M> {
     pub(crate) manager: M,
+    pub(crate) hooks: Hooks,
+    /// Held by the one get of several that collects at present.
+    pub(crate) gathering: Mutex<()>,
     pub(crate) config: Config,
     pub(crate) tuning: Tuning,
     pub(crate) clock: Clock,
@@ -101,8 +112,10 @@ pub(crate) struct Ext<M> {
 }
 
 impl<M> Ext<M> {
-    pub(crate) fn new(manager: M, config: Config, tuning: Tuning) -> Self {
+    pub(crate) fn new(manager: M, hooks: Hooks, config: Config, tuning: Tuning) -> Self {
         Self {
+            hooks,
+            gathering: Mutex::const_new(()),
             manager,
             config,
             tuning,
@@ -128,7 +141,31 @@ impl<M> Ext<M> {
 
     /// The flags that a resource always has.
     pub(crate) fn standing_flags(&self) -> u32 {
-        if load(&self.tuning.check_after) == 0 { flag::ALWAYS } else { 0 }
+        let always = if load(&self.tuning.check_after) == 0 { flag::ALWAYS } else { 0 };
+        let on_get = if self.hooks.on_get { flag::ON_GET } else { 0 };
+        let on_return = if self.hooks.on_return { flag::ON_RETURN } else { 0 };
+        always | on_get | on_return
+    }
+
+    /// Notes how long a wait took.
+    pub(crate) fn record_wait(&self, took: Duration) {
+        self.timings.wait.record(took);
+        #[cfg(feature = "metrics")]
+        self.report(crate::metrics::MetricNames::wait_time, took);
+    }
+
+    /// Notes how long a lease was held.
+    pub(crate) fn record_use(&self, took: Duration) {
+        self.timings.usage.record(took);
+        #[cfg(feature = "metrics")]
+        self.report(crate::metrics::MetricNames::use_time, took);
+    }
+
+    /// Notes how long a create took.
+    pub(crate) fn record_create(&self, took: Duration) {
+        self.timings.create.record(took);
+        #[cfg(feature = "metrics")]
+        self.report(crate::metrics::MetricNames::create_time, took);
     }
 
     /// What a manager is told of a resource.
@@ -168,12 +205,25 @@ impl<M: Manager> Shared<M> {
 
     /// What has happened so far.
     pub(crate) fn counters(self: &Arc<Self>) -> Counters {
+        let failed_waits = self.ext.counts.failed_waits.load(Ordering::Relaxed);
         let mut counters = self.ext.counts.snapshot();
         let locked = self.lock();
         counters.waited = locked.state.waits;
-        let metas = locked.metas();
+        let (waiting, metas) = (locked.queue.len() as u64, locked.metas());
         drop(locked);
-        counters.lent += metas.map(|meta| meta.uses.load(Ordering::Relaxed)).sum::<u64>();
+        let mut handed = 0;
+        for meta in metas {
+            counters.lent += meta.uses.load(Ordering::Relaxed);
+            handed += u64::from(meta.phase.load(Ordering::Relaxed) == phase::HANDED);
+        }
+        let unserved = counters.cancelled + failed_waits + waiting + handed;
+        counters.waits_served = counters.waited.saturating_sub(unserved);
+        counters.gets = counters.lent + counters.get_failures + counters.cancelled + waiting + handed;
+        let waits = self.ext.timings.wait.snapshot();
+        let (count, sum) = (waits.count().max(1), waits.sum());
+        #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+        let share = counters.waits_served as f64 / count as f64;
+        counters.wait_time = sum.mul_f64(share);
         counters
     }
 
@@ -182,6 +232,13 @@ impl<M: Manager> Shared<M> {
         self.ext.clock.now();
         let metas = self.lock().metas();
         metas.filter_map(|meta| self.ext.holder(meta)).collect()
+    }
+
+    /// The numbers of the resources whose leases are marked as long-running.
+    pub(crate) fn marked_long(self: &Arc<Self>) -> Vec<u64> {
+        let is_marked = |meta: &&Meta| meta.flags.load(Ordering::Relaxed) & flag::LONG != 0;
+        let metas = self.lock().metas();
+        metas.filter(is_marked).map(|meta| meta.id.load(Ordering::Relaxed)).collect()
     }
 
     /// An error of a get that began at this moment, counted and told.
@@ -203,6 +260,7 @@ impl<M: Manager> Shared<M> {
             GetErrorKind::Saturated | GetErrorKind::Shed => count(&self.ext.counts.shed),
             _ => {}
         }
+        count(&self.ext.counts.get_failures);
         self.ext.emit(&Event::GetFailed { kind });
         let cause = if kind == GetErrorKind::CreateFailing { cause } else { None };
         GetError::new(kind, status, waited, cause)

@@ -31,8 +31,9 @@ use crate::raw::Meta;
 use crate::settings::{Order, load};
 use crate::shared::{Shared, flag, phase};
 use crate::status::count;
+use crate::tend::{Task, tend_later};
 use crate::wait::{FAILED_TIMEOUT, wake_all};
-use crate::work::{Task, doom, retire, tend_later};
+use crate::work::{doom, retire};
 
 /// What a keeper holds while it sleeps.
 struct Keeper<M: Manager> {
@@ -69,6 +70,8 @@ async fn run<M: Manager>(keeper: Keeper<M>) {
 
 /// Does what is due. Returns when to look again, or nothing if the pool is over, or the home.
 fn look<M: Manager>(shared: &Arc<Shared<M>>, home: HomeId) -> Option<Instant> {
+    #[cfg(feature = "metrics")]
+    crate::metrics::publish(shared);
     let ext = &shared.ext;
     let before = ext.clock.coarse();
     let now = ext.clock.now();
@@ -315,7 +318,8 @@ fn look_at_holder<M: Manager>(shared: &Arc<Shared<M>>, meta: &Meta) {
     let Some(holder) = ext.holder(meta) else {
         return;
     };
-    if nanos(holder.held) < load(&ext.tuning.leak) {
+    let is_long = meta.flags.load(Ordering::Relaxed) & flag::LONG != 0;
+    if is_long || nanos(holder.held) < load(&ext.tuning.leak) {
         return;
     }
     if meta.flags.fetch_or(flag::OVERDUE, Ordering::Relaxed) & flag::OVERDUE == 0 {

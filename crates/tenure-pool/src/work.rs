@@ -16,13 +16,14 @@ use std::sync::atomic::Ordering;
 use crate::clock::between;
 use crate::create;
 use crate::event::Event;
-use crate::guarded::{Failed, discard, guarded};
+use crate::guarded::{discard, guarded};
 use crate::home::NOWHERE;
 use crate::manager::{Manager, Why};
 use crate::place::{place, settle_excess};
 use crate::raw::Meta;
 use crate::shared::{Claimed, Locked, Shared, flag, phase};
 use crate::status::count;
+use crate::tend::{Task, tend_later};
 
 /// The pool of a resource that was given back, if it has no handle any more: whoever gave it back is then the only
 /// one there is to wait for what the pool still does with it. Who works for the pool itself need not care.
@@ -57,7 +58,7 @@ impl<M: Manager> Work<M> {
     }
 
     /// Work on a claim that is not yet counted; the lock must not be held.
-    fn begin(claim: Claimed<M>, kind: Kind) -> Self {
+    pub(crate) fn begin(claim: Claimed<M>, kind: Kind) -> Self {
         let work = Self::new(claim, kind);
         let shared = work.shared();
         work.claim().meta().began.store(shared.ext.clock.now(), Ordering::Relaxed);
@@ -175,12 +176,23 @@ fn vacate<M: Manager>(claim: Claimed<M>, kind: Kind, was_open: bool) {
     create::start(&shared, creators);
 }
 
-/// Puts a resource that is clean back: to the first waiter, or among the idle ones.
+/// Puts a resource that is clean back after its use: to the first waiter, or among the idle ones.
+#[inline]
+pub(crate) fn give_back_used<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
+    give_back_after(claim, true)
+}
+
+/// As [`give_back_used`], for one that the pool has tended itself.
 #[inline]
 pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
+    give_back_after(claim, false)
+}
+
+#[inline]
+fn give_back_after<M: Manager>(claim: Claimed<M>, was_used: bool) -> Orphaned<M> {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     if meta.flags.load(Ordering::Relaxed) & !flag::ALWAYS != 0 {
-        return give_back_flagged(claim);
+        return give_back_flagged(claim, was_used);
     }
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
     meta.set_holder(None);
@@ -188,11 +200,11 @@ pub(crate) fn give_back<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
 }
 
 #[cold]
-fn give_back_flagged<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
+fn give_back_flagged<M: Manager>(claim: Claimed<M>, was_used: bool) -> Orphaned<M> {
     let (meta, ext) = (claim.meta(), &claim.core().ext);
     let flags = meta.flags.load(Ordering::Relaxed);
     if flags & flag::MEASURED != 0 {
-        ext.timings.usage.record(between(meta.measured.load(Ordering::Relaxed), ext.clock.now()));
+        ext.record_use(between(meta.measured.load(Ordering::Relaxed), ext.clock.now()));
     }
     if flags & flag::OVERDUE != 0
         && let Some(holder) = ext.holder(meta)
@@ -200,10 +212,13 @@ fn give_back_flagged<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
         ext.emit(&Event::ReturnedLate { holder });
     }
     // It was used just now, so it is not stale.
-    meta.flags.fetch_and(flag::ALWAYS | flag::DOOMED | flag::ORPHAN, Ordering::Relaxed);
+    meta.flags.fetch_and(flag::STANDING, Ordering::Relaxed);
     meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
     if let Some(why) = doom(flags) {
         return retire(claim, why);
+    }
+    if was_used && flags & flag::ON_RETURN != 0 {
+        return tend_later(claim, Task::Return, Why::Returned);
     }
     meta.set_holder(None);
     claim.try_put_back().err().and_then(give_back_slow)
@@ -263,120 +278,4 @@ async fn close<M: Manager>(resource: M::Resource, work: Work<M>, why: Why) {
     count(&ext.counts.closed_for[why as usize]);
     ext.emit(&Event::Closed { id: context.id, why });
     work.vacate(true);
-}
-
-/// What tending is done in the background.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Task {
-    Check,
-    Reset,
-}
-
-/// Checks or resets the resource of a claim in the background, then gives it back or closes it.
-pub(crate) fn tend_later<M: Manager>(claim: Claimed<M>, task: Task, why: Why) -> Orphaned<M> {
-    let home = claim.home();
-    let work = begin_tending(claim, task);
-    let shared = work.shared();
-    shared.spawn(home, tend_and_give_back(work, task, why));
-    shared.orphaned()
-}
-
-/// The phase is noted at once, so that a slot whose task has not run yet is seen neither as idle nor as lent.
-fn begin_tending<M: Manager>(claim: Claimed<M>, task: Task) -> Work<M> {
-    let phase = if task == Task::Check { phase::CHECKING } else { phase::RESETTING };
-    claim.meta().phase.store(phase, Ordering::Relaxed);
-    claim.meta().set_holder(None);
-    Work::begin(claim, Kind::Busy)
-}
-
-async fn tend_and_give_back<M: Manager>(work: Work<M>, task: Task, why: Why) {
-    if let Some(work) = tend(work, task, why).await {
-        give_back(work.finish());
-    }
-}
-
-/// Checks or resets a resource. `None` if that failed; it is being closed then.
-pub(crate) async fn tend<M: Manager>(mut work: Work<M>, task: Task, why: Why) -> Option<Work<M>> {
-    let (core, meta, cargo) = work.claim_mut().parts();
-    let ext = &core.ext;
-    let began = ext.clock.coarse();
-    let Some(cargo) = cargo else {
-        return Some(work);
-    };
-    let resource = &mut cargo.resource;
-    let result = if task == Task::Check {
-        meta.phase.store(phase::CHECKING, Ordering::Relaxed);
-        let check = pin!(Some(async { ext.manager.check(resource, ext.context(meta, why)).await }));
-        guarded(&ext.tuning.check, |_| false, check).await
-    } else {
-        meta.phase.store(phase::RESETTING, Ordering::Relaxed);
-        count(&ext.counts.resets);
-        let reset = pin!(Some(async { ext.manager.reset(resource, ext.context(meta, why)).await }));
-        guarded(&ext.tuning.reset, |_| false, reset).await
-    };
-    match result {
-        Ok(()) => {
-            let meta = work.claim().meta();
-            meta.phase.store(phase::READY, Ordering::Relaxed);
-            meta.checked.store(work.claim().core().ext.clock.coarse(), Ordering::Relaxed);
-            let flags = meta.flags.load(Ordering::Relaxed);
-            if flags & (flag::STALE | flag::ORPHAN) != 0 {
-                settle_flags(&work, flags);
-            }
-            Some(work)
-        }
-        Err(failed) => {
-            give_up(work, task, failed, why, began);
-            None
-        }
-    }
-}
-
-/// Notes that a resource with these flags has proved good.
-fn settle_flags<M: Manager>(work: &Work<M>, flags: u32) {
-    let meta = work.claim().meta();
-    if flags & flag::ORPHAN != 0 {
-        // It is good here, so it belongs here from now on.
-        meta.home.store(work.shared().enter(None), Ordering::Relaxed);
-    }
-    meta.flags.fetch_and(!(flag::STALE | flag::ORPHAN), Ordering::Relaxed);
-}
-
-/// Closes a resource whose check or reset failed.
-#[cold]
-fn give_up<M: Manager>(work: Work<M>, task: Task, failed: Box<Failed>, why: Why, began: u64) {
-    let shared = work.shared();
-    let ext = &shared.ext;
-    let id = work.claim().meta().id.load(Ordering::Relaxed);
-    let error = &failed.error;
-    if task == Task::Check {
-        count(&ext.counts.check_failures);
-        ext.emit(&Event::CheckFailed { id, error });
-        retire(work.finish(), Why::CheckFailed);
-        if why != Why::Suspect {
-            suspect_others(&shared, began);
-        }
-    } else {
-        count(&ext.counts.reset_failures);
-        ext.emit(&Event::ResetFailed { id, error });
-        retire(work.finish(), Why::ResetFailed);
-    }
-    discard(failed);
-}
-
-/// After a failed check: what was last seen good before it is suspect, and is checked at once, all side by
-/// side, so that an outage costs the next gets one check and not one for each resource.
-fn suspect_others<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
-    let suspects: Vec<_>;
-    {
-        let mut locked = shared.lock();
-        let all = locked.pop_all_idle();
-        let (known, unknown) =
-            all.into_iter().partition(|claim| claim.meta().checked.load(Ordering::Relaxed) > since);
-        locked.restore(known);
-        suspects = unknown;
-    }
-    for claim in suspects {
-        tend_later(claim, Task::Check, Why::Suspect);
-    }
 }

@@ -617,7 +617,7 @@ async fn the_clock_and_upkeep_are_awake_while_anything_is_lent() {
             .max_size(3)
             .min_idle(1)
             .check_after(check_after)
-            .idle_timeout(20 * SECOND)
+            .idle_timeout(None)
             .leak_threshold(10 * SECOND)
             .build()
             .unwrap();

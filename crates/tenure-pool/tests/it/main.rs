@@ -4,6 +4,7 @@
 mod basics;
 mod closing;
 mod creating;
+mod extras;
 mod fairness;
 mod keyed;
 mod lifetimes;
