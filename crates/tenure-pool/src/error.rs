@@ -53,6 +53,12 @@ pub enum GetErrorKind {
 }
 
 impl GetErrorKind {
+    /// Returns `true` if the time limit of the get ended, and creating had not failed.
+    #[must_use]
+    pub fn is_timeout(self) -> bool {
+        matches!(self, Self::Exhausted | Self::CreatePending | Self::CheckPending)
+    }
+
     /// Whether others had everything for too long, or too many waited: it may go better in a moment, and nothing is broken.
     #[must_use]
     pub fn is_overload(self) -> bool {
