@@ -17,17 +17,26 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 use crate::budget;
+use crate::clock::NEVER;
 use crate::create;
 use crate::guarded::discard;
+use crate::job::Runner;
 use crate::manager::Manager;
 use crate::place::serve;
 use crate::raw::{Claim, Meta, Slow};
+use crate::settings::load;
 use crate::shared::{Claimed, Locked, Shared, flag, phase};
 use crate::wait::{FAILED_RUNTIME, wake_all};
+
+/// After how long without a sign of it a runtime is taken to be not driven.
+pub(crate) const SILENT_AFTER: Duration = Duration::from_secs(2);
+/// The most that work may take which was taken over.
+const TAKEN_OVER_LIMIT: Duration = Duration::from_secs(5);
 
 /// The number of a home in its pool; [`NOWHERE`] is none.
 pub(crate) type HomeId = u32;
@@ -38,6 +47,8 @@ pub(crate) const NOWHERE: HomeId = 0;
 struct Home {
     id: HomeId,
     runtime: Handle,
+    /// When its keeper last looked.
+    seen: u64,
 }
 
 /// The runtimes a pool is used from, oldest first.
@@ -71,10 +82,27 @@ impl Homes {
         Some(home.runtime.clone())
     }
 
-    fn add(&mut self, runtime: Handle) -> HomeId {
+    fn add(&mut self, runtime: Handle, now: u64) -> HomeId {
         self.last = self.last.wrapping_add(1).max(1);
-        self.list.push(Home { id: self.last, runtime });
+        self.list.push(Home { id: self.last, runtime, seen: now });
         self.last
+    }
+
+    /// Notes that the keeper of a home looks; tells whether it is in the list still.
+    pub(crate) fn see(&mut self, id: HomeId, now: u64) -> bool {
+        match self.list.iter_mut().find(|home| home.id == id) {
+            Some(home) => {
+                home.seen = now;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The homes whose keepers have not looked for so long.
+    pub(crate) fn silent(&self, now: u64, limit: u64) -> Vec<HomeId> {
+        let is_silent = |home: &&Home| home.seen.saturating_add(limit) <= now;
+        self.list.iter().filter(is_silent).map(|home| home.id).collect()
     }
 
     fn remove(&mut self, id: HomeId) -> Option<Home> {
@@ -105,6 +133,9 @@ struct Held {
     waker: usize,
 }
 
+/// The waker that stands for all: on a worker of a runtime of several threads.
+const ANY: usize = usize::MAX;
+
 thread_local! {
     static HELD: [Cell<Held>; REMEMBERED] =
         const { [const { Cell::new(Held { number: u64::MAX, waker: 0 }) }; REMEMBERED] };
@@ -131,7 +162,7 @@ impl Pass {
         let number = self.number.load(Ordering::Relaxed);
         HELD.with(|held| {
             let held = held[self.place].get();
-            held.number == number && (held.waker == 0 || held.waker == waker.data().addr())
+            held.number == number && (held.waker == ANY || held.waker == waker.data().addr())
         })
     }
 
@@ -155,7 +186,7 @@ impl Pass {
         if !self.is_open() {
             self.number.store(NEXT.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
         }
-        let waker = if is_alone { waker.data().addr() } else { 0 };
+        let waker = if is_alone { waker.data().addr() } else { ANY };
         let number = self.number.load(Ordering::Relaxed);
         HELD.with(|held| held[self.place].set(Held { number, waker }));
     }
@@ -176,7 +207,7 @@ impl<M: Manager> Shared<M> {
         let home = match known {
             Some(home) => home,
             None => {
-                let home = locked.state.homes.add(runtime.clone());
+                let home = locked.state.homes.add(runtime.clone(), self.ext.clock.now());
                 self.ext.pass.close();
                 if locked.state.homes.len() > 1 {
                     locked.set_slow(Slow::RUNTIMES);
@@ -211,22 +242,39 @@ impl<M: Manager> Shared<M> {
     /// Starts a task of the pool: on the current runtime, which is known to run; else on that home; else on any. The
     /// lock must not be held: without a runtime the future is dropped here, and the guards in it settle the accounts.
     pub(crate) fn spawn(self: &Arc<Self>, home: HomeId, task: impl Future<Output = ()> + Send + 'static) {
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(task)),
-            Err(_) => self.spawn_at(home, task),
-        }
+        let here = self.enter(None);
+        self.spawn_at(if here == NOWHERE { home } else { here }, task);
     }
 
     /// As [`spawn`](Self::spawn), but not on the current runtime unless that is the home.
     pub(crate) fn spawn_at(self: &Arc<Self>, home: HomeId, task: impl Future<Output = ()> + Send + 'static) {
+        let runner = Runner::new(home, task);
         let runtime = {
-            let locked = self.lock();
+            let mut locked = self.lock();
+            locked.state.jobs.add(runner.job());
             let homes = &locked.state.homes;
             homes.runtime(home).or_else(|| homes.runtime(NOWHERE))
         };
         match runtime {
-            Some(runtime) => drop(runtime.spawn(task)),
-            None => discard(task),
+            Some(runtime) => drop(runtime.spawn(runner)),
+            None => discard(runner),
+        }
+    }
+
+    /// Takes over, on this home, what others have begun whose runtimes are alive and not driven. The lock must not be
+    /// held.
+    pub(crate) fn take_over(self: &Arc<Self>, silent: HomeId) {
+        let jobs = self.lock().state.jobs.all();
+        self.leave(silent);
+        // A limit of its own may stand still with its runtime.
+        let tuning = &self.ext.tuning;
+        let limits = [&tuning.create, &tuning.check, &tuning.reset, &tuning.close].map(load);
+        let longest = limits.into_iter().filter(|&limit| limit != NEVER).max();
+        let limit = longest.map_or(TAKEN_OVER_LIMIT, |limit| Duration::from_nanos(limit).min(TAKEN_OVER_LIMIT));
+        for job in jobs {
+            if let Some(work) = job.steal(silent) {
+                drop(tokio::spawn(async move { drop(tokio::time::timeout(limit, work).await) }));
+            }
         }
     }
 
@@ -280,6 +328,9 @@ impl<M: Manager> Locked<'_, M> {
         let ext = &self.core().ext;
         let slept = ext.asleep.swap(false, Ordering::Relaxed);
         self.state.roused = ext.clock.coarse();
+        if slept {
+            self.state.awake_since = ext.clock.now();
+        }
         slept
     }
 }
@@ -342,7 +393,12 @@ pub(crate) fn should_yield<M: Manager>(locked: &Locked<'_, M>, home: HomeId) -> 
 /// closed without the lock, for [`Why::OtherRuntime`].
 pub(crate) fn make_room<M: Manager>(locked: &mut Locked<'_, M>) -> Vec<Claimed<M>> {
     let mut claims = Vec::new();
-    if !locked.is_slow(Slow::RUNTIMES) || locked.state.paused || locked.state.closed {
+    if !locked.is_slow(Slow::RUNTIMES) || locked.state.paused || locked.state.closed || locked.queue.is_empty()
+    {
+        return claims;
+    }
+    let is_idle = |meta: &Meta| meta.phase.load(Ordering::Relaxed) == phase::READY && meta.holder().is_none();
+    if !locked.metas().any(is_idle) {
         return claims;
     }
     for (home, count) in waiting_homes(locked) {

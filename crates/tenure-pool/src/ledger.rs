@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::clock::NEVER;
 use crate::error::Cause;
 use crate::home::Homes;
+use crate::job::Jobs;
 
 /// The accounts of a pool.
 ///
@@ -52,6 +53,10 @@ pub(crate) struct Ledger {
     pub(crate) homes: Homes,
     /// When something was last lent or made otherwise than on the fast path (coarse).
     pub(crate) roused: u64,
+    /// Since when the keepers are awake.
+    pub(crate) awake_since: u64,
+    /// What goes on in the background.
+    pub(crate) jobs: Jobs,
     pub(crate) random: Random,
     /// The fewest that were idle at a tick of the present interval, and when it ends: what is never needed goes.
     pub(crate) fewest_idle: usize,
@@ -83,6 +88,8 @@ impl Ledger {
             waits: 0,
             homes: Homes::default(),
             roused: 0,
+            awake_since: 0,
+            jobs: Jobs::default(),
             random: Random::new(),
             fewest_idle: usize::MAX,
             shrink_at: NEVER,

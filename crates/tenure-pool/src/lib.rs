@@ -122,6 +122,7 @@ mod histogram;
 mod home;
 mod hooks;
 mod idle;
+mod job;
 mod join;
 mod keyed;
 mod lease;

@@ -80,9 +80,13 @@ fn look<M: Manager>(shared: &Arc<Shared<M>>, home: HomeId) -> Option<Instant> {
     let mut due = sweep(shared, now);
     let mut locked = shared.lock();
     let is_over = locked.state.closed && locked.state.total == 0;
-    if is_over || !locked.state.homes.contains(home) {
+    if is_over || !locked.state.homes.see(home, now) {
         return None;
     }
+    let limit = nanos(home::SILENT_AFTER);
+    let is_long_awake =
+        !ext.asleep.load(Ordering::Relaxed) && now.saturating_sub(locked.state.awake_since) >= limit;
+    let silent = if is_long_awake { locked.state.homes.silent(now, limit) } else { Vec::new() };
     let creators = create::demand(&mut locked, home);
     let evicted = home::make_room(&mut locked);
     let retry = if locked.state.is_pausing(now) { locked.state.retry_at } else { NEVER };
@@ -98,6 +102,9 @@ fn look<M: Manager>(shared: &Arc<Shared<M>>, home: HomeId) -> Option<Instant> {
         ext.asleep.store(!due.is_awake, Ordering::Relaxed);
     }
     drop(locked);
+    for silent in silent {
+        shared.take_over(silent);
+    }
     create::start(shared, creators);
     for claim in evicted {
         retire(claim, Why::OtherRuntime);

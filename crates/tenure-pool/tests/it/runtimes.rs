@@ -325,3 +325,45 @@ fn a_lease_that_is_given_back_to_a_pool_without_runtimes_is_checked_before_it_is
         assert_eq!(probe.whys(), [Why::CheckFailed]);
     });
 }
+
+/// A reset, a close and a create that were begun on a runtime that nobody drives any more hold no room for good.
+#[test]
+fn what_an_undriven_runtime_has_begun_is_taken_over() {
+    for op in [Op::Reset, Op::Close, Op::Create] {
+        for millis in [0, 1] {
+            let probe = Probe::new();
+            let limit = Duration::from_millis(200);
+            let builder = probe.pool().max_size(1).create_timeout(limit).check_timeout(limit);
+            let pool = builder.reset_timeout(limit).close_timeout(limit).build().unwrap();
+            let idle = current();
+            if matches!(op, Op::Create) {
+                probe.script(Op::Create, move |call| {
+                    let millis = if call == 1 { 1_000 * 1_000 } else { 0 };
+                    crate::support::Step(Duration::from_millis(millis), Act::Succeed)
+                });
+                idle.block_on(async {
+                    assert!(timeout(Duration::from_millis(millis), pool.get()).await.is_err());
+                });
+            } else {
+                probe.always(op, 5, Act::Succeed);
+                idle.block_on(async {
+                    let mut lease = pool.get_owned().await.unwrap();
+                    lease.begin();
+                    if matches!(op, Op::Reset) {
+                        drop(lease);
+                    } else {
+                        lease.invalidate();
+                    }
+                    // Not begun, or begun and not ended.
+                    sleep(Duration::from_millis(millis)).await;
+                });
+            }
+            let began = Instant::now();
+            current().block_on(async {
+                pool.get().timeout(Duration::from_secs(20)).await.unwrap().complete();
+            });
+            assert!(began.elapsed() < Duration::from_secs(4), "{op:?}: {:?}", began.elapsed());
+            probe.assert_sound(1);
+        }
+    }
+}
