@@ -54,8 +54,9 @@ pub trait Manager: Send + Sync + 'static {
     /// Makes a resource.
     ///
     /// # Cancel safety
-    /// The caller of `get` does not own this future: a cancelled get wastes no connect. It is dropped only
-    /// when its time limit ends, when the pool's closing runs out of time, or with the runtime.
+    /// The caller of `get` does not own this future: a cancelled get wastes no connect. It runs on the runtime of the
+    /// get that needs it, and is dropped only when its time limit ends, with the runtime, or when the pool closes and it
+    /// has been running for more than a second, and more than three times as long as the last one that succeeded.
     fn create(
         &self,
         context: CreateContext,
