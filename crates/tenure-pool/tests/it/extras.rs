@@ -14,7 +14,7 @@ use tenure_pool::{
 use tokio::time::{Instant, sleep};
 
 use crate::basics::tokio_test_poll;
-use crate::support::{Act, Op, Probe, assert_full_capacity, settle};
+use crate::support::{Probe, assert_full_capacity, settle};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -444,16 +444,6 @@ async fn a_pool_of_any_context_enters_and_exits_each_once() {
     .unwrap();
     assert_eq!(ENTERED.load(Ordering::SeqCst), EXITED.load(Ordering::SeqCst));
     assert_eq!(failures.load(Ordering::SeqCst), 1);
-}
-
-/// A hook belongs to the checks of the time limit, and a get that gives up leaves it to be finished.
-#[tokio::test(start_paused = true)]
-async fn a_create_that_fails_is_no_hook() {
-    let probe = Probe::new();
-    probe.always(Op::Create, 0, Act::Fail);
-    let pool = probe.pool().build().unwrap();
-    assert!(pool.get().timeout(SECOND).await.is_err());
-    assert_eq!(pool.counters().hook_failures, 0);
 }
 
 #[cfg(feature = "metrics")]

@@ -1,6 +1,7 @@
 //! The laws of the pool, and its features, through the public interface.
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod accounts;
 mod basics;
 mod closing;
 mod creating;
@@ -15,3 +16,4 @@ mod proof;
 mod returning;
 mod runtimes;
 mod support;
+mod user_code;
