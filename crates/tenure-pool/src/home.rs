@@ -326,9 +326,11 @@ impl<M: Manager> Locked<'_, M> {
     /// Notes that something is lent or made; tells whether the keepers slept.
     pub(crate) fn rouse(&mut self) -> bool {
         let ext = &self.core().ext;
-        let slept = ext.asleep.swap(false, Ordering::Relaxed);
+        // Changed under this lock only, so a load will do where nothing is to be changed.
+        let slept = ext.asleep.load(Ordering::Relaxed);
         self.state.roused = ext.clock.coarse();
         if slept {
+            ext.asleep.store(false, Ordering::Relaxed);
             self.state.awake_since = ext.clock.now();
         }
         slept
