@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::clock::NEVER;
 use crate::create;
+use crate::home::NOWHERE;
 use crate::manager::{Manager, Why};
 use crate::raw::Meta;
 use crate::shared::{Locked, Shared, phase};
@@ -99,20 +100,50 @@ impl Budget {
         false
     }
 
-    /// Gives a unit back, and feeds whoever is first. No lock of a pool may be held.
+    /// Gives a unit back, and feeds the hungry, until one has taken it. No lock of a pool may be held.
     pub(crate) fn give(&self) {
-        let next = {
+        {
             let mut state = self.lock();
             state.left += 1;
             state.coming = state.coming.saturating_sub(1);
-            let next = state.hungry.pop_front();
-            self.note_hunger(&state);
-            next
-        };
-        if let Some(member) = next.and_then(|(_, member)| member.upgrade()) {
-            member.feed();
+        }
+        // Each turn takes one off the list, and none is put on it while a unit is left: so it ends.
+        loop {
+            let next = {
+                let mut state = self.lock();
+                if state.left == 0 {
+                    break;
+                }
+                let Some((_, next)) = state.hungry.pop_front() else { break };
+                self.note_hunger(&state);
+                next
+            };
+            if let Some(member) = next.upgrade() {
+                member.feed();
+            }
         }
         self.make_room();
+    }
+
+    /// Gives back a unit that was taken just now under the lock of a pool, for nothing.
+    fn undo(&self) {
+        self.lock().left += 1;
+    }
+
+    /// Notes since when the first waiter of a member waits, or that nobody waits there.
+    fn note_waiters(&self, member: &Weak<dyn Member>, since: Option<u64>) {
+        if self.hungry_since() == NEVER {
+            return;
+        }
+        let mut state = self.lock();
+        let Some(place) = state.hungry.iter().position(|(_, other)| other.ptr_eq(member)) else {
+            return;
+        };
+        match since {
+            Some(since) => state.hungry[place].0 = since,
+            None => drop(state.hungry.remove(place)),
+        }
+        self.note_hunger(&state);
     }
 
     /// Closes idle resources, those used longest ago first, while more members are hungry than units are on their
@@ -153,6 +184,20 @@ pub(crate) fn take_unit<M: Manager>(locked: &Locked<'_, M>) -> bool {
     membership.budget.take(&membership.member, waits_since)
 }
 
+/// Gives a unit back that [`take_unit`] took under this same lock.
+pub(crate) fn give_unit_back<M: Manager>(locked: &Locked<'_, M>) {
+    if let Some(membership) = locked.core().ext.membership.get() {
+        membership.budget.undo();
+    }
+}
+
+/// To be called when waiters have left a queue unserved: what they were hungry for is somebody else's.
+pub(crate) fn note_waiters<M: Manager>(locked: &Locked<'_, M>) {
+    if let Some(membership) = locked.core().ext.membership.get() {
+        membership.budget.note_waiters(&membership.member, locked.queue.first().map(|entry| entry.since));
+    }
+}
+
 /// Whether a resource that comes back should make room for another pool: somebody waits there, for longer than anybody
 /// here.
 pub(crate) fn is_wanted_elsewhere<M: Manager>(locked: &Locked<'_, M>) -> bool {
@@ -164,7 +209,7 @@ pub(crate) fn is_wanted_elsewhere<M: Manager>(locked: &Locked<'_, M>) -> bool {
 
 impl<M: Manager> Member for Shared<M> {
     fn feed(self: Arc<Self>) {
-        let creators = create::demand(&mut self.lock());
+        let creators = create::demand(&mut self.lock(), NOWHERE);
         create::start(&self, creators);
     }
 

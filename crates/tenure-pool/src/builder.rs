@@ -1,106 +1,12 @@
 //! How a pool is set up, and what can be changed while it runs.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::clock::{NEVER, nanos};
 use crate::error::BuildError;
 use crate::event::{Event, Events};
 use crate::manager::Manager;
 use crate::pool::Pool;
-
-/// The most resources a pool can have.
-const MAX_SIZE_LIMIT: usize = 1_000_000;
-
-/// Which idle resource is lent next.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Order {
-    /// The one returned last. Few stay busy, and the rest can reach their idle timeout. The default, and
-    /// the order of the fast path.
-    #[default]
-    Lifo,
-    /// The one returned first: all are used in turn. A get and a return take a lock in this order.
-    Fifo,
-}
-
-/// Drops gets from a queue that is too slow, after the CoDel algorithm.
-///
-/// If for an `interval` no get waited for less than `target`, the queue does not absorb a burst, it stands.
-/// From then on those who have waited for more than twice the target fail with
-/// [`Shed`](crate::GetErrorKind::Shed), until one waits for less than the target again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Codel {
-    pub(crate) target: Duration,
-    pub(crate) interval: Duration,
-}
-
-impl Codel {
-    /// With this target and interval; 50 ms and 2 s are a good start.
-    #[must_use]
-    pub const fn new(target: Duration, interval: Duration) -> Self {
-        Self { target, interval }
-    }
-}
-
-/// What is fixed when the pool is built.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    pub(crate) name: String,
-    pub(crate) max_size: usize,
-    pub(crate) min_idle: usize,
-    pub(crate) order: Order,
-    pub(crate) pooling: bool,
-    pub(crate) max_waiting: usize,
-    pub(crate) parallel_creates: usize,
-    pub(crate) backoff: (Duration, Duration),
-    pub(crate) codel: Option<Codel>,
-    pub(crate) events: Events,
-}
-
-/// Durations that can be changed while the pool runs, in nanoseconds; [`NEVER`] is no limit.
-#[derive(Debug)]
-pub(crate) struct Tuning {
-    pub(crate) get: AtomicU64,
-    pub(crate) create: AtomicU64,
-    pub(crate) check: AtomicU64,
-    pub(crate) reset: AtomicU64,
-    pub(crate) close: AtomicU64,
-    pub(crate) lifetime: AtomicU64,
-    pub(crate) idle: AtomicU64,
-    pub(crate) keepalive: AtomicU64,
-    pub(crate) check_after: AtomicU64,
-    pub(crate) leak: AtomicU64,
-    pub(crate) drain: AtomicU64,
-}
-
-impl Tuning {
-    fn new() -> Self {
-        let seconds = |seconds| AtomicU64::new(nanos(Duration::from_secs(seconds)));
-        Self {
-            get: seconds(30),
-            create: seconds(30),
-            check: seconds(5),
-            reset: seconds(5),
-            close: seconds(5),
-            lifetime: seconds(30 * 60),
-            idle: seconds(10 * 60),
-            keepalive: AtomicU64::new(NEVER),
-            check_after: AtomicU64::new(nanos(Duration::from_millis(500))),
-            leak: AtomicU64::new(NEVER),
-            drain: seconds(30),
-        }
-    }
-}
-
-pub(crate) fn load(limit: &AtomicU64) -> u64 {
-    limit.load(Ordering::Relaxed)
-}
-
-pub(crate) fn store(limit: &AtomicU64, value: Option<Duration>) {
-    limit.store(value.map_or(NEVER, nanos), Ordering::Relaxed);
-}
+use crate::settings::{Codel, Config, Order, Tuning, check_max_size, store};
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident, $setter:ident => $field:ident;)*) => {
@@ -127,8 +33,11 @@ macro_rules! limits {
 
 limits! {
     /// How long a get may take, waiting and checking together. Default: 30 s.
+    ///
+    /// A check that has not ended by then goes on in the background, and its resource is for the next get.
     get_timeout, set_get_timeout => get;
-    /// How long a create may take. Default: 30 s.
+    /// How long a create may take. Default: 10 s, a third of the default of
+    /// [`get_timeout`](Self::get_timeout): a get outlives a create that hangs.
     create_timeout, set_create_timeout => create;
     /// How long a check may take. Default: 5 s.
     check_timeout, set_check_timeout => check;
@@ -171,6 +80,10 @@ impl<M: Manager> Builder<M> {
             max_waiting: usize::MAX,
             parallel_creates: 4,
             backoff: (Duration::from_millis(10), Duration::from_secs(5)),
+            fail_fast: false,
+            measures_all: false,
+            #[cfg(feature = "metrics")]
+            metrics: None,
             codel: None,
             events: Events::default(),
         };
@@ -209,8 +122,8 @@ impl<M: Manager> Builder<M> {
         self
     }
 
-    /// How many gets may wait; further ones fail with [`Saturated`](crate::GetErrorKind::Saturated) at once.
-    /// Default: no limit.
+    /// Sets how many gets may wait besides those for whom there is room, or a resource on its way; further ones fail
+    /// with [`Saturated`](crate::GetErrorKind::Saturated) at once. Default: no limit.
     pub fn max_waiting(mut self, count: usize) -> Self {
         self.config.max_waiting = count;
         self
@@ -227,6 +140,14 @@ impl<M: Manager> Builder<M> {
     /// who wait. Default: 10 ms to 5 s.
     pub fn create_backoff(mut self, first: Duration, most: Duration) -> Self {
         self.config.backoff = (first, most.max(first));
+        self
+    }
+
+    /// Fails the gets that wait as soon as a create fails, with the error of the manager, unless something alive or
+    /// under way could serve them. Until the pause of the [backoff](Self::create_backoff) is over, further gets fail at
+    /// once. Default: no; gets wait within their time limit while creates are tried again.
+    pub fn fail_fast(mut self, fails_fast: bool) -> Self {
+        self.config.fail_fast = fails_fast;
         self
     }
 
@@ -250,15 +171,30 @@ impl<M: Manager> Builder<M> {
         self
     }
 
+    /// Measures every wait and every lease, instead of one in 16 and one in 64. Default: no. It costs two reads of the
+    /// clock for each.
+    pub fn measure_all(mut self, measures_all: bool) -> Self {
+        self.config.measures_all = measures_all;
+        self
+    }
+
+    /// Reports the pool's figures through the [`metrics`] facade under these names, and
+    /// [measures](Self::measure_all) all it reports. Default: none are reported.
+    ///
+    /// Gauges are set while the pool is in use, every eighth of a second, and when it closes.
+    #[cfg(feature = "metrics")]
+    pub fn metrics(mut self, names: crate::MetricNames) -> Self {
+        self.config.metrics = Some(names);
+        self.measure_all(true)
+    }
+
     /// Builds the pool. Nothing is opened yet.
     ///
     /// # Errors
     /// If the sizes contradict each other.
     pub fn build(self) -> Result<Pool<M>, BuildError> {
         let Config { max_size, min_idle, .. } = self.config;
-        if !(1..=MAX_SIZE_LIMIT).contains(&max_size) {
-            return Err(BuildError::MaxSize(max_size));
-        }
+        check_max_size(max_size)?;
         if min_idle > max_size {
             return Err(BuildError::MinIdle(min_idle));
         }

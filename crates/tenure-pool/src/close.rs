@@ -2,8 +2,8 @@
 //!
 //! # How a pool closes
 //! From the first moment nothing is lent any more, those who wait are failed, and idle resources are closed,
-//! all side by side. Leases that are out may take until the drain timeout; then the bodies of
-//! [`scope`](crate::Pool::scope) are cancelled and creates under way are dropped. Each resource that comes back
+//! all side by side; creates under way that are stuck are dropped, for nobody wants them. Leases that are out may take until the drain
+//! timeout; then the bodies of [`scope`](crate::Pool::scope) are cancelled. Each resource that comes back
 //! is closed. What has not come back within another close timeout stays marked: it is closed when it does, and
 //! the report names who holds it.
 //!
@@ -26,17 +26,17 @@ use tenure::{AsyncExit, Outcome, hold};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::builder::load;
+use crate::budget;
 use crate::clock::NEVER;
 use crate::create;
 use crate::error::{GetError, GetErrorKind};
-use crate::get::FAILED_CLOSED;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
 use crate::raw::{Meta, Slow};
-use crate::shared::{Shared, adopt_runtime, phase};
+use crate::settings::load;
+use crate::shared::{Locked, Shared, phase};
 use crate::status::{Counters, Holder};
-use crate::upkeep::wake_all;
+use crate::wait::{FAILED_CLOSED, wake_all};
 use crate::work::retire;
 
 /// The limit of one close where the pool sets none: a pool has to end.
@@ -128,17 +128,20 @@ pub(crate) fn begin_close<M: Manager>(shared: &Arc<Shared<M>>) {
     }
     locked.state.closed = true;
     locked.set_slow(Slow::CLOSED);
-    adopt_runtime::<M>(&mut locked);
+    shared.ext.pass.close();
     let wakers = locked.queue.fail_where(|_| Some(FAILED_CLOSED));
     locked.settle();
+    budget::note_waiters(&locked);
     let idle = locked.pop_all_idle();
     drop(locked);
+    // Nobody wants what is being created. It is the first close, so nothing was set before.
+    let _ = shared.ext.closing.set(());
     wake_all(wakers);
     for claim in idle {
         retire(claim, Why::PoolClosed);
     }
     shared.ext.drained.notify_waiters();
-    shared.ext.signal.notify_one();
+    shared.ext.signal.notify_waiters();
 }
 
 impl<M: Manager> Pool<M> {
@@ -153,38 +156,28 @@ impl<M: Manager> Pool<M> {
     /// What was begun goes on.
     pub async fn open(&self) -> Result<(), GetError> {
         let shared = &self.shared;
-        shared.ensure_upkeep();
+        let here = shared.enter(None);
         let began = Instant::now();
+        let since = shared.ext.clock.now();
         let limit = load(&self.tuning().get);
         let deadline = if limit == NEVER { None } else { began.checked_add(Duration::from_nanos(limit)) };
         loop {
             let changed = shared.ext.changed.notified();
-            let (is_there, creators) = {
+            let (problem, creators) = {
                 let mut locked = shared.lock();
-                let problem = if locked.state.closed {
-                    Some(GetErrorKind::Closed)
-                } else if !adopt_runtime::<M>(&mut locked) {
-                    Some(GetErrorKind::NoRuntime)
-                } else if locked.state.fails_for_good {
-                    Some(GetErrorKind::CreateFailing)
-                } else {
-                    None
-                };
-                if let Some(kind) = problem {
-                    drop(locked);
-                    return Err(shared.get_error(kind, began.elapsed()));
+                match opening(&locked, since) {
+                    Opening::Done => return Ok(()),
+                    Opening::Failed(kind) => (Some(kind), Vec::new()),
+                    Opening::Waits => (None, create::demand(&mut locked, here)),
                 }
-                let alive = locked.state.total - locked.state.creating - locked.state.closing;
-                let is_there = alive >= shared.ext.config.min_idle.min(locked.state.max_size);
-                (is_there, create::demand(&mut locked))
             };
-            create::start(shared, creators);
-            if is_there {
-                return Ok(());
+            if let Some(kind) = problem {
+                return Err(shared.get_error(kind, since));
             }
+            create::start(shared, creators);
             let in_time = ends_by(deadline, changed).await;
             if !in_time {
-                return Err(shared.get_error(GetErrorKind::Exhausted, began.elapsed()));
+                return Err(shared.get_error(GetErrorKind::Exhausted, since));
             }
         }
     }
@@ -216,6 +209,30 @@ impl<M: Manager> Pool<M> {
     }
 }
 
+/// How the opening of the minimum stands.
+enum Opening {
+    Done,
+    Failed(GetErrorKind),
+    Waits,
+}
+
+fn opening<M: Manager>(locked: &Locked<'_, M>, since: u64) -> Opening {
+    let state = &locked.state;
+    let ext = &locked.core().ext;
+    let alive = state.total - state.creating - state.closing;
+    if state.closed {
+        Opening::Failed(GetErrorKind::Closed)
+    } else if alive >= ext.config.min_idle.min(state.max_size) {
+        Opening::Done
+    } else if state.homes.len() == 0 {
+        Opening::Failed(GetErrorKind::NoRuntime)
+    } else if state.fails_for_good && (state.failed_at >= since || state.is_pausing(ext.clock.now())) {
+        Opening::Failed(GetErrorKind::CreateFailing)
+    } else {
+        Opening::Waits
+    }
+}
+
 async fn close_inner<M: Manager>(shared: &Arc<Shared<M>>, drain: Option<Duration>) -> CloseReport {
     begin_close(shared);
     if !wait_until(shared, drain, Left::Nothing).await {
@@ -240,7 +257,7 @@ fn drain_limit<M: Manager>(shared: &Shared<M>) -> Option<Duration> {
     (limit != NEVER).then_some(Duration::from_nanos(limit))
 }
 
-/// Cancels bodies, drops creates; returns how long what comes of it may take.
+/// Cancels bodies; returns how long what comes of it may take.
 fn revoke<M: Manager>(shared: &Shared<M>) -> Duration {
     // An error says that another close has revoked already.
     let _ = shared.ext.revoked.set(());

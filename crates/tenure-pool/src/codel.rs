@@ -3,9 +3,9 @@
 use std::task::Waker;
 
 use crate::clock::nanos;
-use crate::get::FAILED_SHED;
 use crate::manager::Manager;
 use crate::shared::Locked;
+use crate::wait::FAILED_SHED;
 
 /// Looks at how long the first in the queue has waited, and fails those who have waited for far too long if it
 /// has been so for an interval. To be called before somebody is served, and now and then.

@@ -33,19 +33,32 @@ pub enum GetErrorKind {
     /// The time limit ended while creating kept failing, or creating failed for good and nothing is alive.
     /// The last error of the manager is the source.
     CreateFailing,
+    /// The time limit ended while a create was still running; the status tells [for how
+    /// long](Status::creating_for).
+    CreatePending,
+    /// The time limit ended while the resource was being checked. The check goes on, for the next get.
+    CheckPending,
     /// As many wait already as may; this one was not let in.
     Saturated,
+    /// [More](crate::Pool::get_many) were asked for than may be alive.
+    TooMany,
     /// The queue was too slow for too long, and this one was dropped from it.
     Shed,
     /// The pool is closed.
     Closed,
     /// The task that asks holds every resource itself: it would wait for itself.
     SelfDeadlock,
-    /// There is no tokio runtime, or the one of the pool has been shut down.
+    /// The get is not polled on a tokio runtime, and the pool is used on no other one.
     NoRuntime,
 }
 
 impl GetErrorKind {
+    /// Returns `true` if the time limit of the get ended, and creating had not failed.
+    #[must_use]
+    pub fn is_timeout(self) -> bool {
+        matches!(self, Self::Exhausted | Self::CreatePending | Self::CheckPending)
+    }
+
     /// Whether others had everything for too long, or too many waited: it may go better in a moment, and nothing is broken.
     #[must_use]
     pub fn is_overload(self) -> bool {
@@ -90,7 +103,16 @@ impl fmt::Display for GetError {
         let said = match kind {
             GetErrorKind::Exhausted => "no resource became free in time",
             GetErrorKind::CreateFailing => "no resource could be created",
+            GetErrorKind::CreatePending => {
+                return write!(
+                    f,
+                    "no resource was created in time: opening for {:.1?} (after {waited:.0?}; {status})",
+                    status.creating_for
+                );
+            }
+            GetErrorKind::CheckPending => "no resource passed its check in time",
             GetErrorKind::Saturated => "too many wait already",
+            GetErrorKind::TooMany => "more were asked for than may be alive",
             GetErrorKind::Shed => "dropped from a queue that is too slow",
             GetErrorKind::Closed => "the pool is closed",
             GetErrorKind::SelfDeadlock => "the task that asks holds every resource itself",
@@ -150,6 +172,8 @@ pub struct AddError<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddErrorKind {
+    /// [`Manager::is_broken`](crate::Manager::is_broken) says that it is of no use.
+    Broken,
     /// As many are alive as may be.
     Full,
     /// The pool is closed.
@@ -167,6 +191,7 @@ impl<R> fmt::Debug for AddError<R> {
 impl<R> fmt::Display for AddError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.kind {
+            AddErrorKind::Broken => "the resource is broken",
             AddErrorKind::Full => "the pool is full",
             AddErrorKind::Closed => "the pool is closed",
             AddErrorKind::NoRuntime => "the pool has no running tokio runtime",

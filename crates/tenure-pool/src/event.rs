@@ -43,6 +43,13 @@ pub enum Event<'a> {
         /// What the manager said, or that it panicked or ran out of time.
         error: &'a BoxError,
     },
+    /// A hook failed; the resource is closed.
+    HookFailed {
+        /// The number of the resource.
+        id: u64,
+        /// What the manager said, or that it panicked or ran out of time.
+        error: &'a BoxError,
+    },
     /// A resource was closed.
     Closed {
         /// Its number.
@@ -101,6 +108,7 @@ impl fmt::Display for Event<'_> {
             }
             Self::CheckFailed { id, error } => write!(f, "check of resource {id} failed: {error}"),
             Self::ResetFailed { id, error } => write!(f, "reset of resource {id} failed: {error}"),
+            Self::HookFailed { id, error } => write!(f, "hook on resource {id} failed: {error}"),
             Self::Closed { id, why } => write!(f, "resource {id} closed ({why:?})"),
             Self::CloseFailed { id, error } => write!(f, "close of resource {id} failed: {error}"),
             Self::Dropped { id } => write!(f, "resource {id} dropped unclosed: no runtime"),

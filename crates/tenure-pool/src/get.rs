@@ -13,35 +13,22 @@ use std::time::Duration;
 
 use pin_project_lite::pin_project;
 
-use crate::builder::load;
+use crate::budget;
+use crate::checkout::{self, Checked};
 use crate::clock::{NEVER, TICK, between, nanos};
 use crate::create;
 use crate::error::{GetError, GetErrorKind};
+use crate::home::{self, NOWHERE};
+use crate::join::join;
 use crate::lease::Lease;
 use crate::manager::{Manager, Why};
 use crate::pool::Pool;
-use crate::raw::{Class, Entry, Served, Slow, Waiter, renew};
-use crate::scope;
-use crate::shared::{Checkout, Claimed, Locked, Shared, adopt_runtime, flag};
+use crate::raw::{Class, Entry, Served, Waiter};
+use crate::settings::load;
+use crate::shared::{Checkout, Claimed, Shared, flag, phase};
 use crate::status::count;
-use crate::work::{Kind, Task, Work, doom, give_back, retire, tend};
-
-/// How a wait can be failed from outside; see [`kind_of`].
-pub(crate) const FAILED_TIMEOUT: u8 = 0;
-pub(crate) const FAILED_CLOSED: u8 = 1;
-pub(crate) const FAILED_CREATE: u8 = 2;
-pub(crate) const FAILED_SHED: u8 = 3;
-pub(crate) const FAILED_RUNTIME: u8 = 4;
-
-fn kind_of(failure: u8) -> GetErrorKind {
-    match failure {
-        FAILED_TIMEOUT => GetErrorKind::Exhausted,
-        FAILED_CLOSED => GetErrorKind::Closed,
-        FAILED_CREATE => GetErrorKind::CreateFailing,
-        FAILED_SHED => GetErrorKind::Shed,
-        _ => GetErrorKind::NoRuntime,
-    }
-}
+use crate::wait::{FAILED_RUNTIME, kind_of};
+use crate::work::{doom, give_back, retire};
 
 /// The time limit that means "that of the pool".
 const OF_POOL: u64 = NEVER - 1;
@@ -104,23 +91,24 @@ pin_project! {
                 Stage::Start { .. } | Stage::Done => {}
                 Stage::Waiting => cancel(shared, this.waiter.as_ref()),
                 // The check goes on without us, and the resource is for the next one.
-                Stage::Checking(checkout) => shared.spawn(finish_checkout(checkout)),
+                Stage::Checking(checkout) => shared.spawn(NOWHERE, checkout::finish(checkout)),
             }
         }
     }
 }
 
-async fn finish_checkout<M: Manager>(checkout: Checkout<M>) {
-    if let Some(work) = checkout.await {
-        give_back(work.finish());
-    }
-}
-
 /// Leaves the queue. What was handed over meanwhile is for the next one.
 fn cancel<M: Manager>(shared: &Arc<Shared<M>>, waiter: Pin<&Waiter>) {
-    let served = shared.lock().cancel(waiter);
+    let (served, waker) = {
+        let mut locked = shared.lock();
+        let cancelled = locked.cancel(waiter);
+        budget::note_waiters(&locked);
+        cancelled
+    };
+    drop(waker);
     count(&shared.ext.counts.cancelled);
     if let Served::Slot(claim) = served {
+        claim.meta().phase.store(phase::READY, Ordering::Relaxed);
         give_back(claim);
     }
 }
@@ -173,7 +161,10 @@ where
         let this = self.as_mut().project();
         let mut claim = None;
         if let Stage::Start { again: false } = this.stage {
-            claim = (*this.pool).borrow().shared.try_pop();
+            let shared = &(*this.pool).borrow().shared;
+            if shared.ext.pass.is_held(cx.waker()) {
+                claim = shared.try_pop();
+            }
         }
         // One way out for all that is not quick keeps this small enough to be inlined.
         match claim {
@@ -202,43 +193,42 @@ where
         if let Some(claim) = claim
             && let Some(claim) = self.as_mut().accept(claim)
         {
-            let this = self.project();
-            *this.stage = Stage::Done;
-            return Poll::Ready(Ok(Lease::lend(claim, this.location)));
+            return Poll::Ready(Ok(self.lend(claim)));
         }
         self.poll_slow(cx)
+    }
+
+    fn lend(self: Pin<&mut Self>, claim: Claimed<M>) -> Lease<M> {
+        let this = self.project();
+        *this.stage = Stage::Done;
+        Lease::lend(claim, this.location)
     }
 
     fn poll_slow(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Lease<M>, GetError>> {
         loop {
             let claim = match &mut self.as_mut().project().stage {
                 Stage::Start { .. } => ready!(self.as_mut().ask(cx)),
-                Stage::Waiting => ready!(self.as_mut().poll_waiting(cx)),
-                Stage::Checking(checkout) => {
-                    let checked = ready!(checkout.as_mut().poll(cx));
+                Stage::Waiting => match ready!(self.as_mut().poll_waiting(cx)) {
+                    Some(claim) => claim,
+                    None => continue,
+                },
+                Stage::Checking(_) => match ready!(self.as_mut().poll_checking(cx)) {
+                    Ok(Some(claim)) => return Poll::Ready(Ok(self.lend(claim))),
                     // A failed check costs the resource, not the place in the queue.
-                    let stage = self.as_mut().project().stage;
-                    let ended = mem::replace(stage, Stage::Start { again: true });
-                    let Some(work) = checked else { continue };
-                    let mut claim = work.finish();
-                    if let (Stage::Checking(scratch), Some(cargo)) = (ended, claim.resource_mut()) {
-                        *cargo.scratch.get_mut() = Some(scratch);
-                    }
-                    self.as_mut().project().stage.end();
-                    return Poll::Ready(Ok(Lease::lend(claim, self.location)));
-                }
+                    Ok(None) => continue,
+                    Err(error) => Err(error),
+                },
                 Stage::Done => panic!("a get was polled after it had ended"),
             };
             let claim = match claim {
                 Ok(claim) => claim,
                 Err(error) => {
-                    self.as_mut().project().stage.end();
+                    *self.as_mut().project().stage = Stage::Done;
                     return Poll::Ready(Err(error));
                 }
             };
             if let Some(claim) = self.as_mut().accept(claim) {
-                self.as_mut().project().stage.end();
-                return Poll::Ready(Ok(Lease::lend(claim, self.location)));
+                return Poll::Ready(Ok(self.lend(claim)));
             }
         }
     }
@@ -252,76 +242,126 @@ where
             retire(claim, why);
             return None;
         }
-        if flags & (flag::STALE | flag::ALWAYS) == 0 || claim.meta().uses.load(Ordering::Relaxed) == 0 {
+        if !needs_check(&claim, flags) {
             return Some(claim);
         }
+        let shared = &(*this.pool).borrow().shared;
         if flags & flag::STALE != 0 {
-            // Upkeep may sleep, and the coarse clock with it.
-            let shared = &(*this.pool).borrow().shared;
-            shared.ext.clock.now();
+            // The keepers may sleep, and the coarse clock with them.
             shared.rouse();
         }
-        let mut work = Work::new(claim, Kind::Checkout);
-        let cargo = work.claim_mut().resource_mut();
-        let scratch = cargo.and_then(|cargo| cargo.scratch.get_mut().take());
-        *this.stage = Stage::Checking(renew(scratch, tend(work, Task::Check, Why::Checkout)));
+        let limit = if *this.since == 0 {
+            checkout::Limit::From(limit_of(shared, *this.deadline))
+        } else if *this.deadline == NEVER {
+            checkout::Limit::Never
+        } else {
+            checkout::Limit::At(shared.ext.clock.instant(*this.deadline))
+        };
+        *this.stage = Stage::Checking(checkout::begin(claim, limit));
         None
     }
 
-    /// Looks at the wait.
-    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
+    /// Looks at the check: a claim if it was passed, none if the next resource is to be tried.
+    fn poll_checking(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Option<Claimed<M>>, GetError>> {
+        let this = self.project();
+        let shared = &(*this.pool).borrow().shared;
+        let Stage::Checking(checkout) = this.stage else {
+            return Poll::Pending;
+        };
+        let Poll::Ready(checked) = checkout.as_mut().poll(cx) else {
+            if *this.since == 0 {
+                // What the check takes counts, should it fail and another resource be waited for.
+                let limit = limit_of(shared, *this.deadline);
+                *this.since = (shared.ext.clock.now() & !MEASURED).max(2);
+                *this.deadline = if limit == NEVER { NEVER } else { this.since.saturating_add(limit) };
+            }
+            return Poll::Pending;
+        };
+        let ended = mem::replace(this.stage, Stage::Start { again: true });
+        let Stage::Checking(scratch) = ended else {
+            return Poll::Pending;
+        };
+        match checked {
+            Checked::Late => {
+                shared.spawn(NOWHERE, checkout::finish(scratch));
+                Poll::Ready(Err(shared.get_error(GetErrorKind::CheckPending, *this.since)))
+            }
+            Checked::Bad => Poll::Ready(Ok(None)),
+            Checked::Good(work) => {
+                let mut claim = work.finish();
+                if let Some(cargo) = claim.resource_mut() {
+                    *cargo.scratch.get_mut() = Some(scratch);
+                }
+                Poll::Ready(Ok(Some(claim)))
+            }
+        }
+    }
+
+    /// Looks at the wait; nothing if it is to ask again.
+    fn poll_waiting(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Claimed<M>, GetError>>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
         let waiter = this.waiter.as_ref();
         let mut served = waiter.look(shared);
         if let Served::Waiting = served {
+            let waker = cx.waker().clone();
             let mut locked = shared.lock();
-            locked.renew_waker(waiter, cx.waker());
+            let left_over = locked.renew_waker(waiter, waker);
             drop(locked);
+            drop(left_over);
             served = waiter.look(shared);
         }
         match served {
             Served::Waiting => Poll::Pending,
             Served::Slot(claim) => {
+                claim.meta().phase.store(phase::READY, Ordering::Relaxed);
                 *this.stage = Stage::Start { again: true };
                 note_wait(shared, *this.since);
-                Poll::Ready(Ok(claim))
+                Poll::Ready(Some(Ok(claim)))
             }
             Served::Failed(failure) => {
                 *this.stage = Stage::Start { again: true };
-                let waited = between(*this.since, shared.ext.clock.now());
-                Poll::Ready(Err(shared.get_error(kind_of(failure), waited)))
+                if failure == FAILED_RUNTIME {
+                    return Poll::Ready(None);
+                }
+                count(&shared.ext.counts.failed_waits);
+                Poll::Ready(Some(Err(shared.get_error(kind_of(failure), *this.since))))
             }
         }
     }
 
-    /// Takes an idle resource under the lock, or joins the queue.
+    /// Takes an idle resource, or joins the queue.
     fn ask(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Result<Claimed<M>, GetError>> {
         let this = self.project();
         let shared = &(*this.pool).borrow().shared;
         let Stage::Start { again } = *this.stage else {
             return Poll::Pending;
         };
+        let mut entered = None;
+        if !shared.ext.pass.is_held(cx.waker()) {
+            entered = Some(shared.enter(Some(cx.waker())));
+            // It may be the first here: then the fast path is open from now on.
+            if !again
+                && shared.ext.pass.is_held(cx.waker())
+                && let Some(claim) = shared.try_pop()
+            {
+                return Poll::Ready(Ok(claim));
+            }
+        }
         if *this.since == 0 {
-            let limit = match *this.deadline {
-                OF_POOL => load(&shared.ext.tuning.get),
-                limit => limit,
-            };
-            (*this.since, *this.deadline) = begin_wait(shared, limit);
+            (*this.since, *this.deadline) = begin_wait(shared, limit_of(shared, *this.deadline));
         }
         let waker = cx.waker().clone();
-        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline };
         let mut locked = shared.lock();
-        let joined = match join(&mut locked, entry, again) {
-            Ok(joined) => joined,
+        let home = entered.unwrap_or_else(|| locked.state.homes.first());
+        let entry = Entry { class: *this.priority, since: *this.since, deadline: *this.deadline, home };
+        match join(&mut locked, entry, again) {
+            Ok(None) => {}
+            Ok(Some(claim)) => return Poll::Ready(Ok(claim)),
             Err(kind) => {
                 drop(locked);
-                let waited = between(*this.since, shared.ext.clock.now());
-                return Poll::Ready(Err(shared.get_error(kind, waited)));
+                return Poll::Ready(Err(shared.get_error(kind, *this.since)));
             }
-        };
-        if let Some(claim) = joined {
-            return Poll::Ready(Ok(claim));
         }
         locked.enqueue(this.waiter.as_ref(), waker, entry, again);
         *this.stage = Stage::Waiting;
@@ -332,24 +372,38 @@ where
         if is_first_deadline {
             locked.state.next_expiry = entry.deadline;
         }
-        let (runs, creators) = (locked.state.upkeep, create::demand(&mut locked));
+        let creators = create::demand(&mut locked, home);
+        let evicted = home::make_room(&mut locked);
         drop(locked);
-        if !runs {
-            shared.ensure_upkeep();
-        } else if is_first_deadline {
-            shared.ext.signal.notify_one();
+        if is_first_deadline {
+            shared.ext.signal.notify_waiters();
         }
         create::start(shared, creators);
+        for claim in evicted {
+            retire(claim, Why::OtherRuntime);
+        }
         Poll::Pending
     }
 }
 
-/// One in so many waits is timed precisely, for the histogram.
+/// Whether the resource of a claim with these flags is to be checked before it is lent.
+fn needs_check<M: Manager>(claim: &Claimed<M>, flags: u32) -> bool {
+    // One that was never lent was made just now, unless its runtime has gone since.
+    flags & (flag::ORPHAN | flag::ON_GET) != 0
+        || (flags & (flag::STALE | flag::ALWAYS) != 0 && claim.meta().uses.load(Ordering::Relaxed) != 0)
+}
+
+/// The limit of a get that has not begun to wait.
+fn limit_of<M: Manager>(shared: &Shared<M>, limit: u64) -> u64 {
+    if limit == OF_POOL { load(&shared.ext.tuning.get) } else { limit }
+}
+
+/// One in so many waits is measured, for the histogram: evenly, whatever its limit, so that the sample is fair.
 const MEASURED_EVERY: u64 = 16;
 /// From this limit on the coarse clock will do.
 const COARSE_FROM: u64 = 16 * nanos(TICK);
-/// The last bit of the beginning of a wait says that it is precise.
-const PRECISE: u64 = 1;
+/// The last bit of the beginning of a wait says that it is measured.
+const MEASURED: u64 = 1;
 
 /// The beginning of a wait with this limit, and its deadline.
 ///
@@ -357,69 +411,25 @@ const PRECISE: u64 = 1;
 /// They end too late by up to two ticks then, and not too early: upkeep makes up for a clock that stood still.
 fn begin_wait<M: Manager>(shared: &Arc<Shared<M>>, limit: u64) -> (u64, u64) {
     let ext = &shared.ext;
-    let is_coarse = limit >= COARSE_FROM
+    // Not a read-modify-write: a number that is lost now and then is no loss.
+    let number = ext.waits.load(Ordering::Relaxed);
+    ext.waits.store(number.wrapping_add(1), Ordering::Relaxed);
+    let is_measured = ext.config.measures_all || number.is_multiple_of(MEASURED_EVERY);
+    let is_coarse = !is_measured
+        && limit >= COARSE_FROM
         && ext.config.codel.is_none()
-        && !ext.asleep.load(Ordering::Relaxed)
-        // Not a read-modify-write: a number that is lost now and then is no loss.
-        && !ext.waits.load(Ordering::Relaxed).is_multiple_of(MEASURED_EVERY);
-    ext.waits.store(ext.waits.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
-    let since = if is_coarse { ext.clock.coarse() & !PRECISE } else { ext.clock.now() | PRECISE };
+        && !ext.asleep.load(Ordering::Relaxed);
+    let now = if is_coarse { ext.clock.coarse() } else { ext.clock.now() };
+    let since = if is_measured { now | MEASURED } else { (now & !MEASURED).max(2) };
     let slack = if is_coarse { nanos(TICK) } else { 0 };
     let deadline = if limit == NEVER { NEVER } else { since.saturating_add(limit).saturating_add(slack) };
-    (since.max(1), deadline)
+    (since, deadline)
 }
 
-/// Notes in the histogram how long a wait took, if it was timed precisely.
+/// Notes in the histogram how long a wait took, if it is measured.
 fn note_wait<M: Manager>(shared: &Arc<Shared<M>>, since: u64) {
-    if since & PRECISE != 0 {
-        shared.ext.timings.wait.record(between(since, shared.ext.clock.now()));
-    }
-}
-
-/// Takes an idle resource, or sees to it that a waiter may be enqueued.
-fn join<M: Manager>(
-    locked: &mut Locked<'_, M>,
-    entry: Entry,
-    again: bool,
-) -> Result<Option<Claimed<M>>, GetErrorKind> {
-    if locked.state.closed {
-        return Err(GetErrorKind::Closed);
-    }
-    if scope::holds_all(locked) {
-        return Err(GetErrorKind::SelfDeadlock);
-    }
-    loop {
-        if !locked.state.paused
-            && locked.queue.is_empty()
-            && let Some(claim) = locked.pop_idle()
-        {
-            return Ok(Some(claim));
-        }
-        if entry.deadline <= entry.since || (again && entry.deadline <= locked.core().ext.clock.now()) {
-            return Err(GetErrorKind::Exhausted);
-        }
-        if !again && locked.queue.len() >= locked.core().ext.config.max_waiting {
-            return Err(GetErrorKind::Saturated);
-        }
-        if !adopt_runtime::<M>(locked) {
-            return Err(GetErrorKind::NoRuntime);
-        }
-        if locked.is_slow(Slow::WAITERS) {
-            return Ok(None);
-        }
-        if locked.state.paused {
-            locked.set_slow(Slow::WAITERS);
-            return Ok(None);
-        }
-        if locked.set_waiters_if_empty() {
-            return Ok(None);
-        }
-    }
-}
-
-impl<M: Manager> Stage<M> {
-    fn end(&mut self) {
-        *self = Self::Done;
+    if since & MEASURED != 0 {
+        shared.ext.record_wait(between(since, shared.ext.clock.now()));
     }
 }
 

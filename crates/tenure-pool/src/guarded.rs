@@ -1,9 +1,15 @@
 //! A call of a manager, with its time limit and with its panics caught.
+//!
+//! # Invariants
+//! 1. No code of the manager runs outside of a catch: neither its calls, nor the drop of their futures, nor the
+//!    conversion of its errors.
+//! 2. When a guarded call has ended, its future is dropped, and what it owned with it.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;
 use std::sync::atomic::AtomicU64;
@@ -11,11 +17,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::task::coop::{Unconstrained, unconstrained};
 use tokio::time::{Sleep, sleep};
 
-use crate::builder::load;
 use crate::clock::NEVER;
 use crate::manager::BoxError;
+use crate::settings::load;
 
 /// How a call of a manager ended that did not end with a result.
 #[derive(Debug)]
@@ -51,6 +58,14 @@ impl Failed {
     }
 }
 
+/// A timer that fires whatever the task has done with its budget.
+pub(crate) type Timer = Pin<Box<Unconstrained<Sleep>>>;
+
+/// A timer for this long. There has to be a runtime.
+pub(crate) fn timer(limit: Duration) -> Timer {
+    Box::pin(unconstrained(sleep(limit)))
+}
+
 /// Awaits a call of a manager: an async block around it, so that a panic of the call itself is one of a poll.
 ///
 /// The first poll comes before a timer is made, so that a call that returns at once costs no clock read. A future
@@ -58,7 +73,7 @@ impl Failed {
 pub(crate) async fn guarded<T, E, F>(
     limit_nanos: &AtomicU64,
     is_permanent: impl Fn(&E) -> bool,
-    mut call: Pin<&mut F>,
+    mut call: Pin<&mut Option<F>>,
 ) -> Result<T, Box<Failed>>
 where
     E: Into<BoxError>,
@@ -67,48 +82,79 @@ where
     // On the heap, for it is large and most calls do not get to it.
     let mut timer = None;
     let ended = poll_fn(|cx| {
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| call.as_mut().poll(cx)));
+        let polled = panic::catch_unwind(AssertUnwindSafe(|| match call.as_mut().as_pin_mut() {
+            Some(call) => call.poll(cx),
+            None => Poll::Pending,
+        }));
         match polled {
             Ok(Poll::Ready(result)) => Poll::Ready(Ok(result)),
             Ok(Poll::Pending) => poll_timer(&mut timer, load(limit_nanos), cx),
-            Err(payload) => Poll::Ready(Err(Mishap::Panicked(message(&*payload)))),
+            Err(payload) => Poll::Ready(Err(Mishap::Panicked(message(payload)))),
         }
     });
-    match ended.await {
+    let ended = ended.await;
+    // A panic here says nothing of the result, which is there.
+    catch(|| call.set(None));
+    match ended {
         Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => {
-            let is_permanent = is_permanent(&error);
-            Err(Box::new(Failed { error: error.into(), is_permanent }))
-        }
+        Ok(Err(error)) => Err(judge(error, is_permanent)),
         Err(mishap) => Err(Failed::mishap(mishap)),
     }
+}
+
+/// Asks the manager what it makes of its error.
+#[cold]
+fn judge<E: Into<BoxError>>(error: E, is_permanent: impl Fn(&E) -> bool) -> Box<Failed> {
+    let judged = panic::catch_unwind(AssertUnwindSafe(|| {
+        let is_permanent = is_permanent(&error);
+        Box::new(Failed { error: error.into(), is_permanent })
+    }));
+    judged.unwrap_or_else(|payload| Failed::mishap(Mishap::Panicked(message(payload))))
 }
 
 /// Polls the timer, which is made at the first call.
 #[cold]
 fn poll_timer<T>(
-    timer: &mut Option<(Duration, Pin<Box<Sleep>>)>,
+    timer_of: &mut Option<(Duration, Timer)>,
     limit_nanos: u64,
     cx: &mut Context<'_>,
 ) -> Poll<Result<T, Mishap>> {
     // Off the runtime there is no timer; the holder of this future is then on its own.
-    if timer.is_none() && limit_nanos != NEVER && Handle::try_current().is_ok() {
+    if timer_of.is_none() && limit_nanos != NEVER && Handle::try_current().is_ok() {
         let limit = Duration::from_nanos(limit_nanos);
-        *timer = Some((limit, Box::pin(sleep(limit))));
+        *timer_of = Some((limit, timer(limit)));
     }
-    match timer {
-        Some((limit, sleep)) => sleep.as_mut().poll(cx).map(|()| Err(Mishap::TimedOut(*limit))),
+    match timer_of {
+        Some((limit, timer)) => timer.as_mut().poll(cx).map(|()| Err(Mishap::TimedOut(*limit))),
         None => Poll::Pending,
     }
 }
 
-/// The message of a panic.
-pub(crate) fn message(payload: &(dyn Any + Send)) -> String {
-    if let Some(text) = payload.downcast_ref::<&str>() {
+/// The message of a panic, whose payload is dropped.
+pub(crate) fn message(payload: Box<dyn Any + Send>) -> String {
+    let text = if let Some(text) = payload.downcast_ref::<&str>() {
         (*text).to_owned()
     } else if let Some(text) = payload.downcast_ref::<String>() {
         text.clone()
     } else {
         "a payload that is no text".to_owned()
+    };
+    discard(payload);
+    text
+}
+
+/// Runs code of a user. Its panic ends here: the panic hook has shown it, and the accounts go on.
+#[expect(clippy::mem_forget, reason = "a payload whose drop panics cannot be dropped")]
+pub(crate) fn catch(run: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(run)) {
+        // Its drop may panic as well; there is no end to this but to leak the second one.
+        if let Err(second) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(second);
+        }
     }
+}
+
+/// Drops a value of a user.
+pub(crate) fn discard<T>(value: T) {
+    catch(|| drop(value));
 }

@@ -1,12 +1,20 @@
 //! One pool for each key, and a cap over all of them.
+//!
+//! # Invariants
+//! 1. No code of users runs under the lock of the map: neither their closures, nor the hash, comparison, clone or drop
+//!    of a key, nor the end of a pool. A map is never changed; another one takes its place, if it still is the one it
+//!    was made from.
+//! 2. A pool is forgotten under the lock, when nobody has it but the map; nobody takes a handle of it without the lock.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::{IntoFuture, Ready, ready};
+use std::future::{Future, IntoFuture, Ready, poll_fn, ready};
 use std::hash::Hash;
+use std::mem;
 use std::panic::Location;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
 use std::time::Duration;
 
 use tenure::{AsyncExit, Outcome};
@@ -72,9 +80,17 @@ struct Inner<K, M: Manager> {
     make: Make<K, Builder<M>>,
 }
 
+type Map<K, M> = HashMap<Arc<K>, Arc<Entry<M>>>;
+
 struct Pools<K, M: Manager> {
-    by_key: HashMap<K, Pool<M>>,
+    by_key: Arc<Map<K, M>>,
     closed: bool,
+}
+
+/// A pool in the map.
+struct Entry<M: Manager> {
+    pool: Pool<M>,
+    is_forgotten: AtomicBool,
 }
 
 /// Sets up a [`KeyedPool`].
@@ -108,7 +124,7 @@ where
             builder
         };
         let inner = Inner {
-            pools: Mutex::new(Pools { by_key: HashMap::new(), closed: false }),
+            pools: Mutex::new(Pools { by_key: Arc::default(), closed: false }),
             budget: Arc::new(Budget::new(max_total)),
             clock: Clock::new(),
             make: Box::new(make),
@@ -140,24 +156,52 @@ where
     /// The pool of this key, made if there was none. To keep it keeps it from being forgotten.
     #[must_use]
     pub fn pool(&self, key: &K) -> Pool<M> {
+        let mut made = None;
+        // Each further turn is one in which another caller has put a map in place.
+        loop {
+            let map = Arc::clone(&self.pools().by_key);
+            if let Some(entry) = map.get(key) {
+                let pools = self.pools();
+                // Relaxed: the lock orders it.
+                let pool = (!entry.is_forgotten.load(Ordering::Relaxed)).then(|| entry.pool.clone());
+                drop(pools);
+                if let Some(pool) = pool {
+                    return pool;
+                }
+                continue;
+            }
+            let made = made.get_or_insert_with(|| {
+                Arc::new(Entry { pool: self.make(key), is_forgotten: AtomicBool::new(false) })
+            });
+            if let Some(pool) = self.put(key, &map, made) {
+                return pool;
+            }
+        }
+    }
+
+    /// Puts a map in place that has a new key, and lacks those that are unused: it costs a look at each.
+    fn put(&self, key: &K, map: &Arc<Map<K, M>>, made: &Arc<Entry<M>>) -> Option<Pool<M>> {
+        let (kept, unused): (Vec<_>, Vec<_>) = map.iter().partition(|(_, entry)| !is_unused(&entry.pool));
+        let mut next: Map<K, M> =
+            kept.into_iter().map(|(key, entry)| (Arc::clone(key), Arc::clone(entry))).collect();
+        next.insert(Arc::new(key.clone()), Arc::clone(made));
+        let mut next = Arc::new(next);
         let mut pools = self.pools();
-        if let Some(pool) = pools.by_key.get(key) {
-            return pool.clone();
-        }
-        // A new key is the moment to forget old ones; it costs a look at each.
-        let unused: Vec<K> =
-            pools.by_key.iter().filter(|(_, pool)| is_unused(pool)).map(|(key, _)| key.clone()).collect();
-        let forgotten: Vec<_> = unused.iter().filter_map(|key| pools.by_key.remove(key)).collect();
-        let pool = self.make(key);
         if pools.closed {
-            begin_close(&pool.shared);
-        } else {
-            pools.by_key.insert(key.clone(), pool.clone());
+            drop(pools);
+            begin_close(&made.pool.shared);
+            return Some(made.pool.clone());
         }
+        if !Arc::ptr_eq(&pools.by_key, map) || unused.iter().any(|(_, entry)| !is_unused(&entry.pool)) {
+            return None;
+        }
+        for (_, entry) in unused {
+            entry.is_forgotten.store(true, Ordering::Relaxed);
+        }
+        mem::swap(&mut pools.by_key, &mut next);
+        // The old map is dropped without the lock, and what was forgotten closes then.
         drop(pools);
-        // Without the lock, for they close now.
-        drop(forgotten);
-        pool
+        Some(made.pool.clone())
     }
 
     fn make(&self, key: &K) -> Pool<M> {
@@ -177,11 +221,18 @@ where
         self.inner.pools.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Returns how many keys have a pool at present.
+    #[must_use]
+    #[expect(clippy::len_without_is_empty, reason = "a number of pools, not a collection")]
+    pub fn len(&self) -> usize {
+        self.pools().by_key.len()
+    }
+
     /// The keys that have a pool at present, with its state.
     #[must_use]
     pub fn status(&self) -> Vec<(K, Status)> {
-        let pools: Vec<_> = self.pools().by_key.iter().map(|(key, pool)| (key.clone(), pool.clone())).collect();
-        pools.into_iter().map(|(key, pool)| (key, pool.status())).collect()
+        let map = Arc::clone(&self.pools().by_key);
+        map.iter().map(|(key, entry)| (K::clone(key), entry.pool.status())).collect()
     }
 
     /// Closes all pools side by side, each as [`Pool::close_within`] does. Pools of new keys are closed from then on.
@@ -189,22 +240,29 @@ where
     /// # Cancel safety
     /// As `Pool::close_within`.
     pub async fn close_within(&self, drain: Duration) -> Vec<(K, CloseReport)> {
-        let pools: Vec<_> = {
+        let map = {
             let mut pools = self.pools();
             pools.closed = true;
-            pools.by_key.drain().collect()
+            mem::take(&mut pools.by_key)
         };
-        for (_, pool) in &pools {
-            begin_close(&pool.shared);
+        let mut reports: Vec<_> = map.iter().map(|_| None).collect();
+        let mut closes: Vec<_> = Vec::new();
+        for entry in map.values() {
+            begin_close(&entry.pool.shared);
+            closes.push(Box::pin(async { entry.pool.close_within(drain).await }));
         }
-        let mut reports = Vec::new();
-        // All drain at once; each has what is left of the time.
-        let began = tokio::time::Instant::now();
-        for (key, pool) in pools {
-            let left = drain.saturating_sub(began.elapsed());
-            reports.push((key, pool.close_within(left).await));
-        }
-        reports
+        poll_fn(|cx| {
+            for (close, report) in closes.iter_mut().zip(&mut reports) {
+                if report.is_none()
+                    && let Poll::Ready(ended) = close.as_mut().poll(cx)
+                {
+                    *report = Some(ended);
+                }
+            }
+            if reports.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        map.keys().zip(reports).filter_map(|(key, report)| Some((K::clone(key), report?))).collect()
     }
 }
 

@@ -11,9 +11,11 @@ use tenure::{AsyncExit, Outcome};
 use crate::close::{finish_orphan, hand_over_orphan};
 use crate::error::GetError;
 use crate::event::Event;
-use crate::manager::{LeaseEnd, Manager, Next, Why};
+use crate::manager::{Context, LeaseEnd, Manager, Next, Why};
+use crate::pool::Pool;
 use crate::shared::{Claimed, Ext, flag};
-use crate::work::{self, Orphaned, Task, Work};
+use crate::tend::{Task, tend_later};
+use crate::work::{self, Orphaned, Work};
 
 /// Of each resource every so manyeth use is measured.
 const MEASURED_EVERY: u64 = 64;
@@ -51,7 +53,7 @@ impl<M: Manager> Lease<M> {
         meta.uses.store(uses + 1, Ordering::Relaxed);
         meta.stamp.store(ext.clock.coarse(), Ordering::Relaxed);
         meta.set_holder(Some(location));
-        if uses % MEASURED_EVERY == 0 {
+        if uses % MEASURED_EVERY == 0 || ext.config.measures_all {
             measure(ext, meta);
         }
         Self { claim: Some(claim) }
@@ -61,6 +63,25 @@ impl<M: Manager> Lease<M> {
     #[must_use]
     pub fn id(this: &Self) -> u64 {
         this.claim().meta().id.load(Ordering::Relaxed)
+    }
+
+    /// Returns the pool of the resource, or nothing if it has no handle any more.
+    #[must_use]
+    pub fn pool(this: &Self) -> Option<Pool<M>> {
+        Pool::from_shared(this.claim().arc())
+    }
+
+    /// Returns what the pool knows of the resource: its age, how many times it was lent, and since when it is lent.
+    #[must_use]
+    pub fn info(this: &Self) -> Context {
+        let claim = this.claim();
+        claim.core().ext.context(claim.meta(), Why::Checkout)
+    }
+
+    /// Marks this lease as one that is meant to be held for long: it is not
+    /// [reported as overdue](crate::Builder::leak_threshold). The mark ends with the lease.
+    pub fn mark_long_running(this: &Self) {
+        this.claim().meta().flags.fetch_or(flag::LONG, Ordering::Relaxed);
     }
 
     /// Gives the resource back as one whose use completed: it is lent again at once.
@@ -168,7 +189,7 @@ fn completed<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
         let manager = &claim.core().ext.manager;
         claim.resource().is_none_or(|cargo| manager.is_broken(&cargo.resource))
     }));
-    if asked.unwrap_or(true) { work::retire(claim, Why::Broken) } else { work::give_back(claim) }
+    if asked.unwrap_or(true) { work::retire(claim, Why::Broken) } else { work::give_back_used(claim) }
 }
 
 /// Gives a resource back whose use did not complete, as its manager says.
@@ -176,9 +197,9 @@ fn completed<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
 fn settle<M: Manager>(mut claim: Claimed<M>, end: LeaseEnd<'_>) -> Orphaned<M> {
     let next = assess(&mut claim, end);
     match next {
-        Next::Keep => work::give_back(claim),
-        Next::Check => work::tend_later(claim, Task::Check, end.why()),
-        Next::Reset => work::tend_later(claim, Task::Reset, end.why()),
+        Next::Keep => work::give_back_used(claim),
+        Next::Check => tend_later(claim, Task::Check, end.why()),
+        Next::Reset => tend_later(claim, Task::Reset, end.why()),
         Next::Close => work::retire(claim, end.why()),
     }
 }

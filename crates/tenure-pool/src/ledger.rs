@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use tokio::runtime::Handle;
-
 use crate::clock::NEVER;
 use crate::error::Cause;
+use crate::home::Homes;
+use crate::job::Jobs;
 
 /// The accounts of a pool.
 ///
 /// # Invariants
 /// 1. `total` is the number of slots that are not vacant, and `creating`, `busy` and `closing` are parts of
 ///    it. It never exceeds `max_size` but by a resize, after which it only falls.
-/// 2. `opened` resources minus `closed` ones is `total - creating`.
+/// 2. `stuck` counts the slots with [`flag::STUCK`](crate::shared::flag::STUCK), which are of `creating` or `busy`.
+/// 3. `opened` resources minus `closed` ones is `total - creating`.
 #[derive(Debug)]
 pub(crate) struct Ledger {
     pub(crate) max_size: usize,
@@ -21,18 +22,23 @@ pub(crate) struct Ledger {
     pub(crate) creating: usize,
     /// Slots whose resource is checked or reset in the background, and will come back.
     pub(crate) busy: usize,
+    /// Of `creating` and `busy`: those under way for so long that nobody should count on them.
+    pub(crate) stuck: usize,
     /// Slots whose resource is being closed.
     pub(crate) closing: usize,
     pub(crate) paused: bool,
     pub(crate) closed: bool,
     /// Whether a close has come to its end, and said what it has left open.
     pub(crate) close_ended: bool,
-    /// Creates that failed in a row, when the next one may be tried, and the last error.
+    /// Creates that failed in a row, when the last one did and the next one may be tried, and the last error.
     pub(crate) failures: u32,
+    pub(crate) failed_at: u64,
     pub(crate) retry_at: u64,
     pub(crate) last_error: Option<Cause>,
-    /// Whether the manager called the last error permanent.
+    /// Whether the manager called the last error permanent, or each one is to fail those who wait.
     pub(crate) fails_for_good: bool,
+    /// How long the last create took that succeeded (nanoseconds).
+    pub(crate) create_took: u64,
     /// How many times all were invalidated.
     pub(crate) generation: u64,
     /// The numbers given to resources.
@@ -43,10 +49,14 @@ pub(crate) struct Ledger {
     pub(crate) slow_since: u64,
     /// How many gets have waited.
     pub(crate) waits: u64,
-    /// The runtime for the pool's tasks, if one was seen that has not been seen dead.
-    pub(crate) runtime: Option<Handle>,
-    /// Whether the upkeep task runs.
-    pub(crate) upkeep: bool,
+    /// The runtimes the pool is used from.
+    pub(crate) homes: Homes,
+    /// When something was last lent or made otherwise than on the fast path (coarse).
+    pub(crate) roused: u64,
+    /// Since when the keepers are awake.
+    pub(crate) awake_since: u64,
+    /// What goes on in the background.
+    pub(crate) jobs: Jobs,
     pub(crate) random: Random,
     /// The fewest that were idle at a tick of the present interval, and when it ends: what is never needed goes.
     pub(crate) fewest_idle: usize,
@@ -60,21 +70,26 @@ impl Ledger {
             total: 0,
             creating: 0,
             busy: 0,
+            stuck: 0,
             closing: 0,
             paused: false,
             closed: false,
             close_ended: false,
             failures: 0,
+            failed_at: 0,
             retry_at: 0,
             last_error: None,
             fails_for_good: false,
+            create_took: 0,
             generation: 0,
             last_id: 0,
             next_expiry: NEVER,
             slow_since: 0,
             waits: 0,
-            runtime: None,
-            upkeep: false,
+            homes: Homes::default(),
+            roused: 0,
+            awake_since: 0,
+            jobs: Jobs::default(),
             random: Random::new(),
             fewest_idle: usize::MAX,
             shrink_at: NEVER,
@@ -85,6 +100,16 @@ impl Ledger {
     pub(crate) fn next_id(&mut self) -> u64 {
         self.last_id += 1;
         self.last_id
+    }
+
+    /// How many are on their way, and can be counted on.
+    pub(crate) fn supply(&self) -> usize {
+        (self.creating + self.busy).saturating_sub(self.stuck)
+    }
+
+    /// Whether a create failed, and the next one is not due yet.
+    pub(crate) fn is_pausing(&self, now: u64) -> bool {
+        self.failures > 0 && self.retry_at > now
     }
 
     /// Whether more are alive than may be, those being closed aside.

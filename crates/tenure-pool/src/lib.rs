@@ -56,10 +56,13 @@
 //!
 //! - Never more than `max_size` alive, those being created and closed included.
 //! - A resource is with one holder at a time.
+//! - A resource is lent on the runtime it was made on, and nowhere else. A runtime that ends, or is not driven, takes
+//!   neither the waiters nor the room of others along: one static pool serves a runtime for each test.
+//! - Time limits hold for any manager, and what is stuck holds nobody up.
 //! - Everything that was opened is closed, once. What cannot be closed, because the runtime is gone, is dropped, counted,
 //!   and told.
 //! - No permit is lost: after any storm of cancels, panics, time limits and resizes, all can be taken.
-//! - First come, first served. No newcomer passes those who wait.
+//! - First come, first served, among the gets of one runtime. No newcomer passes those who wait.
 //! - **No dirty resource reaches a user.** What was not used to its end, because its holder failed, panicked, was
 //!   cancelled, or merely dropped it, is reset first, or closed; the [manager](Manager::assess) decides.
 //! - [`close`](Pool::close) ends within its deadline, and names who still holds on.
@@ -72,13 +75,14 @@
 //! | … while something is created for it | the create goes on, and is for the next |
 //! | … while a resource is checked for it | the check goes on |
 //! | a body fails, panics, is cancelled | the resource is reset in the background before anybody has it |
-//! | a create fails | all wait together: one attempt at a time, after a pause that doubles; the last error is in the error of the time limit |
+//! | a create fails | with [`fail_fast`](Builder::fail_fast), those who wait fail; else all wait together: one attempt at a time, after a pause that doubles; the last error is in the error of the time limit |
 //! | a create fails [for good](Manager::is_permanent) | those who wait fail at once, if nothing alive could serve them |
 //! | a check fails | the resource is closed; the others are checked at once, side by side |
 //! | too many wait | the next one is turned away at once ([`Saturated`](GetErrorKind::Saturated)) |
-//! | the pool closes | those who wait fail; bodies of [`scope`](Pool::scope) are cancelled when the drain is over |
-//! | a manager panics or hangs | it counts as a failure; no permit is lost |
-//! | the runtime dies | what was out is dropped and counted; another runtime may take over |
+//! | the pool closes | those who wait fail; creates that hang are dropped; bodies of [`scope`](Pool::scope) are cancelled when the drain is over |
+//! | a manager panics or hangs | it counts as a failure; no permit is lost. What has hung for a second is no supply any more: another create is started, if there is room |
+//! | a runtime dies | what was under way there is dropped and counted; what is idle is checked before another runtime takes it over; gets on other runtimes go on |
+//! | a get finds only what belongs to another runtime | if there is room, one is created here; else an idle one of the other is closed for it |
 //!
 //! # Which way to hold a resource
 //! - [`with`](tenure::with)`(pool.get(), async |resource| …)` is the rule: the pool is told the outcome.
@@ -96,42 +100,68 @@
 //! (`mem::forget`) gives it back; anything after `panic = "abort"` or the end of the process.
 //!
 //! # Features
-//! `tracing` (default): events are also sent to `tracing`, trouble as warnings, the rest at debug level.
+//! - `tracing` (default): events are also sent to `tracing`, trouble as warnings, the rest at debug level.
+//! - `metrics`: `Builder::metrics` reports the pool's figures through the `metrics` facade.
+//!
+//! To move from another pool, see [`migration`].
 #![deny(unsafe_code)]
 
 mod budget;
 mod builder;
+mod checkout;
 mod clock;
 mod close;
 mod codel;
+mod contexts;
 mod create;
 mod error;
 mod event;
 mod get;
 mod guarded;
 mod histogram;
+mod home;
+mod hooks;
+mod idle;
+mod job;
+mod join;
 mod keyed;
 mod lease;
 mod ledger;
 mod loom;
 mod manager;
+mod many;
+#[cfg(feature = "metrics")]
+mod metrics;
+pub mod migration;
+mod place;
 mod pool;
 #[expect(unsafe_code, reason = "the one module with unsafe; see its invariants")]
 mod raw;
 mod scope;
+mod settings;
 mod shared;
 mod status;
+mod tend;
 mod upkeep;
+mod wait;
+mod weak;
 mod work;
 
-pub use crate::builder::{Builder, Codel, Order};
+pub use crate::builder::Builder;
 pub use crate::close::{CloseReport, PoolError};
+pub use crate::contexts::Contexts;
 pub use crate::error::{AddError, AddErrorKind, BuildError, GetError, GetErrorKind};
 pub use crate::event::Event;
 pub use crate::get::{Get, Priority};
 pub use crate::histogram::Durations;
+pub use crate::hooks::Hooks;
 pub use crate::keyed::{KeyedBuilder, KeyedPool};
 pub use crate::lease::Lease;
 pub use crate::manager::{BoxError, Context, CreateContext, LeaseEnd, Manager, Next, Why};
+pub use crate::many::{GetMany, Leases};
+#[cfg(feature = "metrics")]
+pub use crate::metrics::MetricNames;
 pub use crate::pool::Pool;
+pub use crate::settings::{Codel, Order, Settings};
 pub use crate::status::{Counters, Histograms, Holder, Status};
+pub use crate::weak::WeakPool;

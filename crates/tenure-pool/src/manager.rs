@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tenure::Failure;
 
+use crate::hooks::Hooks;
+
 /// Any error, as the pool keeps it.
 pub type BoxError = Box<dyn Error + Send + Sync + 'static>;
 
@@ -52,8 +54,9 @@ pub trait Manager: Send + Sync + 'static {
     /// Makes a resource.
     ///
     /// # Cancel safety
-    /// The caller of `get` does not own this future: a cancelled get wastes no connect. It is dropped only
-    /// when its time limit ends, when the pool's closing runs out of time, or with the runtime.
+    /// The caller of `get` does not own this future: a cancelled get wastes no connect. It runs on the runtime of the
+    /// get that needs it, and is dropped only when its time limit ends, with the runtime, or when the pool closes and it
+    /// has been running for more than a second, and more than three times as long as the last one that succeeded.
     fn create(
         &self,
         context: CreateContext,
@@ -98,6 +101,44 @@ pub trait Manager: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send {
         let _ = context;
         drop(resource);
+        future::ready(Ok(()))
+    }
+
+    /// Returns which hooks of this manager are to be called. The default is none of them, which costs nothing.
+    ///
+    /// Called once, when the pool is built.
+    fn hooks(&self) -> Hooks {
+        Hooks::default()
+    }
+
+    /// Runs at each get, after the check if there is one, before the resource is lent: to set a session up for its user.
+    ///
+    /// Called only if [`hooks`](Self::hooks) says so. The check timeout limits it and the check together.
+    ///
+    /// # Errors
+    /// The resource is closed, and the get takes another one.
+    fn on_get(
+        &self,
+        resource: &mut Self::Resource,
+        context: Context,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (resource, context);
+        future::ready(Ok(()))
+    }
+
+    /// Runs at each return of a resource that stays in the pool, before anybody else has it: also after a use that
+    /// completed, and after the reset or check of one that did not.
+    ///
+    /// Called only if [`hooks`](Self::hooks) says so. It runs in the background; the reset timeout limits it.
+    ///
+    /// # Errors
+    /// The resource is closed.
+    fn on_return(
+        &self,
+        resource: &mut Self::Resource,
+        context: Context,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
+        let _ = (resource, context);
         future::ready(Ok(()))
     }
 
@@ -175,8 +216,10 @@ pub enum Why {
     Checkout,
     /// It is idle, and this keeps it alive.
     KeepAlive,
-    /// Another one failed its check, so this one is suspect.
+    /// Another one failed its check, or the runtime it was made on is gone, so this one is suspect.
     Suspect,
+    /// It was given back after a use that completed; for [`Manager::on_return`].
+    Returned,
     /// The body that used it failed.
     Failed,
     /// The body that used it panicked.
@@ -191,16 +234,22 @@ pub enum Why {
     CheckFailed,
     /// Its reset failed.
     ResetFailed,
+    /// A hook failed, on a get or on its return.
+    HookFailed,
     /// It lived for as long as it may.
     Lifetime,
     /// It was idle for as long as it may, or there were more than needed.
     Idle,
     /// The pool was told to invalidate all, or this one.
     Invalidated,
+    /// [`Pool::retain`](crate::Pool::retain) did not keep it.
+    NotRetained,
     /// The pool was made smaller.
     Excess,
     /// It made room for another key of a keyed pool.
     Evicted,
+    /// It made room for a get on another runtime than the one it was made on.
+    OtherRuntime,
     /// The pool keeps no idle resources.
     NotPooled,
     /// The pool closes.

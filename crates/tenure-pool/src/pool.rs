@@ -1,25 +1,30 @@
 //! The pool: its handle, and what can be asked of it while it runs.
 
 use std::fmt;
-use std::panic::Location;
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::builder::{Builder, Order, Tuning, load, store};
+use crate::builder::Builder;
 use crate::clock::nanos;
 use crate::close::close_orphan;
 use crate::create;
-use crate::error::{AddError, AddErrorKind};
+use crate::error::{AddError, AddErrorKind, BuildError};
 use crate::get::Get;
+use crate::home::NOWHERE;
+use crate::join::pop_for;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
 use crate::manager::{Manager, Why};
+use crate::place::{place, serve};
 use crate::raw::{Core, Slow};
-use crate::shared::{Claimed, Ext, Shared, adopt_runtime, flag, phase};
+use crate::settings::{Order, Settings, Tuning, check_max_size, load, store};
+use crate::shared::{Ext, Shared, flag, phase};
 use crate::status::{Counters, Histograms, Holder, Status};
-use crate::upkeep::wake_all;
-use crate::work::{Kind, Task, Work, doom, place, retire, tend_later};
+use crate::tend::{Task, tend_later};
+use crate::wait::wake_all;
+use crate::work::{Kind, Work, doom, retire};
 
 /// A pool of resources, as many as needed and no more than allowed, each lent to one at a time.
 ///
@@ -71,7 +76,8 @@ impl<M: Manager> Pool<M> {
         let Builder { manager, config, tuning } = builder;
         let is_ordered = config.order == Order::Fifo || !config.pooling;
         let ledger = Ledger::new(config.max_size);
-        let shared = Arc::new(Core::new(ledger, Ext::new(manager, config, tuning)));
+        let hooks = manager.hooks();
+        let shared = Arc::new(Core::new(ledger, Ext::new(manager, hooks, config, tuning)));
         if is_ordered {
             shared.lock().set_slow(Slow::ORDERED);
         }
@@ -115,13 +121,13 @@ impl<M: Manager> Pool<M> {
     #[track_caller]
     pub fn try_get(&self) -> Option<Lease<M>> {
         let location = Location::caller();
+        let home = self.shared.enter(None);
         loop {
-            let claim = self.shared.try_pop().or_else(|| self.pop_under_lock())?;
+            let claim = pop_for(&mut self.shared.lock(), home)?;
             let flags = claim.meta().flags.load(Ordering::Relaxed);
             if let Some(why) = doom(flags) {
                 retire(claim, why);
-            } else if flags & (flag::STALE | flag::ALWAYS) != 0 {
-                self.shared.rouse();
+            } else if flags & (flag::STALE | flag::ALWAYS | flag::ORPHAN) != 0 {
                 tend_later(claim, Task::Check, Why::Checkout);
             } else {
                 return Some(Lease::lend(claim, location));
@@ -129,26 +135,24 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    fn pop_under_lock(&self) -> Option<Claimed<M>> {
-        let mut locked = self.shared.lock();
-        if locked.state.closed || locked.state.paused || !locked.queue.is_empty() {
-            return None;
-        }
-        locked.pop_idle()
-    }
-
     /// Adds a resource that was made outside.
     ///
     /// # Errors
-    /// If the pool is full or closed, or has no runtime; the resource comes back.
+    /// If the resource [is broken](Manager::is_broken), or the pool is full or closed, or has no runtime; the resource
+    /// comes back.
     pub fn add(&self, resource: M::Resource) -> Result<(), AddError<M::Resource>> {
+        let asked = panic::catch_unwind(AssertUnwindSafe(|| self.shared.ext.manager.is_broken(&resource)));
+        if asked.unwrap_or(true) {
+            return Err(AddError { resource, kind: AddErrorKind::Broken });
+        }
+        let home = self.shared.enter(None);
         let now = self.shared.ext.clock.now();
         let mut locked = self.shared.lock();
         let kind = if locked.state.closed {
             Some(AddErrorKind::Closed)
         } else if locked.state.total >= locked.state.max_size {
             Some(AddErrorKind::Full)
-        } else if !adopt_runtime::<M>(&mut locked) {
+        } else if locked.state.homes.len() == 0 {
             Some(AddErrorKind::NoRuntime)
         } else {
             None
@@ -156,7 +160,7 @@ impl<M: Manager> Pool<M> {
         if let Some(kind) = kind {
             return Err(AddError { resource, kind });
         }
-        let Some(claim) = create::reserve(&mut locked) else {
+        let Some(claim) = create::reserve(&mut locked, home) else {
             return Err(AddError { resource, kind: AddErrorKind::Full });
         };
         let (id, generation) = (locked.state.next_id(), locked.state.generation);
@@ -168,7 +172,6 @@ impl<M: Manager> Pool<M> {
         let placed = place(&mut locked, claim);
         drop(locked);
         placed.conclude();
-        self.shared.ensure_upkeep();
         self.shared.rouse();
         Ok(())
     }
@@ -180,9 +183,13 @@ impl<M: Manager> Pool<M> {
         &self.shared.ext.manager
     }
 
-    /// How many resources may be alive from now on. Those beyond are closed: idle ones at once, lent ones when
-    /// they come back.
-    pub fn resize(&self, max_size: usize) {
+    /// Changes how many resources may be alive. Those beyond are closed: idle ones at once, lent ones when
+    /// they come back. A minimum above the new size is brought down to it while it lasts.
+    ///
+    /// # Errors
+    /// If the size is zero or above a million; nothing is changed then.
+    pub fn resize(&self, max_size: usize) -> Result<(), BuildError> {
+        check_max_size(max_size)?;
         let mut locked = self.shared.lock();
         locked.state.max_size = max_size;
         let mut excess = Vec::new();
@@ -193,12 +200,14 @@ impl<M: Manager> Pool<M> {
         } else {
             locked.clear_slow(Slow::EXCESS);
         }
-        let creators = create::demand(&mut locked);
+        let creators = create::demand(&mut locked, NOWHERE);
         drop(locked);
         for claim in excess {
             retire(claim, Why::Excess);
         }
         create::start(&self.shared, creators);
+        self.shared.ext.signal.notify_waiters();
+        Ok(())
     }
 
     /// Lends nothing from now on: gets wait, within their time limits, until [`resume`](Self::resume).
@@ -211,21 +220,23 @@ impl<M: Manager> Pool<M> {
 
     /// Lends again, first to those who wait.
     pub fn resume(&self) {
-        let mut wakers = Vec::new();
+        let (mut wakers, mut unwanted) = (Vec::new(), Vec::new());
         let mut locked = self.shared.lock();
         locked.state.paused = false;
         while !locked.queue.is_empty() {
             let Some(claim) = locked.pop_idle() else {
                 break;
             };
-            match locked.serve_first(claim) {
+            match serve(&mut locked, claim) {
                 Ok(waker) => wakers.extend(waker),
-                Err(claim) => locked.push_idle(claim),
+                Err(claim) => unwanted.push(claim),
             }
         }
+        // In the order they were taken out in.
+        locked.restore(unwanted);
         locked.clear_slow(Slow::PAUSED);
         locked.settle();
-        let creators = create::demand(&mut locked);
+        let creators = create::demand(&mut locked, NOWHERE);
         drop(locked);
         wake_all(wakers);
         create::start(&self.shared, creators);
@@ -262,7 +273,7 @@ impl<M: Manager> Pool<M> {
             meta.expires.fetch_min(due, Ordering::Relaxed);
         }
         drop(locked);
-        self.shared.ext.signal.notify_one();
+        self.shared.ext.signal.notify_waiters();
     }
 
     /// Changes [`check_after`](crate::Builder::check_after).
@@ -273,10 +284,11 @@ impl<M: Manager> Pool<M> {
             if is_always {
                 meta.flags.fetch_or(flag::ALWAYS, Ordering::Relaxed);
             } else {
-                meta.flags.fetch_and(!flag::ALWAYS, Ordering::Relaxed);
+                // The marks of the old bound go, too; upkeep sets those of the new one.
+                meta.flags.fetch_and(!(flag::ALWAYS | flag::STALE), Ordering::Relaxed);
             }
         }
-        self.shared.ext.signal.notify_one();
+        self.shared.ext.signal.notify_waiters();
     }
 
     /// The state of the pool.
@@ -289,6 +301,30 @@ impl<M: Manager> Pool<M> {
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
+    }
+
+    /// Returns how many resources were closed for this reason.
+    #[must_use]
+    pub fn closed_for(&self, why: Why) -> u64 {
+        self.shared.ext.counts.closed_for[why as usize].load(Ordering::Relaxed)
+    }
+
+    /// Returns the present settings.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        let max_size = self.shared.lock().state.max_size;
+        Settings::read(&self.shared.ext.config, &self.shared.ext.tuning, max_size)
+    }
+
+    /// Returns the leases that are held for longer than the [`leak_threshold`](Builder::leak_threshold) and were not
+    /// [marked](Lease::mark_long_running) as long-running. How many there have been is in
+    /// [`Counters::overdue`].
+    #[must_use]
+    pub fn leak_suspects(&self) -> Vec<Holder> {
+        let limit = load(&self.shared.ext.tuning.leak);
+        let marked = self.shared.marked_long();
+        let suspects = self.shared.holders().into_iter();
+        suspects.filter(|holder| nanos(holder.held) >= limit && !marked.contains(&holder.id)).collect()
     }
 
     /// How long things took so far.

@@ -79,7 +79,7 @@ impl<M: Manager> Pool<M> {
         let address = Arc::as_ptr(&self.shared).addr();
         let pool = Arc::clone(&self.shared);
         let revoked = async move {
-            pool.ext.revoked.wait().await;
+            tokio::task::coop::unconstrained(pool.ext.revoked.wait()).await;
         };
         let options = Options::new().name("lease").stop_when(revoked);
         options.with(self.get(), async move |lease| {

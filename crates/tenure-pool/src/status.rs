@@ -24,6 +24,8 @@ pub struct Status {
     pub in_use: usize,
     /// Being created.
     pub creating: usize,
+    /// How long the oldest create under way has been running.
+    pub creating_for: Duration,
     /// Being checked.
     pub checking: usize,
     /// Being reset.
@@ -42,9 +44,13 @@ impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "size {} of {}, idle {}, in use {}, creating {}, waiting {}",
-            self.size, self.max_size, self.idle, self.in_use, self.creating, self.waiting
+            "size {} of {}, idle {}, in use {}, creating {}",
+            self.size, self.max_size, self.idle, self.in_use, self.creating
         )?;
+        if self.creating > 0 {
+            write!(f, " for {:.1?}", self.creating_for)?;
+        }
+        write!(f, ", waiting {}", self.waiting)?;
         if self.paused {
             f.write_str(", paused")?;
         }
@@ -79,8 +85,17 @@ impl fmt::Display for Holder {
 pub struct Counters {
     /// Leases given out, up to those that are out now.
     pub lent: u64,
+    /// Gets that were started: those that were served, failed, or were dropped while they waited, and those that wait.
+    pub gets: u64,
+    /// Gets that failed, for whatever reason.
+    pub get_failures: u64,
     /// Gets that had to wait.
     pub waited: u64,
+    /// Waits that ended with a lease.
+    pub waits_served: u64,
+    /// How long the waits that ended with a lease took in all. It is estimated from those that are
+    /// [measured](Histograms::wait).
+    pub wait_time: Duration,
     /// Waits that ended because the get was dropped.
     pub cancelled: u64,
     /// Gets that reached their time limit.
@@ -107,18 +122,35 @@ pub struct Counters {
     pub resets: u64,
     /// Resets that failed.
     pub reset_failures: u64,
+    /// Hooks, on a get or on a return, that failed.
+    pub hook_failures: u64,
     /// Leases that were held for longer than the leak threshold.
     pub overdue: u64,
 }
+
+/// How many values [`Why`](crate::Why) may have.
+const REASONS: usize = 32;
 
 macro_rules! counts {
     ($($name:ident),*) => {
         /// The counters that are not under the lock.
         #[derive(Debug, Default)]
-        pub(crate) struct Counts { $(pub(crate) $name: AtomicU64),* }
+        pub(crate) struct Counts {
+            $(pub(crate) $name: AtomicU64,)*
+            /// Waits that ended with an error.
+            pub(crate) failed_waits: AtomicU64,
+            /// By the number of the reason.
+            pub(crate) closed_for: [AtomicU64; REASONS],
+        }
         impl Counts {
             pub(crate) fn snapshot(&self) -> Counters {
-                Counters { waited: 0, $($name: self.$name.load(Ordering::Relaxed)),* }
+                Counters {
+                    gets: 0,
+                    waited: 0,
+                    waits_served: 0,
+                    wait_time: Duration::ZERO,
+                    $($name: self.$name.load(Ordering::Relaxed)),*
+                }
             }
         }
     };
@@ -138,6 +170,8 @@ counts!(
     check_failures,
     resets,
     reset_failures,
+    hook_failures,
+    get_failures,
     overdue
 );
 
@@ -168,9 +202,11 @@ impl Timings {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Histograms {
-    /// Waits that ended with a lease. A get that found an idle resource did not wait and is not here.
+    /// Waits that ended with a lease. A get that found an idle resource did not wait and is not here. The first wait and
+    /// then every 16th is measured, unless [`measure_all`](crate::Builder::measure_all) is set.
     pub wait: Durations,
-    /// Leases, from get to return. Of each resource the first use and then every 64th is measured.
+    /// Leases, from get to return. Of each resource the first use and then every 64th is measured, unless
+    /// [`measure_all`](crate::Builder::measure_all) is set.
     pub usage: Durations,
     /// Calls of `create` that succeeded.
     pub create: Durations,

@@ -1,103 +1,116 @@
-//! Upkeep: one task for each pool that keeps the time.
+//! Upkeep: a keeper for each home, which keeps the time.
 //!
 //! It advances the coarse clock, ends waits that are over, marks idle resources as stale, closes those that
-//! are too old or idle for too long, keeps others alive, makes up the minimum, and reports leases that are
-//! held for too long. While nothing is lent and nothing is fresh it sleeps until the next of these is due.
+//! are too old or idle for too long, keeps others alive, makes up the minimum, starts creates after their pause,
+//! notes what is stuck, and reports leases that are held for too long. While nothing is lent and nothing is fresh it
+//! sleeps until the next of these is due. All keepers of a pool do the same; what one has done, the others find done.
 //!
 //! # Invariants
 //! 1. It keeps the pool alive only while it works, never while it sleeps.
-//! 2. If it ends before the pool, with its runtime, those who wait are failed: nobody would time them out.
+//! 2. If it ends before the pool, with its runtime, the pool [leaves](Shared::leave) that home.
+//! 3. It falls asleep only if the pass was closed, and nothing was lent otherwise, for a whole tick: so nothing is
+//!    lent while it sleeps but by who wakes it.
+//! 4. A signal that comes while it works is not lost: it begins to listen before it looks.
 
 use std::mem;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
-use std::task::Waker;
 
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
 
-use crate::builder::{Order, load};
+use crate::budget;
 use crate::clock::{NEVER, TICK, nanos};
 use crate::codel;
 use crate::create;
 use crate::event::Event;
-use crate::get::{FAILED_RUNTIME, FAILED_TIMEOUT};
+use crate::home::{self, HomeId};
 use crate::manager::{Manager, Why};
 use crate::raw::Meta;
+use crate::settings::{Order, load};
 use crate::shared::{Shared, flag, phase};
 use crate::status::count;
-use crate::work::{Task, doom, retire, tend_later};
+use crate::tend::{Task, tend_later};
+use crate::wait::{FAILED_TIMEOUT, wake_all};
+use crate::work::{doom, retire};
 
-/// What the upkeep task holds while it sleeps.
-pub(crate) struct Keeper<M: Manager> {
+/// What a keeper holds while it sleeps.
+struct Keeper<M: Manager> {
     pool: Weak<Shared<M>>,
     signal: Arc<Notify>,
-}
-
-impl<M: Manager> Keeper<M> {
-    pub(crate) fn new(shared: &Arc<Shared<M>>) -> Self {
-        Self { pool: Arc::downgrade(shared), signal: Arc::clone(&shared.ext.signal) }
-    }
+    home: HomeId,
 }
 
 impl<M: Manager> Drop for Keeper<M> {
     fn drop(&mut self) {
         if let Some(shared) = self.pool.upgrade() {
-            let mut locked = shared.lock();
-            locked.state.upkeep = false;
-            let is_over = locked.state.closed && locked.state.total == 0;
-            drop(locked);
-            if !is_over {
-                abandon(&shared);
-            }
+            shared.leave(self.home);
         }
     }
 }
 
-/// The runtime of the pool is gone: fails those who wait, and forgets it, so that a later get may bring
-/// another one.
-pub(crate) fn abandon<M: Manager>(shared: &Arc<Shared<M>>) {
-    let mut locked = shared.lock();
-    locked.state.runtime = None;
-    let wakers = locked.queue.fail_where(|_| Some(FAILED_RUNTIME));
-    locked.settle();
-    drop(locked);
-    wake_all(wakers);
-}
-
-/// Wakes each; the lock must not be held.
-pub(crate) fn wake_all(wakers: Vec<Waker>) {
-    for waker in wakers {
-        waker.wake();
-    }
+/// Starts the keeper of a home.
+pub(crate) fn keep<M: Manager>(shared: &Arc<Shared<M>>, home: HomeId, runtime: &Handle) {
+    let keeper = Keeper { pool: Arc::downgrade(shared), signal: Arc::clone(&shared.ext.signal), home };
+    drop(runtime.spawn(run(keeper)));
 }
 
 /// The task.
-pub(crate) async fn run<M: Manager>(keeper: Keeper<M>) {
-    while let Some(wake_at) = keeper.pool.upgrade().and_then(|shared| look(&shared)) {
+async fn run<M: Manager>(keeper: Keeper<M>) {
+    loop {
+        let signal = keeper.signal.notified();
+        let Some(wake_at) = keeper.pool.upgrade().and_then(|shared| look(&shared, keeper.home)) else {
+            return;
+        };
         // Either way it is time to look again.
-        drop(timeout_at(wake_at, keeper.signal.notified()).await);
+        drop(timeout_at(wake_at, signal).await);
     }
 }
 
-/// Does what is due. Returns when to look again, or nothing if the pool is over.
-fn look<M: Manager>(shared: &Arc<Shared<M>>) -> Option<Instant> {
+/// Does what is due. Returns when to look again, or nothing if the pool is over, or the home.
+fn look<M: Manager>(shared: &Arc<Shared<M>>, home: HomeId) -> Option<Instant> {
+    #[cfg(feature = "metrics")]
+    crate::metrics::publish(shared);
     let ext = &shared.ext;
     let before = ext.clock.coarse();
     let now = ext.clock.now();
     make_up(shared, before, now);
     let expiry = expire(shared, now);
-    let due = sweep(shared, now);
+    let mut due = sweep(shared, now);
     let mut locked = shared.lock();
-    if locked.state.closed && locked.state.total == 0 {
+    let is_over = locked.state.closed && locked.state.total == 0;
+    if is_over || !locked.state.homes.see(home, now) {
         return None;
     }
-    let creators = create::demand(&mut locked);
+    let limit = nanos(home::SILENT_AFTER);
+    let is_long_awake =
+        !ext.asleep.load(Ordering::Relaxed) && now.saturating_sub(locked.state.awake_since) >= limit;
+    let silent = if is_long_awake { locked.state.homes.silent(now, limit) } else { Vec::new() };
+    let creators = create::demand(&mut locked, home);
+    let evicted = home::make_room(&mut locked);
+    let retry = if locked.state.is_pausing(now) { locked.state.retry_at } else { NEVER };
+    if !due.is_awake {
+        let tick_ago = now.saturating_sub(nanos(TICK));
+        if ext.pass.is_open() || locked.state.roused > tick_ago {
+            if ext.pass.is_open() {
+                ext.pass.close();
+                locked.state.roused = now;
+            }
+            due.is_awake = true;
+        }
+        ext.asleep.store(!due.is_awake, Ordering::Relaxed);
+    }
     drop(locked);
+    for silent in silent {
+        shared.take_over(silent);
+    }
     create::start(shared, creators);
-    ext.asleep.store(!due.is_awake, Ordering::Relaxed);
+    for claim in evicted {
+        retire(claim, Why::OtherRuntime);
+    }
     let tick = if due.is_awake { now + nanos(TICK) } else { NEVER };
-    Some(ext.clock.instant(due.next.max(now + nanos(TICK)).min(expiry).min(tick)))
+    Some(ext.clock.instant(due.next.max(now + nanos(TICK)).min(expiry).min(retry).min(tick)))
 }
 
 /// Gives those more time whose wait began while the coarse clock stood still, because the runtime was blocked.
@@ -132,6 +145,7 @@ fn expire<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> u64 {
     });
     locked.state.next_expiry = next;
     locked.settle();
+    budget::note_waiters(&locked);
     drop(locked);
     wakers.extend(expired);
     wake_all(wakers);
@@ -232,7 +246,12 @@ fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
         match meta.phase.load(Ordering::Relaxed) {
             phase::READY => {}
             phase::VACANT => continue,
-            // It will come back, and nobody tells upkeep when.
+            phase::CREATING | phase::CHECKING | phase::RESETTING => {
+                sweep.due.is_awake = true;
+                note_stuck(shared, meta, now);
+                continue;
+            }
+            // It will come back, and nobody tells the keepers when.
             _ => {
                 sweep.due.is_awake = true;
                 continue;
@@ -254,6 +273,24 @@ fn sweep<M: Manager>(shared: &Arc<Shared<M>>, now: u64) -> Due {
     }
     shrink(shared, &sweep);
     sweep.due
+}
+
+/// Notes what has been under way for so long that nobody should count on it.
+fn note_stuck<M: Manager>(shared: &Arc<Shared<M>>, meta: &Meta, now: u64) {
+    let is_late = |patience: u64| meta.began.load(Ordering::Relaxed).saturating_add(patience) <= now;
+    if meta.flags.load(Ordering::Relaxed) & flag::STUCK != 0 || !is_late(nanos(create::STUCK_AFTER)) {
+        return;
+    }
+    let mut locked = shared.lock();
+    // Under the lock the phase of what has ended is another one.
+    let patience = match meta.phase.load(Ordering::Relaxed) {
+        phase::CREATING => create::patience(locked.state.create_took),
+        phase::CHECKING | phase::RESETTING => nanos(create::STUCK_AFTER),
+        _ => return,
+    };
+    if is_late(patience) && meta.flags.fetch_or(flag::STUCK, Ordering::Relaxed) & flag::STUCK == 0 {
+        locked.state.stuck += 1;
+    }
 }
 
 /// Closes one idle resource for each interval of the idle timeout in which there was always one too many. Where
@@ -288,7 +325,8 @@ fn look_at_holder<M: Manager>(shared: &Arc<Shared<M>>, meta: &Meta) {
     let Some(holder) = ext.holder(meta) else {
         return;
     };
-    if nanos(holder.held) < load(&ext.tuning.leak) {
+    let is_long = meta.flags.load(Ordering::Relaxed) & flag::LONG != 0;
+    if is_long || nanos(holder.held) < load(&ext.tuning.leak) {
         return;
     }
     if meta.flags.fetch_or(flag::OVERDUE, Ordering::Relaxed) & flag::OVERDUE == 0 {

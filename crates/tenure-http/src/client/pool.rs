@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use tenure::{AsyncExit, Outcome};
 use tenure_pool::{
-    Context, CreateContext, GetError, GetErrorKind, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError,
+    Context, CreateContext, GetError, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError,
     Status,
 };
 
@@ -270,7 +270,7 @@ fn of_get(error: GetError) -> ClientError {
 /// Whether what is behind an error is that no connection came in time.
 pub(super) fn ran_out_of_time(cause: &(dyn Error + 'static)) -> bool {
     let got = cause.downcast_ref::<GetError>();
-    got.is_some_and(|error| error.kind() == GetErrorKind::Exhausted)
+    got.is_some_and(|error| error.kind().is_timeout())
 }
 
 impl AsyncExit for Clients {

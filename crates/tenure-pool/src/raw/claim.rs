@@ -33,8 +33,12 @@ impl<R, S, X> Claim<R, S, X> {
     /// an `Arc`), and the caller has taken it off the stack, out of a waiter, or out of the vacant ones, so
     /// that no other claim on it exists.
     #[inline]
-    pub(super) unsafe fn new(core: &Core<R, S, X>, slot: &Slot<R>) -> Self {
-        Self { slot: NonNull::from(slot), core: NonNull::from(core), owns: PhantomData }
+    pub(super) unsafe fn new(core: &Arc<Core<R, S, X>>, slot: &Slot<R>) -> Self {
+        // The pointer of the `Arc` itself, not one made from a reference to what is in it: `arc` reaches the
+        // counts through it, which lie in front.
+        // SAFETY: the pointer of an `Arc` is not null.
+        let core = unsafe { NonNull::new_unchecked(Arc::as_ptr(core).cast_mut()) };
+        Self { slot: NonNull::from(slot), core, owns: PhantomData }
     }
 
     #[inline]

@@ -43,6 +43,8 @@ impl Slow {
     pub(crate) const ORDERED: Self = Self(16);
     /// Whoever puts a slot back has to look whether another pool needs the room.
     pub(crate) const SHARED: Self = Self(32);
+    /// Resources belong to several runtimes, and each is lent on its own.
+    pub(crate) const RUNTIMES: Self = Self(64);
 }
 
 /// The head of the stack on a cache line of its own: it is the one thing all threads write.
@@ -266,6 +268,15 @@ impl<'a, R, S, X> CoreGuard<'a, R, S, X> {
         for claim in claims {
             self.push_idle(claim);
         }
+    }
+
+    /// Takes the first idle slot, in the order in which they are lent, that is fit.
+    pub(crate) fn pop_idle_where(&mut self, fit: impl Fn(&Meta) -> bool) -> Option<Claim<R, S, X>> {
+        let mut all = self.pop_all_idle();
+        let place = all.iter().position(|claim| fit(claim.meta()));
+        let found = place.map(|place| all.remove(place));
+        self.restore(all);
+        found
     }
 
     fn pop_stack(&mut self) -> Option<Claim<R, S, X>> {

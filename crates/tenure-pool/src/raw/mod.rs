@@ -41,6 +41,10 @@ mod waiters;
 
 #[cfg(all(test, tenure_loom))]
 mod model;
+/// The same models with the threads of `std`: for normal tests, and for miri.
+#[cfg(all(test, not(tenure_loom)))]
+#[path = "model.rs"]
+mod threads;
 
 pub(crate) use self::claim::Claim;
 pub(crate) use self::core::{Core, CoreGuard, Slow};

@@ -1,22 +1,31 @@
-//! Every interleaving of get, return, hand-over, cancel and close, explored by loom.
+//! Every interleaving of get, return, hand-over, cancel and close, explored by loom; and some of them by the
+//! threads of `std`, whose accesses miri checks.
 //!
-//! `RUSTFLAGS="--cfg tenure_loom" cargo test -p tenure-pool --lib --release -- model`
+//! ```text
+//! RUSTFLAGS="--cfg tenure_loom" cargo test -p tenure-pool --lib --release -- model
+//! cargo +nightly miri test -p tenure-pool --lib raw
+//! MIRIFLAGS=-Zmiri-tree-borrows cargo +nightly miri test -p tenure-pool --lib raw
+//! ```
 //!
 //! The resource is a loom cell: two holders at once, or a use that the next holder does not see, is reported as
 //! a race. At the end each model takes every slot apart and counts.
+#![expect(clippy::unwrap_used, reason = "tests")]
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use loom::cell::UnsafeCell;
-use loom::future::block_on;
-use loom::thread;
+#[cfg(tenure_loom)]
+use loom::{cell::UnsafeCell, future::block_on, thread};
+#[cfg(not(tenure_loom))]
+use std::thread;
 
+#[cfg(not(tenure_loom))]
+use self::plain::{UnsafeCell, block_on};
 use super::{Claim, Class, Core, Entry, Served, Slow, Waiter};
 
-const ENTRY: Entry = Entry { class: Class::Normal, since: 0, deadline: 0 };
+const ENTRY: Entry = Entry { class: Class::Normal, since: 0, deadline: 0, home: 0 };
 
 type Resource = UnsafeCell<u32>;
 type TestCore = Core<Resource, bool, ()>;
@@ -51,7 +60,7 @@ fn release(claim: TestClaim) {
         vacate(locked, claim);
         return;
     }
-    match locked.serve_first(claim) {
+    match locked.serve_first(claim, |_| true) {
         Ok(waker) => {
             drop(locked);
             waker.unwrap().wake();
@@ -133,7 +142,7 @@ fn get_and_cancel(core: &Arc<TestCore>) {
     let context = Context::from_waker(Waker::noop());
     let claim = match ask(core, waiter, context.waker()) {
         Poll::Ready(claim) => claim,
-        Poll::Pending => match core.lock().cancel(waiter) {
+        Poll::Pending => match core.lock().cancel(waiter).0 {
             Served::Slot(claim) => Some(claim),
             Served::Waiting | Served::Failed(_) => None,
         },
@@ -162,10 +171,64 @@ fn check(core: &Arc<TestCore>, resources: usize, uses: u32) {
     assert_eq!(Arc::strong_count(core), 1, "vacant slots own no count");
 }
 
+#[cfg(tenure_loom)]
 fn model(test: impl Fn() + Send + Sync + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(test);
+}
+
+#[cfg(not(tenure_loom))]
+fn model(test: impl Fn() + Send + Sync + 'static) {
+    let turns = if cfg!(miri) { 8 } else { 200 };
+    for _ in 0..turns {
+        test();
+    }
+}
+
+/// What loom offers, without loom.
+#[cfg(not(tenure_loom))]
+mod plain {
+    use std::future::Future;
+    use std::pin::pin;
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+    use std::thread::{self, Thread};
+
+    pub(super) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    impl<T> UnsafeCell<T> {
+        pub(super) fn new(value: T) -> Self {
+            Self(std::cell::UnsafeCell::new(value))
+        }
+
+        pub(super) fn with<R>(&self, look: impl FnOnce(*const T) -> R) -> R {
+            look(self.0.get())
+        }
+
+        pub(super) fn with_mut<R>(&self, change: impl FnOnce(*mut T) -> R) -> R {
+            change(self.0.get())
+        }
+    }
+
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    pub(super) fn block_on<F: Future>(future: F) -> F::Output {
+        let mut future = pin!(future);
+        let waker = Waker::from(Arc::new(Unpark(thread::current())));
+        loop {
+            match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+                Poll::Ready(output) => return output,
+                Poll::Pending => thread::park(),
+            }
+        }
+    }
 }
 
 #[test]

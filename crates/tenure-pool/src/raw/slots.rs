@@ -54,6 +54,10 @@ pub(crate) struct Meta {
     pub(crate) phase: StdU32,
     /// The number of the resource, unique in the pool.
     pub(crate) id: StdU64,
+    /// When the create, check or reset that goes on in the slot was begun (nanoseconds).
+    pub(crate) began: StdU64,
+    /// The runtime the resource belongs to, or 0.
+    pub(crate) home: StdU32,
 }
 
 impl Meta {
@@ -70,6 +74,8 @@ impl Meta {
             generation: StdU64::new(0),
             phase: StdU32::new(0),
             id: StdU64::new(0),
+            began: StdU64::new(0),
+            home: StdU32::new(0),
         }
     }
 

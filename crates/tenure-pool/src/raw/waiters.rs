@@ -4,6 +4,7 @@ use std::cell::UnsafeCell;
 use std::fmt;
 use std::marker::PhantomPinned;
 use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::process;
 use std::ptr::NonNull;
@@ -38,6 +39,8 @@ pub(crate) struct Entry {
     /// When it began to wait, and when it gives up, in nanoseconds of the pool's clock.
     pub(crate) since: u64,
     pub(crate) deadline: u64,
+    /// The runtime it waits on, or 0: it is served by what belongs to the same.
+    pub(crate) home: u32,
 }
 
 /// What a waiter finds when it looks.
@@ -166,6 +169,38 @@ impl Queue {
         Some(unsafe { (*first.as_ref().node.get()).assume_init_ref().entry })
     }
 
+    /// Shows the entry of each waiter, in the order of service, until told to break.
+    pub(crate) fn visit(&self, mut visit: impl FnMut(&Entry) -> ControlFlow<()>) {
+        for list in &self.lists {
+            let mut place = list.first;
+            while let Some(waiter) = place {
+                // SAFETY: what is in a list is alive, pinned and written, and its node belongs to the holder of
+                // the queue.
+                let node = unsafe { (*waiter.as_ref().node.get()).assume_init_ref() };
+                place = node.next;
+                if visit(&node.entry).is_break() {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The first waiter, in the order of service, that is fit.
+    fn find(&self, fit: impl Fn(&Entry) -> bool) -> Option<NonNull<Waiter>> {
+        for list in &self.lists {
+            let mut place = list.first;
+            while let Some(waiter) = place {
+                // SAFETY: as in `visit`.
+                let node = unsafe { (*waiter.as_ref().node.get()).assume_init_ref() };
+                if fit(&node.entry) {
+                    return Some(waiter);
+                }
+                place = node.next;
+            }
+        }
+        None
+    }
+
     /// The node of a waiter in the queue.
     ///
     /// # Safety
@@ -284,10 +319,14 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
         waiter.result.store(WAITING, Ordering::Relaxed);
     }
 
-    /// Hands a slot to the first waiter, whose waker is returned to be woken without the lock; gives the
-    /// claim back if nobody waits.
-    pub(crate) fn serve_first(&mut self, claim: Claim<R, S, X>) -> Result<Option<Waker>, Claim<R, S, X>> {
-        let Some(waiter) = self.queue.lists.iter().find_map(|list| list.first) else {
+    /// Hands a slot to the first waiter that is fit, whose waker is returned to be woken without the lock;
+    /// gives the claim back if there is none.
+    pub(crate) fn serve_first(
+        &mut self,
+        claim: Claim<R, S, X>,
+        fit: impl Fn(&Entry) -> bool,
+    ) -> Result<Option<Waker>, Claim<R, S, X>> {
+        let Some(waiter) = self.queue.find(fit) else {
             return Err(claim);
         };
         self.check_home(&claim);
@@ -301,10 +340,11 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
         Ok(waker)
     }
 
-    /// Ends a wait from the waiter's side: takes it out of the queue, or takes what it was served.
-    pub(crate) fn cancel(&mut self, waiter: Pin<&Waiter>) -> Served<Claim<R, S, X>> {
+    /// Ends a wait from the waiter's side: takes it out of the queue, or takes what it was served. The waker is
+    /// returned to be dropped without the lock.
+    pub(crate) fn cancel(&mut self, waiter: Pin<&Waiter>) -> (Served<Claim<R, S, X>>, Option<Waker>) {
         if waiter.result.load(Ordering::Acquire) != WAITING {
-            return waiter.look(self.core());
+            return (waiter.look(self.core()), None);
         }
         self.check_queued(waiter);
         // SAFETY: it waits, and in this queue, as was checked; afterwards it is its owner's again.
@@ -313,25 +353,21 @@ impl<R, S, X> CoreGuard<'_, R, S, X> {
             waiter.finish(RESTING);
             waker
         };
-        // A waker's drop may be code of the runtime; it is short in practice and takes no lock of ours.
-        drop(waker);
         self.settle();
-        Served::Waiting
+        (Served::Waiting, waker)
     }
 
-    /// Replaces the waker of a waiter that is still in the queue.
-    pub(crate) fn renew_waker(&mut self, waiter: Pin<&Waiter>, waker: &Waker) {
+    /// Replaces the waker of a waiter that is still in the queue; returns the one that is left over, to be
+    /// dropped without the lock.
+    pub(crate) fn renew_waker(&mut self, waiter: Pin<&Waiter>, waker: Waker) -> Option<Waker> {
         if waiter.result.load(Ordering::Acquire) != WAITING {
-            return;
+            return Some(waker);
         }
         self.check_queued(waiter);
         let pointer = NonNull::from(waiter.get_ref());
         // SAFETY: it waits, and in this queue, as was checked.
         let node = unsafe { self.queue.node(&pointer) };
-        match &mut node.waker {
-            Some(old) if old.will_wake(waker) => {}
-            old => *old = Some(waker.clone()),
-        }
+        node.waker.replace(waker)
     }
 
     fn check_queued(&self, waiter: Pin<&Waiter>) {

@@ -199,7 +199,7 @@ async fn an_added_resource_serves_the_first_waiter() {
     // The room went to a create that hangs; what is added does not fit.
     settle().await;
     let refused = pool.add(thing).unwrap_err();
-    pool.resize(2);
+    pool.resize(2).unwrap();
     let id = refused.resource.id;
     pool.add(refused.resource).unwrap();
     assert_eq!(waiting.poll().unwrap().unwrap().id, id);

@@ -231,7 +231,7 @@ async fn a_pool_that_grows_serves_those_who_wait() {
     let lease = pool.get().await.unwrap();
     let waiting = tokio::spawn(pool.get_owned());
     settle().await;
-    pool.resize(2);
+    pool.resize(2).unwrap();
     assert!(waiting.await.unwrap().is_ok());
     lease.complete();
     assert_full_capacity(&pool, 2).await;
@@ -246,7 +246,7 @@ async fn a_pool_that_shrinks_comes_down_to_its_size() {
         leases.push(pool.get().await.unwrap());
     }
     leases.pop().unwrap().complete();
-    pool.resize(3);
+    pool.resize(3).unwrap();
     settle().await;
     assert_eq!(pool.status().size, 5);
     for lease in leases {
@@ -256,7 +256,7 @@ async fn a_pool_that_shrinks_comes_down_to_its_size() {
     assert_eq!(pool.status().size, 3);
     assert_full_capacity(&pool, 3).await;
     for size in [5, 3, 5, 3, 5] {
-        pool.resize(size);
+        pool.resize(size).unwrap();
         settle().await;
         assert_full_capacity(&pool, size).await;
     }

@@ -140,7 +140,7 @@ impl Machine {
             Op::Resize(size) => {
                 self.max_size = size;
                 self.max_size_ever = self.max_size_ever.max(size);
-                self.pool.resize(size);
+                self.pool.resize(size).unwrap();
             }
             Op::Pause => {
                 self.paused = true;

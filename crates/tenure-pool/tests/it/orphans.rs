@@ -174,16 +174,15 @@ async fn the_end_of_a_close_that_was_given_up_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_create_that_hangs_holds_an_orphan_up_until_its_drain_timeout() {
+async fn a_create_that_hangs_holds_no_orphan_up() {
     let probe = Probe::new();
     probe.always(Op::Create, 0, Act::Hang);
-    let limit = Duration::from_secs(3);
-    let pool = probe.pool().max_size(3).create_timeout(None).drain_timeout(limit).build().unwrap();
+    let pool = probe.pool().max_size(3).create_timeout(None).build().unwrap();
     assert!(timeout(CLOSE, pool.get_owned()).await.is_err());
     drop(pool);
     let began = Instant::now();
     assert!(drain(Duration::from_secs(100)).await.is_clean());
-    assert!(began.elapsed() >= limit && began.elapsed() < limit + AT_ONCE, "{:?}", began.elapsed());
+    assert!(began.elapsed() <= Duration::from_secs(1), "{:?}", began.elapsed());
     probe.assert_all_closed(3);
 }
 
