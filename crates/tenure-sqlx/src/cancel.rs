@@ -5,7 +5,7 @@
 //!    connection to itself, and until its answer is there nothing else is sent on the connection.
 //! 2. A request whose answer is lost may still arrive. Then the connection is closed, and with it the session.
 //! 3. A request that comes too late hits nothing, or at most the next statement of the session (MySQL). So after the
-//!    answer one is sent that may be hit: see [`Driver::settle`](crate::backend::Driver::settle).
+//!    answer one is sent that may be hit: see [`Driver::prove`](crate::backend::Driver::prove).
 //! 4. What could not be sent changes nothing: the statement is waited for, as without the option.
 
 use std::pin::{Pin, pin};
@@ -108,6 +108,6 @@ pub(crate) async fn stop_abandoned<DB: Backend>(
         within(answer_limit, ended).await?;
     }
     // If the request came too late, this is what it hits.
-    let _ = within(answer_limit, DB::settle(connection)).await;
+    let _ = within(answer_limit, DB::prove(connection)).await;
     Ok(())
 }

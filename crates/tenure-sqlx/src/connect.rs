@@ -95,10 +95,10 @@ async fn open<DB: Backend>(
 ) -> Result<Connection<DB>, sqlx::Error> {
     let mut connection = options.connect().await?;
     match cancel {
-        None => Ok(Connection::from_sqlx(connection)),
+        None => Ok(Connection::opened(connection, None)),
         Some(identify) => {
             let canceller = Canceller::of(&mut connection, options, identify).await?;
-            Ok(Connection::cancellable(connection, canceller))
+            Ok(Connection::opened(connection, Some(canceller)))
         }
     }
 }

@@ -25,12 +25,20 @@ use crate::{Backend, Begin, Connection, Error, Transaction};
 /// All of these are refusals: nothing of the transaction is kept. A commit whose answer is lost is none of them.
 #[must_use]
 pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
+    said(error, |said| CONFLICTS.iter().any(|says| says(said)))
+}
+
+/// Whether something that a database said, in this error or its sources, is of a kind.
+pub(crate) fn said(
+    error: &(dyn StdError + 'static),
+    is_of_kind: impl Fn(&(dyn DatabaseError + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         // An error that is transparent to sqlx's passes over it in its sources, to what sqlx has in it.
         let said = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
         let said = said.or_else(|| Some(&**error.downcast_ref::<Box<dyn DatabaseError>>()?));
-        if said.is_some_and(|said| CONFLICTS.iter().any(|says| says(said))) {
+        if said.is_some_and(&is_of_kind) {
             return true;
         }
         next = error.source();

@@ -102,17 +102,17 @@ impl<'c, DB: Backend> Begin<'c, DB> {
         let Self { on, terms } = self;
         let mut lease = match on {
             On::Borrowed(holder) => {
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.lend().ok_or_else(Error::closed)?
             }
             On::Owned(mut holder) => {
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.give().ok_or_else(Error::closed)?
             }
             On::Pooled(get) => {
                 let mut keeper = get.await?;
                 let holder = keeper.0.holder_mut();
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.lend().ok_or_else(Error::closed)?.keep(keeper)
             }
         };
@@ -177,11 +177,15 @@ impl<DB: Backend> Attempt<DB> {
     async fn make(mut lease: Lease<DB>, terms: Terms<DB>) -> Result<Self, Error> {
         let statement = DB::begin_statement(terms.mode);
         lease.mark_dirty();
-        let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
         let limit = terms.answer_limit;
-        if let Err(error) = patience.within(limit, DB::settle(connection)).await {
+        lease.holder_mut().wait().await?;
+        if let Err(error) = lease.holder_mut().prove(limit).await {
             return Ok(Self(Err(Refused { lease, error })));
         }
+        let (connection, patience) = match lease.holder_mut().in_reach() {
+            Ok(reached) => reached,
+            Err(error) => return Ok(Self(Err(Refused { lease, error }))),
+        };
         let begun = DB::TransactionManager::begin(connection, Some(statement));
         Ok(Self(match patience.within(limit, begun).await {
             Ok(()) => Ok(Transaction { lease, terms }),
@@ -309,6 +313,15 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
+    /// The connection of sqlx's: what dereferencing gives.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a savepoint has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
+    }
+
     /// Waits until the connection has come back from a savepoint that was dropped before its end.
     ///
     /// # Cancel safety
@@ -326,7 +339,7 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
         let Self { mut lease, terms } = self;
-        lease.holder_mut().ready().await?;
+        lease.holder_mut().wait().await?;
         let ended = match outcome {
             Outcome::Completed => commit(&mut lease, terms).await,
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => undo(&mut lease, terms).await,
@@ -365,16 +378,19 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
     if lease.is_doomed() {
         return Err(Error::doomed(Stage::Commit));
     }
-    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
+    let is_shared = lease.is_kept();
     let failed = |error| Error::new::<DB>(Stage::Commit, error);
     let limit = terms.answer_limit;
     // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
     // has rolled back the transaction around it.
-    match patience.within(limit, DB::is_whole(connection)).await {
+    let (connection, patience) = lease.holder_mut().in_reach().map_err(Error::uncommitted::<DB>)?;
+    let answer = patience.within(limit, DB::is_whole(connection, is_shared)).await;
+    match lease.holder_mut().note(answer) {
         Ok(true) => {}
         Ok(false) => return Err(Error::ended_elsewhere(None)),
         Err(error) => return Err(Error::uncommitted::<DB>(error)),
     }
+    let (connection, patience) = lease.holder_mut().in_reach().map_err(Error::uncommitted::<DB>)?;
     let mut attempts = terms.retry.start();
     // A nested transaction of sqlx's that was leaked is one more level to commit.
     while DB::TransactionManager::get_transaction_depth(connection) > 0 {
@@ -403,9 +419,10 @@ async fn undo<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<()
 
 /// Rolls back. On failure the lease stays dirty, which closes the connection.
 async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
-    let rolled_back = patience.within(terms.answer_limit, DB::roll_back(connection)).await;
-    rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
+    let failed = |error| Error::new::<DB>(Stage::Rollback, error);
+    let (connection, patience) = lease.holder_mut().in_reach().map_err(failed)?;
+    let answer = patience.within(terms.answer_limit, DB::roll_back(connection)).await;
+    lease.holder_mut().note(answer).map_err(failed)?;
     lease.absolve();
     lease.mark_clean();
     Ok(())

@@ -111,9 +111,21 @@ fn keeper<DB: Backend, M: Manager<Resource = Connection<DB>>>(
 ) -> impl Future<Output = Result<Keeper<DB>, Error>> + Send + use<DB, M> {
     let get = pool.get_owned();
     async move {
-        let lease = get.await.map_err(Error::not_lent)?;
+        let mut lease = get.await.map_err(Error::not_lent)?;
+        if !lease.is_known() {
+            tidy(&mut lease).await?;
+        }
         Ok(Keeper(Box::new(lease)))
     }
+}
+
+/// Does what nobody has done after the last use: one of a bare lease, which the pool has lent again at once.
+///
+/// Dropped half-way, the lease is dropped with it, and the pool resets the connection.
+async fn tidy<DB: Backend, M: Manager<Resource = Connection<DB>>>(
+    lease: &mut tenure_pool::Lease<M>,
+) -> Result<(), Error> {
+    lease.tidy().await
 }
 
 /// A connection of a pool, in use: what [`PoolExt::connection`] lends. It dereferences to sqlx's own connection.
@@ -135,6 +147,15 @@ impl<DB: Backend> Pooled<DB> {
     /// As [`Connection::transaction`].
     pub fn transaction(&mut self) -> Begin<'_, DB> {
         Begin::borrowed(self.keeper.0.holder_mut())
+    }
+
+    /// The connection of sqlx's: what dereferencing gives.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a transaction has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
     }
 
     /// Waits until the connection has come back from a transaction that was dropped before its end.
@@ -193,8 +214,13 @@ impl<DB: Backend, M: Manager<Resource = Connection<DB>>> Keep<DB> for tenure_poo
 
     fn give_back<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Pin<Box<dyn Future<Output = ()> + Send + 'o>> {
         Box::pin(async move {
+            let mut lease = *self;
+            // The pool lends at once what it is told has completed, so it is told otherwise where there is something
+            // to do before: see `Connections::assess`.
+            let is_to_be_tended = outcome.is_completed() && (*lease).holder_mut().complete();
+            let outcome = if is_to_be_tended { Outcome::Cancelled } else { outcome };
             // It never fails: its error type is that of `get`.
-            let _ = self.exit(outcome).await;
+            let _ = lease.exit(outcome).await;
         })
     }
 }

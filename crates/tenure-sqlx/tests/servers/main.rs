@@ -12,6 +12,7 @@ mod cut;
 mod dropped;
 #[path = "../common/failure.rs"]
 mod failure;
+mod matrix;
 mod modes;
 mod outcomes;
 mod pooled;
@@ -19,5 +20,7 @@ mod proofs;
 mod proxy;
 mod server;
 mod stopped;
+#[path = "../common/matrix.rs"]
+mod subject;
 #[path = "../common/trouble.rs"]
 mod trouble;
