@@ -3,8 +3,12 @@
 //! Everything else (lending, retrying, the order of things) is written once, on top of it.
 
 use std::fmt::Debug;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, Database, SqlStr};
 
@@ -26,7 +30,7 @@ pub trait Backend: Database<Connection: Connection<Database = Self> + Sync> + Dr
 }
 
 /// The driver's part of [`Backend`], which nobody else can name.
-pub trait Driver: Database {
+pub trait Driver: Database + HasStatementCache {
     /// Whether of two connections that close at the same time each has to know of the other.
     const CLOSES_IN_TURN: bool = false;
 
@@ -105,6 +109,19 @@ pub trait Driver: Database {
     /// Whether a statement that the session had prepared has become useless, since a table has changed.
     fn is_stale_plan(_error: &(dyn DatabaseError + 'static)) -> bool {
         false
+    }
+
+    /// The same of an error that is known only by what it shows of itself.
+    fn shows_stale_plan(_shown: &str) -> bool {
+        false
+    }
+
+    /// Makes the statements of this connection stop while the flag that is returned is up, where that can be done
+    /// without another connection.
+    fn interrupt(
+        _connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Option<Arc<AtomicBool>>, sqlx::Error>> + Send + '_ {
+        ready(Ok(None))
     }
 }
 

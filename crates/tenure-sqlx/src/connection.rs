@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use sqlx::Connection as _;
 use tenure::{AsyncExit, Outcome};
 
-use crate::cancel::{Canceller, stop_abandoned};
+use crate::cancel::stop_abandoned;
 use crate::lease::Holder;
 use crate::{Backend, Begin, Error, Stage};
 
@@ -35,10 +34,6 @@ impl<DB: Backend> Connection<DB> {
     /// Makes a resource of a connection of sqlx's, on which no transaction is open.
     pub fn from_sqlx(connection: DB::Connection) -> Self {
         Self::of(Holder::new(connection))
-    }
-
-    pub(crate) fn opened(connection: DB::Connection, canceller: Option<Arc<Canceller<DB>>>) -> Self {
-        Self::of(Holder::opened(connection, canceller))
     }
 
     pub(crate) fn of(holder: Holder<DB>) -> Self {

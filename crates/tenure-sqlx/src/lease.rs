@@ -20,6 +20,7 @@
 //! 8. A line that is lost is sent nothing more by this crate, and is never clean again: limits do not add up.
 
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -40,6 +41,8 @@ struct Line<DB: Backend> {
     doomed: bool,
     /// How to stop what runs on it, where that is wanted.
     canceller: Option<Arc<Canceller<DB>>>,
+    /// Stops what runs on it while it is up, where there is such a thing.
+    interrupt: Option<Arc<AtomicBool>>,
     patience: Patience,
     /// Whether its place in the protocol is known: see [`Driver::prove`](crate::backend::Driver::prove).
     proved: bool,
@@ -48,8 +51,17 @@ struct Line<DB: Backend> {
 }
 
 impl<DB: Backend> Line<DB> {
-    fn new(connection: DB::Connection, canceller: Option<Arc<Canceller<DB>>>, proved: bool) -> Self {
-        Self { connection, doomed: false, canceller, patience: Patience::default(), proved, lost: false }
+    fn new(connection: DB::Connection, proved: bool) -> Self {
+        let (canceller, interrupt) = (None, None);
+        Self {
+            connection,
+            doomed: false,
+            canceller,
+            interrupt,
+            patience: Patience::default(),
+            proved,
+            lost: false,
+        }
     }
 }
 
@@ -161,12 +173,16 @@ impl<DB: Backend> Berth<DB> {
 impl<DB: Backend> Holder<DB> {
     /// The holder of a connection on which no transaction is open, and of which nothing else is known.
     pub(crate) fn new(connection: DB::Connection) -> Self {
-        Self::of(Line::new(connection, None, false), false)
+        Self::of(Line::new(connection, false), false)
     }
 
     /// The same, of one that was opened just now, and on which statements can perhaps be stopped.
-    pub(crate) fn opened(connection: DB::Connection, canceller: Option<Arc<Canceller<DB>>>) -> Self {
-        Self::of(Line::new(connection, canceller, true), false)
+    pub(crate) fn opened(
+        connection: DB::Connection,
+        canceller: Option<Arc<Canceller<DB>>>,
+        interrupt: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self::of(Line { canceller, interrupt, ..Line::new(connection, true) }, false)
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
@@ -229,6 +245,11 @@ impl<DB: Backend> Holder<DB> {
             }
         }
         answer
+    }
+
+    /// What stops the statements of the connection while it is up, if it is here and there is such a thing.
+    pub(crate) fn interrupt(&self) -> Option<Arc<AtomicBool>> {
+        self.line()?.interrupt.clone()
     }
 
     /// How to stop what runs on the connection, if it is here and that is wanted.

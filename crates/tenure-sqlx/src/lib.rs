@@ -28,6 +28,7 @@
 //! - `postgres`: PostgreSQL.
 //! - `mysql`: MySQL and MariaDB.
 //! - `pool`: a manager of connections for `tenure-pool`.
+//! - `migrate`: sqlx's migrations on a connection in a body.
 //!
 //! # What cannot be promised
 //! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
@@ -43,6 +44,8 @@ mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod isolation;
 mod lease;
+#[cfg(feature = "migrate")]
+mod migrate;
 #[cfg(any(doc, doctest))]
 pub mod migration;
 #[cfg(feature = "mysql")]
@@ -67,6 +70,8 @@ pub use connection::Connection;
 pub use error::{Error, Fate, Stage};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use isolation::Isolation;
+#[cfg(feature = "migrate")]
+pub use migrate::migrate;
 pub use retry::Retry;
 pub use run::is_conflict;
 pub use savepoint::{Savepoint, SetSavepoint};

@@ -10,12 +10,12 @@ use sqlx::Connection as _;
 use tenure::{AsyncExit as _, Outcome};
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
 
-use super::spoilt::is_spoilt_by;
 use super::{Connections, Hook, SessionReset};
 use crate::backend::Restored;
 use crate::cancel::stop_abandoned;
 use crate::lease::{Care, Holder};
 use crate::patience::within;
+use crate::run::failure_says;
 use crate::{Backend, Connect, Connection, Error, Retry, Stage};
 
 impl<DB: Backend> Connections<DB> {
@@ -31,7 +31,7 @@ impl<DB: Backend> Connections<DB> {
     /// Opens a connection, without a word of the hook.
     async fn open(&self) -> Result<Connection<DB>, Error> {
         // The pool itself pauses between attempts, for all who wait.
-        Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel).await
+        Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel.clone()).await
     }
 
     /// Sets the session back, and calls the hooks.
@@ -52,10 +52,19 @@ impl<DB: Backend> Connections<DB> {
         Ok(())
     }
 
+    /// Closes a connection, after what still runs on it has ended.
     async fn close_in_turn(&self, mut connection: Connection<DB>) -> Result<(), Error> {
-        // Whoever waits for a transaction keeps nobody from closing; why it failed the exit says.
-        let _ = connection.ready().await;
-        let _turn = if DB::CLOSES_IN_TURN { Some(self.closing.lock().await) } else { None };
+        let holder = connection.holder_mut();
+        // Whoever waits for a transaction or for a statement keeps nobody from closing; why it failed the exit says.
+        let is_here = holder.wait().await.is_ok();
+        if !DB::CLOSES_IN_TURN || !is_here {
+            return connection.exit(Outcome::Completed).await;
+        }
+        let _ = stop_abandoned(holder, DB::ANSWER_LIMIT).await;
+        if let Ok((raw, _)) = holder.in_reach() {
+            let _ = DB::skip(raw).await;
+        }
+        let _turn = self.closing.lock().await;
         connection.exit(Outcome::Completed).await
     }
 }
@@ -122,7 +131,7 @@ impl<DB: Backend> Manager for Connections<DB> {
             (None, LeaseEnd::Failed(failure)) => {
                 let is_spoilt = match &self.close_when {
                     Some(rule) => rule(failure),
-                    None => is_spoilt_by::<DB>(failure),
+                    None => failure_says(failure, DB::is_spoilt, DB::shows_spoilt),
                 };
                 if is_spoilt { Next::Close } else { Next::Reset }
             }

@@ -21,9 +21,9 @@ use tenure::Failure;
 use tokio::sync::Mutex;
 
 use crate::Backend;
-use crate::cancel::Identify;
+use crate::cancel::Stop;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-use crate::cancel::{Cancel, identify};
+use crate::cancel::{Cancel, stop};
 use crate::connect::Options;
 
 pub use ext::{PoolExt, Pooled};
@@ -140,7 +140,7 @@ pub struct Connections<DB: Backend> {
     session_reset: SessionReset,
     check_completed: bool,
     close_when: Option<Rule>,
-    cancel: Option<Identify<DB>>,
+    cancel: Option<Stop<DB>>,
     /// Held by the one that closes, where only one may.
     closing: Mutex<()>,
 }
@@ -251,7 +251,7 @@ impl<DB: Cancel> Connections<DB> {
     /// [`Connect::cancel_statements`](crate::Connect::cancel_statements). The default is no.
     #[must_use = "it is a setter of a builder"]
     pub fn cancel_statements(mut self, yes: bool) -> Self {
-        self.cancel = yes.then(identify::<DB>);
+        self.cancel = yes.then(stop::<DB>);
         self
     }
 }

@@ -166,7 +166,11 @@ impl Driver for Postgres {
 
     #[cfg(feature = "pool")]
     fn shows_spoilt(shown: &str) -> bool {
-        shown.contains("PgDatabaseError") && SPOILT.iter().any(|code| shown.contains(&format!("{code:?}")))
+        shows(shown, &SPOILT)
+    }
+
+    fn shows_stale_plan(shown: &str) -> bool {
+        shows(shown, &STALE_PLAN)
     }
 
     fn is_stale_plan(error: &(dyn DatabaseError + 'static)) -> bool {
@@ -256,4 +260,9 @@ async fn end_open(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         Err(error) => return Err(error),
     };
     if is_open { in_order(connection, "ROLLBACK; UNLISTEN *; ", "").await.map(drop) } else { Ok(()) }
+}
+
+/// Whether one of these codes is in what an error shows of itself.
+fn shows(shown: &str, codes: &[&str]) -> bool {
+    shown.contains("PgDatabaseError") && codes.iter().any(|code| shown.contains(&format!("{code:?}")))
 }

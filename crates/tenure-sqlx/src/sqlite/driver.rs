@@ -1,5 +1,7 @@
 //! What SQLite does in its own way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -61,8 +63,17 @@ impl Driver for Sqlite {
         Ok(())
     }
 
-    async fn skip(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        Ok(())
+    async fn skip(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        connection.ping().await
+    }
+
+    async fn interrupt(connection: &mut SqliteConnection) -> Result<Option<Arc<AtomicBool>>, sqlx::Error> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&flag);
+        // Relaxed: a flag that is seen a little later does as well.
+        let goes_on = move || !seen.load(Ordering::Relaxed);
+        connection.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, goes_on);
+        Ok(Some(flag))
     }
 
     async fn execute(connection: &mut SqliteConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
@@ -148,6 +159,9 @@ async fn end_every_level(connection: &mut SqliteConnection) -> Result<(), sqlx::
     }
     Ok(())
 }
+
+/// How many steps of its machine SQLite makes before it looks whether it is to stop: some 20 µs of them.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
 
 /// `SQLITE_IOERR`, `SQLITE_CORRUPT`, `SQLITE_NOTADB`.
 const SPOILT: [i32; 3] = [10, 11, 26];

@@ -19,6 +19,7 @@ mod pooled;
 mod proofs;
 mod proxy;
 mod server;
+mod session;
 mod stopped;
 #[path = "../common/matrix.rs"]
 mod subject;
