@@ -7,6 +7,8 @@ use sqlx::Connection as _;
 use tenure::{AsyncExit, Outcome};
 
 use crate::cancel::stop_abandoned;
+#[cfg(feature = "pool")]
+use crate::ending::end_use;
 use crate::lease::Holder;
 use crate::{Backend, Begin, Error, Stage};
 
@@ -50,7 +52,10 @@ impl<DB: Backend> Connection<DB> {
     #[cfg(feature = "pool")]
     pub(crate) fn is_idle(&self) -> bool {
         let connection = self.holder.connection().filter(|_| !self.holder.is_lost());
-        connection.is_some_and(|connection| !connection.is_in_transaction() && !connection.should_flush())
+        let is_in_test = self.holder.is_in_test();
+        connection.is_some_and(|connection| {
+            (is_in_test || !connection.is_in_transaction()) && !connection.should_flush()
+        })
     }
 
     /// Whether its place in the protocol is known, or it is away.
@@ -64,6 +69,9 @@ impl<DB: Backend> Connection<DB> {
     pub(crate) async fn tidy(&mut self) -> Result<(), Error> {
         let failed = |error| Error::new::<DB>(Stage::Check, error);
         self.holder.wait().await?;
+        if self.holder.is_in_test() {
+            return end_use(&mut self.holder, DB::ANSWER_LIMIT).await.map_err(failed);
+        }
         let (connection, patience) = self.holder.in_reach().map_err(failed)?;
         let answer = patience.within(DB::ANSWER_LIMIT, DB::tidy(connection)).await;
         self.holder.note(answer).map_err(failed)?;

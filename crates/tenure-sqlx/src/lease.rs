@@ -48,6 +48,10 @@ struct Line<DB: Backend> {
     proved: bool,
     /// Whether an answer did not come, or was none: whatever is waited for next would not come either.
     lost: bool,
+    /// Whether all that is done on it is inside a transaction that is always rolled back.
+    in_test: bool,
+    /// Whether a use of it has a savepoint in there.
+    in_use: bool,
 }
 
 impl<DB: Backend> Line<DB> {
@@ -61,6 +65,8 @@ impl<DB: Backend> Line<DB> {
             patience: Patience::default(),
             proved,
             lost: false,
+            in_test: false,
+            in_use: false,
         }
     }
 }
@@ -235,6 +241,14 @@ impl<DB: Backend> Holder<DB> {
         self.line().is_some_and(|line| line.lost)
     }
 
+    /// Gives the connection up: it is not clean again.
+    #[cfg(feature = "pool")]
+    pub(crate) fn give_up(&mut self) {
+        if let Some(line) = self.line_mut() {
+            line.lost = true;
+        }
+    }
+
     /// To be called with what came of a statement of this crate's whose success is a proof of the connection's place.
     pub(crate) fn note<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
         if let Some(line) = self.line_mut() {
@@ -257,6 +271,24 @@ impl<DB: Backend> Holder<DB> {
         self.line()?.canceller.clone()
     }
 
+    /// Whether all that is done on the connection is inside a transaction that is always rolled back.
+    pub(crate) fn is_in_test(&self) -> bool {
+        self.line().is_some_and(|line| line.in_test)
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_in_test(&mut self) {
+        if let Some(line) = self.line_mut() {
+            line.in_test = true;
+        }
+    }
+
+    /// Notes whether a use has a savepoint in a test's transaction; tells whether one had.
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_in_use(&mut self, is: bool) -> bool {
+        self.line_mut().is_some_and(|line| std::mem::replace(&mut line.in_use, is))
+    }
+
     /// Says what is to be done after a use that completed.
     #[cfg(feature = "pool")]
     pub(crate) fn set_care(&mut self, care: Care) {
@@ -267,6 +299,7 @@ impl<DB: Backend> Holder<DB> {
     #[cfg(feature = "pool")]
     pub(crate) fn complete(&mut self) -> bool {
         self.completed = match self.care {
+            _ if self.is_in_test() => self.line().is_some_and(|line| line.in_use),
             Care::None => false,
             Care::Tidy => !self.is_proved(),
             Care::Restore => true,

@@ -40,6 +40,7 @@ mod backend;
 mod cancel;
 mod connect;
 mod connection;
+mod ending;
 mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod isolation;

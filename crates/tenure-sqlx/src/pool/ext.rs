@@ -4,12 +4,15 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 
+use sqlx::{Execute, Executor};
 use tenure::{AsyncExit, Outcome};
 use tenure_pool::Manager;
 
+use super::fed::{PooledStream, rows};
 use crate::connection::AWAY;
+use crate::ending::begin_use;
 use crate::lease::{Holder, Keep, Keeper};
-use crate::{Backend, Begin, Connection, Error};
+use crate::{Backend, Begin, Connection, Error, Stage};
 
 /// Connections and transactions of a pool as contexts, for any manager of [`Connection`]s.
 pub trait PoolExt<DB: Backend> {
@@ -90,13 +93,55 @@ pub trait PoolExt<DB: Backend> {
     /// [`Connection::transaction`].
     #[track_caller]
     fn transaction(&self) -> Begin<'static, DB>;
+
+    /// The rows of a query, as a stream that has its own connection of this pool: it can be returned, or be the body of
+    /// an answer.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod only {
+    /// use futures_util::TryStreamExt as _;
+    /// use tenure::with;
+    /// use tenure_sqlx::pool::{Connections, Pool, PoolExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # pub async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// with(Pool::builder(Connections::in_memory()).build()?, async |pool| {
+    ///     let rows = pool.rows(sqlx::query("SELECT 1 UNION SELECT 2"));
+    ///     let rows: Vec<_> = rows.try_collect().await?;
+    ///     assert_eq!(rows.len(), 2);
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// })
+    /// .await
+    /// # }
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # only::main().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As items: what fails at the get, as [`sqlx::Error`], and what fails at the query.
+    fn rows<Q>(&self, query: Q) -> PooledStream<DB::Row>
+    where
+        Q: Execute<'static, DB> + Send + 'static,
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
+        rows(self, query)
+    }
 }
 
 impl<DB: Backend, M: Manager<Resource = Connection<DB>>> PoolExt<DB> for tenure_pool::Pool<M> {
     #[track_caller]
     fn connection(&self) -> impl Future<Output = Result<Pooled<DB>, Error>> + Send + 'static {
         let get = keeper(self);
-        async move { Ok(Pooled { keeper: get.await? }) }
+        async move {
+            let mut keeper = get.await?;
+            let holder = keeper.0.holder_mut();
+            if holder.is_in_test() {
+                begin_use(holder).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
+            }
+            Ok(Pooled { keeper })
+        }
     }
 
     #[track_caller]
@@ -156,6 +201,12 @@ impl<DB: Backend> Pooled<DB> {
     #[track_caller]
     pub fn conn(&mut self) -> &mut DB::Connection {
         self
+    }
+
+    /// Has the connection closed, not lent again, when it is given back.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn give_up(&mut self) {
+        self.keeper.0.holder_mut().give_up();
     }
 
     /// Waits until the connection has come back from a transaction that was dropped before its end.

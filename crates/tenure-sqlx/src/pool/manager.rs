@@ -6,13 +6,14 @@
 //! 2. A hook is a user, too: what it was given is proved again before it is lent.
 //! 3. Nobody waits for a statement while it has the turn to close.
 
-use sqlx::Connection as _;
+use sqlx::{ConnectOptions as _, Connection as _};
 use tenure::{AsyncExit as _, Outcome};
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
 
 use super::{Connections, Hook, SessionReset};
 use crate::backend::Restored;
 use crate::cancel::stop_abandoned;
+use crate::ending::{begin_test, end_use};
 use crate::lease::{Care, Holder};
 use crate::patience::within;
 use crate::run::failure_says;
@@ -30,6 +31,11 @@ impl<DB: Backend> Connections<DB> {
 
     /// Opens a connection, without a word of the hook.
     async fn open(&self) -> Result<Connection<DB>, Error> {
+        if self.keeps_one {
+            let options = self.options();
+            let kept = self.kept.get_or_try_init(|| async move { options.connect().await });
+            kept.await.map_err(|error| Error::new::<DB>(Stage::Connect, error))?;
+        }
         // The pool itself pauses between attempts, for all who wait.
         Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel.clone()).await
     }
@@ -91,6 +97,12 @@ impl<DB: Backend> Manager for Connections<DB> {
             let failed = Error::new::<DB>(Stage::AfterConnect, error);
             return Err(failed.with_cleanup(self.close_in_turn(connection).await.err()));
         }
+        if self.rolled_back
+            && let Err(error) = begin_test(connection.holder_mut()).await
+        {
+            let failed = Error::new::<DB>(Stage::Begin, error);
+            return Err(failed.with_cleanup(self.close_in_turn(connection).await.err()));
+        }
         Ok(connection)
     }
 
@@ -99,6 +111,9 @@ impl<DB: Backend> Manager for Connections<DB> {
         let rolling_back = |error| Error::new::<DB>(Stage::Rollback, error);
         holder.wait().await?;
         stop_abandoned(holder, DB::ANSWER_LIMIT).await.map_err(rolling_back)?;
+        if holder.is_in_test() {
+            return end_use(holder, DB::ANSWER_LIMIT).await.map_err(rolling_back);
+        }
         let (raw, patience) = holder.in_reach().map_err(rolling_back)?;
         let answer = patience.within(DB::ANSWER_LIMIT, DB::roll_back(raw)).await;
         holder.note(answer).map_err(rolling_back)?;
@@ -127,6 +142,7 @@ impl<DB: Backend> Manager for Connections<DB> {
             return Next::Close;
         }
         match (completed, end) {
+            (Some(_), _) if connection.holder().is_in_test() => Next::Check,
             (Some(Care::Tidy), _) => Next::Check,
             (None, LeaseEnd::Failed(failure)) => {
                 let is_spoilt = match &self.close_when {

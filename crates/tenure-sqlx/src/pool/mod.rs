@@ -10,6 +10,7 @@
 //!    is set back as far as was asked for, the user's hooks have run, and an echo has come back after the last of them.
 
 mod ext;
+mod fed;
 mod manager;
 mod spoilt;
 
@@ -18,7 +19,8 @@ use std::pin::Pin;
 use std::sync::{PoisonError, RwLock};
 
 use tenure::Failure;
-use tokio::sync::Mutex;
+use tenure_pool::BuildError;
+use tokio::sync::{Mutex, OnceCell};
 
 use crate::Backend;
 use crate::cancel::Stop;
@@ -27,6 +29,9 @@ use crate::cancel::{Cancel, stop};
 use crate::connect::Options;
 
 pub use ext::{PoolExt, Pooled};
+#[cfg(feature = "postgres")]
+pub(crate) use fed::AsyncRead;
+pub use fed::PooledStream;
 pub use spoilt::is_spoilt;
 pub use tenure_pool::{GetError, GetErrorKind, PoolError};
 
@@ -139,10 +144,14 @@ pub struct Connections<DB: Backend> {
     on_reset: Option<Hook<DB>>,
     session_reset: SessionReset,
     check_completed: bool,
+    rolled_back: bool,
     close_when: Option<Rule>,
     cancel: Option<Stop<DB>>,
     /// Held by the one that closes, where only one may.
     closing: Mutex<()>,
+    /// Whether one connection is kept open besides those of the pool, and that one.
+    keeps_one: bool,
+    kept: OnceCell<DB::Connection>,
 }
 
 impl<DB: Backend> Connections<DB> {
@@ -155,9 +164,12 @@ impl<DB: Backend> Connections<DB> {
             on_reset: None,
             session_reset: SessionReset::default(),
             check_completed: true,
+            rolled_back: false,
             close_when: None,
             cancel: None,
             closing,
+            keeps_one: false,
+            kept: OnceCell::new(),
         }
     }
 
@@ -211,6 +223,14 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
+    /// Whether all that is done on a connection is one transaction, which is rolled back when the connection is closed: for
+    /// tests, whose code is given the pool unchanged. See [`test_pool`]. The default is no.
+    #[must_use = "it is a setter of a builder"]
+    pub fn always_rolled_back(mut self, yes: bool) -> Self {
+        self.rolled_back = yes;
+        self
+    }
+
     /// After which failures of a body the connection is closed, not cleaned. The default is [`is_spoilt`], for any error
     /// type that is or shows an error of sqlx's.
     ///
@@ -245,6 +265,18 @@ impl<DB: Backend> Connections<DB> {
     }
 }
 
+#[cfg(feature = "sqlite")]
+impl Connections<sqlx::Sqlite> {
+    /// Connections to a database in memory of their own, which keeps its data as long as the pool lives: see
+    /// [`sqlite::in_memory`](crate::sqlite::in_memory).
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let mut connections = Self::new(crate::sqlite::in_memory());
+        connections.keeps_one = true;
+        connections
+    }
+}
+
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 impl<DB: Cancel> Connections<DB> {
     /// Whether a statement that a dropped body has left running is stopped before the connection is cleaned: see
@@ -256,6 +288,68 @@ impl<DB: Cancel> Connections<DB> {
     }
 }
 
+/// A pool for a test: whatever is committed on it is seen by all who use this pool, and by nobody else, and is rolled
+/// back when the pool is left.
+///
+/// It has one connection, with a transaction that is never committed. [`PoolExt::transaction`] sets a savepoint in it,
+/// which stands for a transaction: a commit releases it, a rollback goes back to it. A use of
+/// [`PoolExt::connection`] has a savepoint as well, so that a statement that fails in it costs what it did and no more.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod only {
+/// # type Error = Box<dyn std::error::Error + Send + Sync>;
+/// use sqlx::Sqlite;
+/// use tenure::with;
+/// use tenure_sqlx::pool::{Connections, Pool, PoolExt, test_pool};
+///
+/// /// The code under test.
+/// async fn add(pool: &Pool<Sqlite>, text: &str) -> Result<(), sqlx::Error> {
+///     with(pool.transaction(), async |transaction| {
+///         sqlx::query("INSERT INTO notes VALUES (?)").bind(text).execute(transaction.conn()).await?;
+///         Ok(())
+///     })
+///     .await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # pub async fn main() -> Result<(), Error> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("notes.db");
+/// # let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+/// # with(tenure_sqlx::sqlite::connect(options.clone()), async |connection| {
+/// #     sqlx::query("CREATE TABLE notes (text TEXT)").execute(connection.conn()).await?;
+/// #     Ok::<_, Error>(())
+/// # }).await?;
+/// for _ in 0..2 {
+///     with(test_pool(Connections::new(options.clone()))?, async |pool| {
+///         add(pool, "seen in this test").await?;
+///         let notes = with(pool.connection(), async |connection| {
+///             let count = sqlx::query_scalar("SELECT count(*) FROM notes");
+///             Ok::<i64, sqlx::Error>(count.fetch_one(connection.conn()).await?)
+///         });
+///         assert_eq!(notes.await?, 1);
+///         Ok::<_, Error>(())
+///     })
+///     .await?; // rolled back
+/// }
+/// # Ok(()) }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # only::main().unwrap();
+/// ```
+///
+/// What a single transaction cannot do, it cannot do either: two connections at once wait for each other up to the time
+/// limit of the get, the options of a transaction have no effect, and what is checked at a commit is not. A connection
+/// that is lost, as by a statement that is dropped half-way on MySQL, takes along all that was done.
+///
+/// # Errors
+/// As [`Builder::build`](tenure_pool::Builder::build).
+pub fn test_pool<DB: Backend>(connections: Connections<DB>) -> Result<Pool<DB>, BuildError> {
+    let builder = Pool::builder(connections.always_rolled_back(true)).max_size(1);
+    builder.idle_timeout(None).max_lifetime(None).build()
+}
+
 impl<DB: Backend> fmt::Debug for Connections<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Connections")
@@ -264,6 +358,7 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("on_reset", &self.on_reset.is_some())
             .field("session_reset", &self.session_reset)
             .field("check_completed", &self.check_completed)
+            .field("always_rolled_back", &self.rolled_back)
             .field("close_when", &self.close_when.is_some())
             .field("cancel_statements", &self.cancel.is_some())
             .finish_non_exhaustive()

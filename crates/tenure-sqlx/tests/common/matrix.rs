@@ -144,7 +144,7 @@ async fn ask<S: Subject>(
     mark: &str,
     turn: usize,
 ) -> Result<(String, i64), Failure> {
-    if turn % 2 == 0 {
+    if turn.is_multiple_of(2) {
         with(pool.connection(), async |connection| {
             let echo = S::echo(connection.conn(), name.to_owned()).await?;
             Ok((echo, S::marks(connection.conn(), mark.to_owned()).await?))
@@ -201,7 +201,7 @@ pub(crate) async fn matrix<S: Subject>(subject: &mut S, pool: &Pool<S::Db>) -> u
         for kind in S::kinds() {
             for way in WAYS {
                 // Without a cut each time is the same, but for chance.
-                if matches!(way, Way::Failed | Way::Completed) && n % SUSPENSIONS != 0 {
+                if matches!(way, Way::Failed | Way::Completed) && !n.is_multiple_of(SUSPENSIONS) {
                     continue;
                 }
                 for level in LEVELS {

@@ -7,6 +7,7 @@
 mod cancelled;
 mod common;
 mod conflicts;
+mod contexts;
 mod cut;
 #[path = "../common/dropped.rs"]
 mod dropped;

@@ -4,7 +4,7 @@ use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Executor as _};
-use tenure_sqlx::pool::Connections;
+use tenure_sqlx::pool::{Connections, Pool, PoolExt, PooledStream};
 use tenure_sqlx::{Backend, Begin, Connect, Isolation, mysql, postgres};
 
 pub(crate) type Raw<S> = <<S as Server>::Db as sqlx::Database>::Connection;
@@ -41,6 +41,8 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
         connection: &mut Raw<Self>,
         migrator: &Migrator,
     ) -> impl Future<Output = Result<(), MigrateError>> + Send;
+
+    fn rows(pool: &Pool<Self::Db>, sql: &'static str) -> PooledStream<<Self::Db as sqlx::Database>::Row>;
 
     /// Sets one of `label`'s own apart, and says how to connect to it.
     fn set_apart(options: Options<Self>, label: &str) -> Options<Self>;
@@ -97,6 +99,10 @@ macro_rules! statements {
         ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + 'c {
             let sql = AssertSqlSafe(sql.to_owned());
             async move { connection.execute(sql).await.map(drop) }
+        }
+
+        fn rows(pool: &Pool<Self::Db>, sql: &'static str) -> PooledStream<<Self::Db as sqlx::Database>::Row> {
+            pool.rows(sqlx::query(sql))
         }
 
         fn prepared<'c>(
