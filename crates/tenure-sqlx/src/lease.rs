@@ -112,6 +112,8 @@ pub(crate) enum Care {
     None,
     /// Has its place proved and ends what transaction is open, unless its place is known.
     Tidy,
+    /// The same, and calls a hook in any case.
+    Call,
     /// Sets its session back.
     Restore,
 }
@@ -302,7 +304,7 @@ impl<DB: Backend> Holder<DB> {
             _ if self.is_in_test() => self.line().is_some_and(|line| line.in_use),
             Care::None => false,
             Care::Tidy => !self.is_proved(),
-            Care::Restore => true,
+            Care::Call | Care::Restore => true,
         };
         self.completed
     }

@@ -8,7 +8,7 @@
 
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenure::{AsyncExit as _, Outcome};
-use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
+use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next, Why};
 
 use super::{Connections, Hook, SessionReset};
 use crate::backend::Restored;
@@ -24,6 +24,7 @@ impl<DB: Backend> Connections<DB> {
     fn care(&self) -> Care {
         match self.session_reset {
             SessionReset::Always => Care::Restore,
+            _ if self.on_return.is_some() => Care::Call,
             SessionReset::Never | SessionReset::OnFailure if self.check_completed => Care::Tidy,
             SessionReset::Never | SessionReset::OnFailure => Care::None,
         }
@@ -120,12 +121,21 @@ impl<DB: Backend> Manager for Connections<DB> {
         if self.session_reset != SessionReset::Never {
             self.restore(holder).await?;
         }
-        let called = call(self.on_reset.as_ref(), holder).await;
-        called.map_err(|error| Error::new::<DB>(Stage::Reset, error))
+        for hook in [&self.on_reset, &self.on_return] {
+            let called = call(hook.as_ref(), holder).await;
+            called.map_err(|error| Error::new::<DB>(Stage::Reset, error))?;
+        }
+        Ok(())
     }
 
-    async fn check(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
-        connection.tidy().await
+    async fn check(&self, connection: &mut Connection<DB>, context: Context) -> Result<(), Error> {
+        connection.tidy().await?;
+        // Of uses only those come here that completed, under another name.
+        if matches!(context.why, Why::Cancelled) {
+            let called = call(self.on_return.as_ref(), connection.holder_mut()).await;
+            called.map_err(|error| Error::new::<DB>(Stage::Reset, error))?;
+        }
+        Ok(())
     }
 
     async fn close(&self, connection: Connection<DB>, _: Context) -> Result<(), Error> {
@@ -143,7 +153,7 @@ impl<DB: Backend> Manager for Connections<DB> {
         }
         match (completed, end) {
             (Some(_), _) if connection.holder().is_in_test() => Next::Check,
-            (Some(Care::Tidy), _) => Next::Check,
+            (Some(Care::Tidy | Care::Call), _) => Next::Check,
             (None, LeaseEnd::Failed(failure)) => {
                 let is_spoilt = match &self.close_when {
                     Some(rule) => rule(failure),

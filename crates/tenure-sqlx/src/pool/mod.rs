@@ -142,6 +142,7 @@ pub struct Connections<DB: Backend> {
     options: RwLock<Options<DB>>,
     after_connect: Option<Hook<DB>>,
     on_reset: Option<Hook<DB>>,
+    on_return: Option<Hook<DB>>,
     session_reset: SessionReset,
     check_completed: bool,
     rolled_back: bool,
@@ -162,6 +163,7 @@ impl<DB: Backend> Connections<DB> {
             options,
             after_connect: None,
             on_reset: None,
+            on_return: None,
             session_reset: SessionReset::default(),
             check_completed: true,
             rolled_back: false,
@@ -197,6 +199,20 @@ impl<DB: Backend> Connections<DB> {
         hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
     ) -> Self {
         self.on_reset = Some(Box::new(hook));
+        self
+    }
+
+    /// What to do after each use of [`PoolExt`], completed or not, before the connection is lent again: what
+    /// `after_release` is to sqlx. It runs in the background, after the check or the reset. When it fails, the connection is
+    /// closed.
+    ///
+    /// With it no connection is lent again at once.
+    #[must_use = "it is a setter of a builder"]
+    pub fn on_return(
+        mut self,
+        hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_return = Some(Box::new(hook));
         self
     }
 
@@ -356,6 +372,7 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("database", &DB::NAME)
             .field("after_connect", &self.after_connect.is_some())
             .field("on_reset", &self.on_reset.is_some())
+            .field("on_return", &self.on_return.is_some())
             .field("session_reset", &self.session_reset)
             .field("check_completed", &self.check_completed)
             .field("always_rolled_back", &self.rolled_back)

@@ -19,6 +19,9 @@ use crate::failure::Failure;
 /// How long something may take that should not hang.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long a body waits for a statement of its own after one that it has given up.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 /// At how many suspensions each is cut, if nothing else is said.
 const SUSPENSIONS: usize = 3;
 
@@ -129,7 +132,11 @@ impl<K: Copy> Case<K> {
                 Level::Nested => {
                     let mut nested = transaction.conn().begin().await?;
                     self.act::<S>(&mut nested).await?;
-                    Ok(nested.commit().await?)
+                    // The body's own statement, on whatever the one before has left, waits as long as the body lets it.
+                    match timeout(PATIENCE, nested.commit()).await {
+                        Ok(committed) => Ok(committed?),
+                        Err(_elapsed) => Err(Failure::Refused),
+                    }
                 }
             }
         })
