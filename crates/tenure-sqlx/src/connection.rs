@@ -7,9 +7,9 @@ use sqlx::Connection as _;
 use tenure::{AsyncExit, Outcome};
 
 use crate::cancel::stop_abandoned;
-#[cfg(feature = "pool")]
-use crate::ending::end_use;
 use crate::lease::Holder;
+#[cfg(feature = "pool")]
+use crate::pool::end_use;
 use crate::{Backend, Begin, Error, Stage};
 
 /// A connection that is closed at its exit, and on which transactions are contexts.

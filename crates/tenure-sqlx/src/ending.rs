@@ -6,13 +6,11 @@
 //! 2. What is lost is sent nothing.
 //! 3. Inside a test's transaction nothing is sent that would end it.
 
-use std::time::Duration;
-
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::cancel::stop_abandoned;
-use crate::lease::{Holder, Lease, out_of_place};
+use crate::lease::{Lease, out_of_place};
 use crate::transaction::Terms;
 use crate::{Backend, Error, Stage};
 
@@ -108,7 +106,7 @@ async fn release_in_test<DB: Backend>(connection: &mut DB::Connection) -> Result
 }
 
 /// The same as a rollback, inside of a test's transaction.
-async fn undo_in_test<DB: Backend>(
+pub(crate) async fn undo_in_test<DB: Backend>(
     connection: &mut DB::Connection,
     savepoint: &str,
 ) -> Result<(), sqlx::Error> {
@@ -124,50 +122,4 @@ async fn undo_in_test<DB: Backend>(
         DB::execute(connection, AssertSqlSafe(format!("{verb} {savepoint}")).into_sql_str()).await?;
     }
     Ok(())
-}
-
-/// Begins the transaction that is never committed.
-#[cfg(feature = "pool")]
-pub(crate) async fn begin_test<DB: Backend>(holder: &mut Holder<DB>) -> Result<(), sqlx::Error> {
-    let (connection, patience) = holder.in_reach()?;
-    let begin = DB::TransactionManager::begin(connection, Some(DB::begin_statement(DB::Mode::default())));
-    patience.within(DB::ANSWER_LIMIT, begin).await?;
-    holder.set_in_test();
-    Ok(())
-}
-
-/// Sets a savepoint for a use without a transaction of its own, so that what fails in it does not abort the test's.
-#[cfg(feature = "pool")]
-pub(crate) async fn begin_use<DB: Backend>(holder: &mut Holder<DB>) -> Result<(), sqlx::Error> {
-    let (connection, patience) = holder.in_reach()?;
-    let set = DB::execute(connection, "SAVEPOINT tenure_use".into_sql_str());
-    let answer = patience.within(DB::ANSWER_LIMIT, set).await;
-    holder.note(answer)?;
-    holder.set_in_use(true);
-    Ok(())
-}
-
-/// Ends a use: what it did stays, unless it has failed so that nothing can follow it.
-#[cfg(feature = "pool")]
-pub(crate) async fn end_use<DB: Backend>(
-    holder: &mut Holder<DB>,
-    limit: Option<Duration>,
-) -> Result<(), sqlx::Error> {
-    let in_use = holder.set_in_use(false);
-    let (connection, patience) = holder.in_reach()?;
-    let ended = async {
-        if !in_use {
-            return DB::prove(connection).await;
-        }
-        DB::skip(connection).await?;
-        while DB::TransactionManager::get_transaction_depth(connection) > 1 {
-            DB::TransactionManager::rollback(connection).await?;
-        }
-        match DB::execute(connection, "RELEASE SAVEPOINT tenure_use".into_sql_str()).await {
-            Err(error) if DB::is_answer(&error) => undo_in_test::<DB>(connection, "tenure_use").await,
-            ended => ended,
-        }
-    };
-    let answer = patience.within(limit, ended).await;
-    holder.note(answer)
 }

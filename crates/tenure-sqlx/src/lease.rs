@@ -51,6 +51,7 @@ struct Line<DB: Backend> {
     /// Whether all that is done on it is inside a transaction that is always rolled back.
     in_test: bool,
     /// Whether a use of it has a savepoint in there.
+    #[cfg(feature = "pool")]
     in_use: bool,
 }
 
@@ -66,6 +67,7 @@ impl<DB: Backend> Line<DB> {
             proved,
             lost: false,
             in_test: false,
+            #[cfg(feature = "pool")]
             in_use: false,
         }
     }
@@ -99,12 +101,15 @@ pub(crate) struct Holder<DB: Backend> {
     /// Made when the connection is lent for the first time.
     berth: Option<Arc<Berth<DB>>>,
     in_transaction: bool,
+    #[cfg(feature = "pool")]
     care: Care,
     /// Whether it was given back after a use that completed, to be taken care of.
+    #[cfg(feature = "pool")]
     completed: bool,
 }
 
 /// What a pool does with a connection whose use completed, before it lends it again.
+#[cfg(feature = "pool")]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Care {
     /// Nothing.
@@ -194,7 +199,15 @@ impl<DB: Backend> Holder<DB> {
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
-        Self { here: OnceLock::from(line), berth: None, in_transaction, care: Care::None, completed: false }
+        Self {
+            here: OnceLock::from(line),
+            berth: None,
+            in_transaction,
+            #[cfg(feature = "pool")]
+            care: Care::None,
+            #[cfg(feature = "pool")]
+            completed: false,
+        }
     }
 
     /// Takes in what has come back, if anything has, and looks at it.
@@ -244,7 +257,7 @@ impl<DB: Backend> Holder<DB> {
     }
 
     /// Gives the connection up: it is not clean again.
-    #[cfg(feature = "pool")]
+    #[cfg(all(feature = "pool", feature = "postgres"))]
     pub(crate) fn give_up(&mut self) {
         if let Some(line) = self.line_mut() {
             line.lost = true;

@@ -9,8 +9,8 @@ use tenure::{AsyncExit, Outcome};
 use tenure_pool::Manager;
 
 use super::fed::{PooledStream, rows};
+use super::nested::begin_use;
 use crate::connection::AWAY;
-use crate::ending::begin_use;
 use crate::lease::{Holder, Keep, Keeper};
 use crate::{Backend, Begin, Connection, Error, Stage};
 

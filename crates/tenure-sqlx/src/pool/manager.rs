@@ -10,10 +10,10 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tenure::{AsyncExit as _, Outcome};
 use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next, Why};
 
+use super::nested::{begin_test, end_use};
 use super::{Connections, Hook, SessionReset};
 use crate::backend::Restored;
 use crate::cancel::stop_abandoned;
-use crate::ending::{begin_test, end_use};
 use crate::lease::{Care, Holder};
 use crate::patience::within;
 use crate::run::failure_says;

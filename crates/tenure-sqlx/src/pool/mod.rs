@@ -12,6 +12,7 @@
 mod ext;
 mod fed;
 mod manager;
+mod nested;
 mod spoilt;
 
 use std::fmt;
@@ -32,6 +33,7 @@ pub use ext::{PoolExt, Pooled};
 #[cfg(feature = "postgres")]
 pub(crate) use fed::AsyncRead;
 pub use fed::PooledStream;
+pub(crate) use nested::end_use;
 pub use spoilt::is_spoilt;
 pub use tenure_pool::{GetError, GetErrorKind, PoolError};
 
@@ -73,7 +75,7 @@ type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -
 
 /// Makes, checks, cleans and closes the connections of a [`Pool`].
 ///
-/// What is lent is a [`Connection`], so that a transaction is a context on it. How many there are, how long they live
+/// What is lent is a [`Connection`](crate::Connection), so that a transaction is a context on it. How many there are, how long they live
 /// and how long one waits is for the [builder](tenure_pool::Pool::builder) of the pool to say.
 ///
 /// | the pool | does |

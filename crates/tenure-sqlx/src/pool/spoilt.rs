@@ -9,7 +9,6 @@ use std::error::Error as StdError;
 
 use sqlx::error::DatabaseError;
 
-use crate::backend::Driver;
 use crate::run::said;
 
 /// Whether this error of a body says that the connection on which it happened will fail again at what others do on it:
@@ -28,9 +27,9 @@ pub fn is_spoilt(error: &(dyn StdError + 'static)) -> bool {
 /// What each database calls spoilt; of another's errors it says no.
 const SPOILT: &[fn(&(dyn DatabaseError + 'static)) -> bool] = &[
     #[cfg(feature = "sqlite")]
-    <sqlx::Sqlite as Driver>::is_spoilt,
+    <sqlx::Sqlite as crate::backend::Driver>::is_spoilt,
     #[cfg(feature = "postgres")]
-    <sqlx::Postgres as Driver>::is_spoilt,
+    <sqlx::Postgres as crate::backend::Driver>::is_spoilt,
     #[cfg(feature = "mysql")]
-    <sqlx::MySql as Driver>::is_spoilt,
+    <sqlx::MySql as crate::backend::Driver>::is_spoilt,
 ];
