@@ -64,7 +64,8 @@ pub enum SessionReset {
     /// Never: a setting of one user is seen by the next.
     Never,
     /// After a use that did not complete. One that completed is expected to have cleared up; what a use that was
-    /// cancelled would have cleared up it could not.
+    /// cancelled would have cleared up it could not. A lease of the pool's own `get` that is merely dropped counts as a use
+    /// that did not complete: end it with `with`, or with `complete`.
     #[default]
     OnFailure,
     /// After each use, in the background.
