@@ -4,7 +4,8 @@
 //! # Invariants
 //! 1. No `COMMIT` is sent before an echo has come back behind the question whether there is anything to commit.
 //! 2. What is lost is sent nothing.
-//! 3. Inside a test's transaction nothing is sent that would end it.
+//! 3. What is rare, or waits for a server anyway, is boxed: the futures of users nest deep enough.
+//! 4. Inside a test's transaction nothing is sent that would end it.
 
 use sqlx::{AssertSqlSafe, SqlSafeStr as _};
 use sqlx_core::transaction::TransactionManager as _;
@@ -38,13 +39,13 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
     let limit = terms.answer_limit;
     if lease.holder().is_in_test() {
         let (connection, patience) = lease.holder_mut().in_reach().map_err(Error::uncommitted::<DB>)?;
-        let answer = patience.within(limit, release_in_test::<DB>(connection)).await;
+        let answer = patience.within(limit, Box::pin(release_in_test::<DB>(connection))).await;
         return lease.holder_mut().note(answer).map_err(failed);
     }
     // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
     // has rolled back the transaction around it.
     let (connection, patience) = lease.holder_mut().in_reach().map_err(Error::uncommitted::<DB>)?;
-    let answer = patience.within(limit, DB::is_whole(connection, is_shared)).await;
+    let answer = patience.within(limit, Box::pin(DB::is_whole(connection, is_shared))).await;
     match lease.holder_mut().note(answer) {
         Ok(true) => {}
         Ok(false) => return Err(Error::ended_elsewhere(None)),
@@ -72,7 +73,7 @@ async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Res
 
 /// Stops what was left running, where that is wanted, and rolls back.
 pub(crate) async fn undo<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let stopped = stop_abandoned(lease.holder_mut(), terms.answer_limit).await;
+    let stopped = Box::pin(stop_abandoned(lease.holder_mut(), terms.answer_limit)).await;
     stopped.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
     roll_back(lease, terms).await
 }
@@ -84,7 +85,7 @@ async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Resu
     let (connection, patience) = lease.holder_mut().in_reach().map_err(failed)?;
     let rolled_back = async {
         if is_in_test {
-            undo_in_test::<DB>(connection, "tenure_test").await
+            Box::pin(undo_in_test::<DB>(connection, "tenure_test")).await
         } else {
             DB::roll_back(connection).await
         }

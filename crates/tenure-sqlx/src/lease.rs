@@ -369,7 +369,7 @@ impl<DB: Backend> Holder<DB> {
             return Ok(());
         }
         let (connection, patience) = self.in_reach()?;
-        let answer = patience.within(limit, DB::prove(connection)).await;
+        let answer = patience.within(limit, Box::pin(DB::prove(connection))).await;
         self.note(answer)
     }
 

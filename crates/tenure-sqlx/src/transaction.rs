@@ -194,7 +194,7 @@ impl<DB: Backend> Attempt<DB> {
         let begun = async {
             if is_in_test {
                 // It nests in the one that is always rolled back.
-                DB::execute(connection, TEST_SAVEPOINT.into_sql_str()).await
+                Box::pin(DB::execute(connection, TEST_SAVEPOINT.into_sql_str())).await
             } else {
                 DB::TransactionManager::begin(connection, Some(statement)).await
             }

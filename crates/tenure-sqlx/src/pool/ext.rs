@@ -138,7 +138,7 @@ impl<DB: Backend, M: Manager<Resource = Connection<DB>>> PoolExt<DB> for tenure_
             let mut keeper = get.await?;
             let holder = keeper.0.holder_mut();
             if holder.is_in_test() {
-                begin_use(holder).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
+                Box::pin(begin_use(holder)).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
             }
             Ok(Pooled { keeper })
         }
@@ -158,7 +158,7 @@ fn keeper<DB: Backend, M: Manager<Resource = Connection<DB>>>(
     async move {
         let mut lease = get.await.map_err(Error::not_lent)?;
         if !lease.is_known() {
-            tidy(&mut lease).await?;
+            Box::pin(tidy(&mut lease)).await?;
         }
         Ok(Keeper(Box::new(lease)))
     }
