@@ -3,8 +3,12 @@
 //! Everything else (lending, retrying, the order of things) is written once, on top of it.
 
 use std::fmt::Debug;
+use std::future::ready;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, Database, SqlStr};
 
@@ -26,7 +30,7 @@ pub trait Backend: Database<Connection: Connection<Database = Self> + Sync> + Dr
 }
 
 /// The driver's part of [`Backend`], which nobody else can name.
-pub trait Driver: Database {
+pub trait Driver: Database + HasStatementCache {
     /// Whether of two connections that close at the same time each has to know of the other.
     const CLOSES_IN_TURN: bool = false;
 
@@ -35,32 +39,48 @@ pub trait Driver: Database {
     where
         Self: Backend;
 
-    /// Finishes with the statements that were abandoned half-way, so that the next answer is the next
-    /// statement's own. To be called before a `BEGIN`.
-    fn settle(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
+    /// Proves that the connection is in its place in the protocol: the next answer is the next statement's own.
+    ///
+    /// Statements that were abandoned half-way are finished with before. Only an echo of a random word is a proof; no
+    /// other answer is, and after an error none but an echo of another word.
+    fn prove(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
     /// Takes in the answers to the statements that were abandoned half-way, also where they were stopped.
     fn skip(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
-    /// Runs one statement that yields no rows.
+    /// Runs statements whose rows nobody needs. `Ok` is a proof as well, as of [`prove`](Self::prove).
     fn execute(
         connection: &mut Self::Connection,
-        statement: SqlStr,
+        statements: SqlStr,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
     /// Whether a `COMMIT` would keep what was done since the `BEGIN`: the transaction is still open, and the
-    /// connection has not lost its place in the protocol. To be called once, before the `COMMIT`.
+    /// connection is in its place. To be called once, before the `COMMIT`.
     ///
-    /// When the answer comes, whatever was sent before has been processed: the answer is not stale.
+    /// `Ok(true)` is a proof as well, as of [`prove`](Self::prove). If the connection is shared, as those of a pool are,
+    /// what would disturb the next user is given up as well.
     fn is_whole(
         connection: &mut Self::Connection,
+        is_shared: bool,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send + '_;
 
     /// Ends the transaction without keeping its changes. `Ok` means that none is open any more, also when
-    /// the database had rolled it back by itself before.
+    /// the database had rolled it back by itself before. It is a proof as well, as of [`prove`](Self::prove).
     fn roll_back(
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
+
+    /// As [`roll_back`](Self::roll_back), for where probably no transaction is open: after a use that completed.
+    fn tidy(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_ {
+        Self::roll_back(connection)
+    }
+
+    /// Sets the session back to what it was when it was opened, where no transaction is open.
+    ///
+    /// `Ok(Restored::Whole)` is a proof as well, as of [`prove`](Self::prove).
+    fn restore(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Restored, sqlx::Error>> + Send + '_;
 
     /// Whether the database itself reported this: the statement was processed, and the connection is in order.
     fn is_answer(error: &sqlx::Error) -> bool;
@@ -78,4 +98,40 @@ pub trait Driver: Database {
 
     /// Whether doing the whole transaction again may cure this error.
     fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool;
+
+    /// Whether this error of a statement says that the session will fail again at what others do in it.
+    fn is_spoilt(error: &(dyn DatabaseError + 'static)) -> bool;
+
+    /// The same of an error that is known only by what it shows of itself.
+    #[cfg(feature = "pool")]
+    fn shows_spoilt(shown: &str) -> bool;
+
+    /// Whether a statement that the session had prepared has become useless, since a table has changed.
+    fn is_stale_plan(_error: &(dyn DatabaseError + 'static)) -> bool {
+        false
+    }
+
+    /// The same of an error that is known only by what it shows of itself.
+    fn shows_stale_plan(_shown: &str) -> bool {
+        false
+    }
+
+    /// Makes the statements of this connection stop while the flag that is returned is up, where that can be done
+    /// without another connection.
+    fn interrupt(
+        _connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<Option<Arc<AtomicBool>>, sqlx::Error>> + Send + '_ {
+        ready(Ok(None))
+    }
+}
+
+/// What has become of a session that was to be set back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restored {
+    /// Nothing was done: there is nothing that could be set back.
+    Kept,
+    /// It is as it was when it was opened, but for what a hook has set since.
+    Whole,
+    /// It cannot be set back: a new session has to take its place.
+    Replace,
 }

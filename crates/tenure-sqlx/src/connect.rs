@@ -9,8 +9,9 @@ use sqlx::ConnectOptions as _;
 use tenure::shield;
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-use crate::cancel::{CANCEL_AFTER, CANCEL_LIMIT, Cancel, identify};
-use crate::cancel::{Canceller, Identify};
+use crate::cancel::{CANCEL_AFTER, CANCEL_LIMIT, Cancel, stop};
+use crate::cancel::{Canceller, Stop};
+use crate::lease::Holder;
 use crate::{Backend, Connection, Error, Retry, Stage};
 
 /// How a connection of this database is opened.
@@ -21,7 +22,7 @@ pub(crate) type Options<DB> = <<DB as sqlx::Database>::Connection as sqlx::Conne
 pub struct Connect<DB: Backend> {
     options: Options<DB>,
     retry: Retry,
-    cancel: Option<Identify<DB>>,
+    cancel: Option<Stop<DB>>,
 }
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -39,14 +40,15 @@ impl<DB: Cancel> Connect<DB> {
     /// [`answer_limit`](crate::Begin::answer_limit).
     ///
     /// It is done in the exits that undo: of a transaction, of a savepoint, of a connection whose use did not complete.
-    /// If the second connection cannot be opened, it goes on as if this were off. If the server has been asked and does
+    /// If the second connection cannot be opened, as where the server has no room for it, it is tried again while the
+    /// statement goes on, up to its limit. Connections of one pool take turns, so that one more is open at a time. If the server has been asked and does
     /// not answer, the connection is closed.
     ///
     /// It costs one round trip when a connection is opened and, while a statement is being stopped, one further
     /// connection. Leave it off behind a proxy that shares the
     /// server's sessions among clients, such as `PgBouncer` in transaction mode: another's statement would be stopped.
     pub fn cancel_statements(mut self, yes: bool) -> Self {
-        self.cancel = yes.then(identify::<DB>);
+        self.cancel = yes.then(stop::<DB>);
         self
     }
 }
@@ -67,7 +69,7 @@ impl<DB: Backend> Connect<DB> {
     }
 
     #[cfg(feature = "pool")]
-    pub(crate) fn cancel(mut self, cancel: Option<Identify<DB>>) -> Self {
+    pub(crate) fn cancel(mut self, cancel: Option<Stop<DB>>) -> Self {
         self.cancel = cancel;
         self
     }
@@ -76,7 +78,7 @@ impl<DB: Backend> Connect<DB> {
         let mut attempts = self.retry.start();
         loop {
             // Only the attempt is shielded: nothing is open between attempts.
-            match shield(open::<DB>(self.options.clone(), self.cancel)).await {
+            match shield(open::<DB>(self.options.clone(), self.cancel.clone())).await {
                 Ok(connection) => return Ok(connection),
                 Err(error) if DB::is_busy(&error) => {
                     if let Err(gave_up) = attempts.pause().await {
@@ -91,16 +93,15 @@ impl<DB: Backend> Connect<DB> {
 
 async fn open<DB: Backend>(
     options: Options<DB>,
-    cancel: Option<Identify<DB>>,
+    cancel: Option<Stop<DB>>,
 ) -> Result<Connection<DB>, sqlx::Error> {
     let mut connection = options.connect().await?;
-    match cancel {
-        None => Ok(Connection::from_sqlx(connection)),
-        Some(identify) => {
-            let canceller = Canceller::of(&mut connection, options, identify).await?;
-            Ok(Connection::cancellable(connection, canceller))
-        }
-    }
+    let interrupt = DB::interrupt(&mut connection).await?;
+    let canceller = match cancel {
+        Some(stop) => Some(Canceller::of(&mut connection, options, stop).await?),
+        None => None,
+    };
+    Ok(Connection::of(Holder::opened(connection, canceller, interrupt)))
 }
 
 impl<DB: Backend> IntoFuture for Connect<DB> {
@@ -114,7 +115,7 @@ impl<DB: Backend> IntoFuture for Connect<DB> {
 
 impl<DB: Backend> Clone for Connect<DB> {
     fn clone(&self) -> Self {
-        Self { options: self.options.clone(), retry: self.retry, cancel: self.cancel }
+        Self { options: self.options.clone(), retry: self.retry, cancel: self.cancel.clone() }
     }
 }
 

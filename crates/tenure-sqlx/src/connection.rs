@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
 
 use sqlx::Connection as _;
 use tenure::{AsyncExit, Outcome};
 
-use crate::cancel::{Canceller, stop_abandoned};
+use crate::cancel::stop_abandoned;
 use crate::lease::Holder;
+#[cfg(feature = "pool")]
+use crate::pool::end_use;
 use crate::{Backend, Begin, Error, Stage};
 
 /// A connection that is closed at its exit, and on which transactions are contexts.
@@ -37,10 +38,6 @@ impl<DB: Backend> Connection<DB> {
         Self::of(Holder::new(connection))
     }
 
-    pub(crate) fn cancellable(connection: DB::Connection, canceller: Arc<Canceller<DB>>) -> Self {
-        Self::of(Holder::cancellable(connection, canceller))
-    }
-
     pub(crate) fn of(holder: Holder<DB>) -> Self {
         Self { holder }
     }
@@ -54,13 +51,41 @@ impl<DB: Backend> Connection<DB> {
     /// Whether it is here, and as far as sqlx knows no transaction is open on it, nor a word left to send.
     #[cfg(feature = "pool")]
     pub(crate) fn is_idle(&self) -> bool {
-        let connection = self.holder.connection();
-        connection.is_some_and(|connection| !connection.is_in_transaction() && !connection.should_flush())
+        let connection = self.holder.connection().filter(|_| !self.holder.is_lost());
+        let is_in_test = self.holder.is_in_test();
+        connection.is_some_and(|connection| {
+            (is_in_test || !connection.is_in_transaction()) && !connection.should_flush()
+        })
+    }
+
+    /// Whether its place in the protocol is known, or it is away.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_known(&self) -> bool {
+        self.holder.connection().is_none() || self.holder.is_proved()
+    }
+
+    /// Has its place in the protocol proved, and ends what transaction is open.
+    #[cfg(feature = "pool")]
+    pub(crate) async fn tidy(&mut self) -> Result<(), Error> {
+        let failed = |error| Error::new::<DB>(Stage::Check, error);
+        self.holder.wait().await?;
+        if self.holder.is_in_test() {
+            return end_use(&mut self.holder, DB::ANSWER_LIMIT).await.map_err(failed);
+        }
+        let (connection, patience) = self.holder.in_reach().map_err(failed)?;
+        let answer = patience.within(DB::ANSWER_LIMIT, DB::tidy(connection)).await;
+        self.holder.note(answer).map_err(failed)?;
+        Ok(())
     }
 
     #[cfg(feature = "pool")]
     pub(crate) fn holder(&self) -> &Holder<DB> {
         &self.holder
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn into_holder(self) -> Holder<DB> {
+        self.holder
     }
 
     pub(crate) fn holder_mut(&mut self) -> &mut Holder<DB> {
@@ -103,6 +128,18 @@ impl<DB: Backend> Connection<DB> {
         Begin::borrowed(&mut self.holder)
     }
 
+    /// The connection of sqlx's: what `&mut *connection` is on a `Connection`, whatever it is behind.
+    ///
+    /// In a body of [`with`](tenure::with), where `connection` is a `&mut Connection`, `connection.conn()` is
+    /// `&mut **connection`.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a transaction has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
+    }
+
     /// A transaction on this connection, as a context, which closes the connection after its end.
     ///
     /// # Errors
@@ -137,8 +174,8 @@ impl<DB: Backend> AsyncExit for Connection<DB> {
     type Error = Error;
 
     async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), Error> {
-        match self.holder.ready().await {
-            Ok(_) => {
+        match self.holder.wait().await {
+            Ok(()) => {
                 if !matches!(outcome, Outcome::Completed) {
                     // Closed it is in any case.
                     let _ = stop_abandoned(&mut self.holder, DB::ANSWER_LIMIT).await;

@@ -62,8 +62,12 @@ pub enum Stage {
     AfterConnect,
     /// Finding out whether a connection of a pool is still good.
     Check,
-    /// The hook of a pool for connections whose last use did not complete.
+    /// Cleaning a connection of a pool after a use that did not complete, its hook included.
     Reset,
+    /// Copying into a table. Nothing of it is kept, unless the answer was lost.
+    Copy,
+    /// Taking or releasing an advisory lock.
+    Lock,
 }
 
 /// What became of the changes of a transaction that could not be ended as it should.
@@ -178,9 +182,9 @@ impl Error {
     #[must_use]
     pub fn fate(&self) -> Option<Fate> {
         match self.stage {
-            Stage::Commit if self.is_unknown() => Some(Fate::Unknown),
+            Stage::Commit | Stage::Copy if self.is_unknown() => Some(Fate::Unknown),
             Stage::Connect | Stage::Get | Stage::Close | Stage::HandBack => None,
-            Stage::AfterConnect | Stage::Check | Stage::Reset => None,
+            Stage::AfterConnect | Stage::Check | Stage::Reset | Stage::Lock => None,
             // Also a rollback whose answer is lost: the connection is closed then, and the database
             // rolls back what a closed connection leaves behind.
             _ => Some(Fate::Undone),
@@ -267,6 +271,8 @@ impl fmt::Display for Stage {
             Self::AfterConnect => "preparing the new connection",
             Self::Check => "checking the connection",
             Self::Reset => "cleaning the connection",
+            Self::Copy => "copying",
+            Self::Lock => "locking",
         })
     }
 }

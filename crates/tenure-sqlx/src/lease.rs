@@ -15,8 +15,12 @@
 //!    `Drop`, on every path: those who wait for a connection never wait for one that cannot come.
 //! 5. A holder that goes leaves the berth to the lease, and what is brought back goes with it: nobody wants it.
 //! 6. No lock is held across an await, nor while a connection is dropped.
+//! 7. A line is proved only while nobody but this crate has had the connection since an echo came back on it. Whoever
+//!    gives a mutable reference to a user takes the mark away.
+//! 8. A line that is lost is sent nothing more by this crate, and is never clean again: limits do not add up.
 
 use std::pin::Pin;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -37,12 +41,35 @@ struct Line<DB: Backend> {
     doomed: bool,
     /// How to stop what runs on it, where that is wanted.
     canceller: Option<Arc<Canceller<DB>>>,
+    /// Stops what runs on it while it is up, where there is such a thing.
+    interrupt: Option<Arc<AtomicBool>>,
     patience: Patience,
+    /// Whether its place in the protocol is known: see [`Driver::prove`](crate::backend::Driver::prove).
+    proved: bool,
+    /// Whether an answer did not come, or was none: whatever is waited for next would not come either.
+    lost: bool,
+    /// Whether all that is done on it is inside a transaction that is always rolled back.
+    in_test: bool,
+    /// Whether a use of it has a savepoint in there.
+    #[cfg(feature = "pool")]
+    in_use: bool,
 }
 
 impl<DB: Backend> Line<DB> {
-    fn new(connection: DB::Connection, canceller: Option<Arc<Canceller<DB>>>) -> Self {
-        Self { connection, doomed: false, canceller, patience: Patience::default() }
+    fn new(connection: DB::Connection, proved: bool) -> Self {
+        let (canceller, interrupt) = (None, None);
+        Self {
+            connection,
+            doomed: false,
+            canceller,
+            interrupt,
+            patience: Patience::default(),
+            proved,
+            lost: false,
+            in_test: false,
+            #[cfg(feature = "pool")]
+            in_use: false,
+        }
     }
 }
 
@@ -74,6 +101,26 @@ pub(crate) struct Holder<DB: Backend> {
     /// Made when the connection is lent for the first time.
     berth: Option<Arc<Berth<DB>>>,
     in_transaction: bool,
+    #[cfg(feature = "pool")]
+    care: Care,
+    /// Whether it was given back after a use that completed, to be taken care of.
+    #[cfg(feature = "pool")]
+    completed: bool,
+}
+
+/// What a pool does with a connection whose use completed, before it lends it again.
+#[cfg(feature = "pool")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Care {
+    /// Nothing.
+    #[default]
+    None,
+    /// Has its place proved and ends what transaction is open, unless its place is known.
+    Tidy,
+    /// The same, and calls a hook in any case.
+    Call,
+    /// Sets its session back.
+    Restore,
 }
 
 /// A connection on loan.
@@ -137,18 +184,30 @@ impl<DB: Backend> Berth<DB> {
 }
 
 impl<DB: Backend> Holder<DB> {
-    /// The holder of a connection on which no transaction is open.
+    /// The holder of a connection on which no transaction is open, and of which nothing else is known.
     pub(crate) fn new(connection: DB::Connection) -> Self {
-        Self::of(Line::new(connection, None), false)
+        Self::of(Line::new(connection, false), false)
     }
 
-    /// The same, of one on which statements can be stopped.
-    pub(crate) fn cancellable(connection: DB::Connection, canceller: Arc<Canceller<DB>>) -> Self {
-        Self::of(Line::new(connection, Some(canceller)), false)
+    /// The same, of one that was opened just now, and on which statements can perhaps be stopped.
+    pub(crate) fn opened(
+        connection: DB::Connection,
+        canceller: Option<Arc<Canceller<DB>>>,
+        interrupt: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        Self::of(Line { canceller, interrupt, ..Line::new(connection, true) }, false)
     }
 
     fn of(line: Line<DB>, in_transaction: bool) -> Self {
-        Self { here: OnceLock::from(line), berth: None, in_transaction }
+        Self {
+            here: OnceLock::from(line),
+            berth: None,
+            in_transaction,
+            #[cfg(feature = "pool")]
+            care: Care::None,
+            #[cfg(feature = "pool")]
+            completed: false,
+        }
     }
 
     /// Takes in what has come back, if anything has, and looks at it.
@@ -179,19 +238,101 @@ impl<DB: Backend> Holder<DB> {
         self.line().map(|line| &line.connection)
     }
 
-    /// The connection, if it is here.
+    /// The connection for a user, if it is here.
     pub(crate) fn connection_mut(&mut self) -> Option<&mut DB::Connection> {
-        self.line_mut().map(|line| &mut line.connection)
+        let line = self.line_mut()?;
+        line.proved = false;
+        Some(&mut line.connection)
     }
 
-    /// The connection with the timer for its answers, if it is here.
-    pub(crate) fn with_patience(&mut self) -> Option<(&mut DB::Connection, &mut Patience)> {
-        self.line_mut().map(|line| (&mut line.connection, &mut line.patience))
+    /// Whether its place in the protocol is known.
+    pub(crate) fn is_proved(&self) -> bool {
+        self.line().is_some_and(|line| line.proved && !line.lost)
+    }
+
+    /// Whether an answer on it did not come, or was none.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.line().is_some_and(|line| line.lost)
+    }
+
+    /// Gives the connection up: it is not clean again.
+    #[cfg(all(feature = "pool", feature = "postgres"))]
+    pub(crate) fn give_up(&mut self) {
+        if let Some(line) = self.line_mut() {
+            line.lost = true;
+        }
+    }
+
+    /// To be called with what came of a statement of this crate's whose success is a proof of the connection's place.
+    pub(crate) fn note<T>(&mut self, answer: Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        if let Some(line) = self.line_mut() {
+            match &answer {
+                Ok(_) => line.proved = true,
+                Err(error) if DB::is_answer(error) => {}
+                Err(_) => line.lost = true,
+            }
+        }
+        answer
+    }
+
+    /// What stops the statements of the connection while it is up, if it is here and there is such a thing.
+    pub(crate) fn interrupt(&self) -> Option<Arc<AtomicBool>> {
+        self.line()?.interrupt.clone()
     }
 
     /// How to stop what runs on the connection, if it is here and that is wanted.
     pub(crate) fn canceller(&self) -> Option<Arc<Canceller<DB>>> {
         self.line()?.canceller.clone()
+    }
+
+    /// Whether all that is done on the connection is inside a transaction that is always rolled back.
+    pub(crate) fn is_in_test(&self) -> bool {
+        self.line().is_some_and(|line| line.in_test)
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_in_test(&mut self) {
+        if let Some(line) = self.line_mut() {
+            line.in_test = true;
+        }
+    }
+
+    /// Notes whether a use has a savepoint in a test's transaction; tells whether one had.
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_in_use(&mut self, is: bool) -> bool {
+        self.line_mut().is_some_and(|line| std::mem::replace(&mut line.in_use, is))
+    }
+
+    /// Says what is to be done after a use that completed.
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_care(&mut self, care: Care) {
+        self.care = care;
+    }
+
+    /// Notes that a use has completed; tells whether the connection is to be taken care of.
+    #[cfg(feature = "pool")]
+    pub(crate) fn complete(&mut self) -> bool {
+        self.completed = match self.care {
+            _ if self.is_in_test() => self.line().is_some_and(|line| line.in_use),
+            Care::None => false,
+            Care::Tidy => !self.is_proved(),
+            Care::Call | Care::Restore => true,
+        };
+        self.completed
+    }
+
+    /// What is to be done, if a use has completed.
+    #[cfg(feature = "pool")]
+    pub(crate) fn take_completed(&mut self) -> Option<Care> {
+        std::mem::take(&mut self.completed).then_some(self.care)
+    }
+
+    /// Puts another connection in the place of one that was taken out.
+    #[cfg(feature = "pool")]
+    pub(crate) fn replace(&mut self, other: Self) {
+        let Self { here, berth, .. } = other;
+        (self.here, self.berth) = (here, berth);
     }
 
     /// Whether the connection is neither here nor on its way back.
@@ -201,11 +342,17 @@ impl<DB: Backend> Holder<DB> {
         self.line().is_none() && !is_away()
     }
 
-    /// The connection, once it has come back from whom it was lent to.
+    /// The connection for a user, once it has come back from whom it was lent to.
     ///
     /// # Cancel safety
     /// Nothing is lost.
     pub(crate) async fn ready(&mut self) -> Result<&mut DB::Connection, Error> {
+        self.wait().await?;
+        self.connection_mut().ok_or_else(Error::closed)
+    }
+
+    /// Waits until the connection has come back from whom it was lent to.
+    pub(crate) async fn wait(&mut self) -> Result<(), Error> {
         if self.line().is_none()
             && let Some(berth) = self.berth.as_deref()
         {
@@ -213,13 +360,25 @@ impl<DB: Backend> Holder<DB> {
                 .await
                 .map_err(|_elapsed| Error::still_lent(HAND_BACK_LIMIT))?;
         }
-        self.connection_mut().ok_or_else(Error::closed)
+        if self.line().is_some() { Ok(()) } else { Err(Error::closed()) }
     }
 
-    /// As [`ready`](Self::ready), with the timer for its answers.
-    pub(crate) async fn ready_with_patience(&mut self) -> Result<(&mut DB::Connection, &mut Patience), Error> {
-        self.ready().await?;
-        self.with_patience().ok_or_else(Error::closed)
+    /// Has the place of the connection proved, unless it is known.
+    pub(crate) async fn prove(&mut self, limit: Option<Duration>) -> Result<(), sqlx::Error> {
+        if self.is_proved() {
+            return Ok(());
+        }
+        let (connection, patience) = self.in_reach()?;
+        let answer = patience.within(limit, Box::pin(DB::prove(connection))).await;
+        self.note(answer)
+    }
+
+    /// The connection with the timer for its answers, if it is here and not lost.
+    pub(crate) fn in_reach(&mut self) -> Result<(&mut DB::Connection, &mut Patience), sqlx::Error> {
+        match self.line_mut() {
+            Some(line) if !line.lost => Ok((&mut line.connection, &mut line.patience)),
+            _ => Err(out_of_place()),
+        }
     }
 
     /// Lends the connection, if it is here.
@@ -268,6 +427,11 @@ impl<DB: Backend> Lease<DB> {
         self
     }
 
+    /// Whether the connection is that of a keeper, which others will use.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keeper.is_some()
+    }
+
     /// Ends the lease: the connection goes home, and the keeper is the caller's to give back.
     pub(crate) fn end(mut self) -> Option<Keeper<DB>> {
         self.keeper.take()
@@ -299,6 +463,13 @@ impl<DB: Backend> Lease<DB> {
             line.doomed = false;
         }
     }
+}
+
+/// The error of a connection whose place in the protocol is not known.
+pub(crate) fn out_of_place() -> sqlx::Error {
+    let abandoned =
+        "the connection has lost its place in the protocol: a statement on it was abandoned half-way";
+    sqlx::Error::Protocol(abandoned.to_owned())
 }
 
 impl<DB: Backend> Drop for Lease<DB> {

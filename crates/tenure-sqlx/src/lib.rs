@@ -18,6 +18,7 @@
 //! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
 //! - On a pool, `pool.transaction()` and `pool.connection()` are contexts: see [`pool::PoolExt`].
+//! - In tests a [`pool::test_pool`] rolls back all that the code under test has committed.
 //! - [`Begin::run`] does a transaction again that has met another one, such as after a deadlock.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.
 //!
@@ -28,6 +29,7 @@
 //! - `postgres`: PostgreSQL.
 //! - `mysql`: MySQL and MariaDB.
 //! - `pool`: a manager of connections for `tenure-pool`.
+//! - `migrate`: sqlx's migrations on a connection in a body.
 //!
 //! # What cannot be promised
 //! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
@@ -39,10 +41,13 @@ mod backend;
 mod cancel;
 mod connect;
 mod connection;
+mod ending;
 mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod isolation;
 mod lease;
+#[cfg(feature = "migrate")]
+mod migrate;
 #[cfg(any(doc, doctest))]
 pub mod migration;
 #[cfg(feature = "mysql")]
@@ -67,6 +72,8 @@ pub use connection::Connection;
 pub use error::{Error, Fate, Stage};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub use isolation::Isolation;
+#[cfg(feature = "migrate")]
+pub use migrate::migrate;
 pub use retry::Retry;
 pub use run::is_conflict;
 pub use savepoint::{Savepoint, SetSavepoint};

@@ -1,15 +1,17 @@
 //! A whole transaction done again when it has met another one.
 
 use std::error::Error as StdError;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Write as _};
 use std::future::ready;
 use std::panic::Location;
 use std::pin::Pin;
 
+use sqlx::Connection as _;
 use sqlx::error::DatabaseError;
-use tenure::{BodyFn, with_at};
+use tenure::{BodyFn, Failure, with_at};
 
 use crate::lease::Holder;
+use crate::patience::within;
 use crate::transaction::{On, Terms};
 use crate::{Backend, Begin, Connection, Error, Transaction};
 
@@ -25,12 +27,20 @@ use crate::{Backend, Begin, Connection, Error, Transaction};
 /// All of these are refusals: nothing of the transaction is kept. A commit whose answer is lost is none of them.
 #[must_use]
 pub fn is_conflict(error: &(dyn StdError + 'static)) -> bool {
+    said(error, |said| CONFLICTS.iter().any(|says| says(said)))
+}
+
+/// Whether something that a database said, in this error or its sources, is of a kind.
+pub(crate) fn said(
+    error: &(dyn StdError + 'static),
+    is_of_kind: impl Fn(&(dyn DatabaseError + 'static)) -> bool,
+) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         // An error that is transparent to sqlx's passes over it in its sources, to what sqlx has in it.
         let said = error.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
         let said = said.or_else(|| Some(&**error.downcast_ref::<Box<dyn DatabaseError>>()?));
-        if said.is_some_and(|said| CONFLICTS.iter().any(|says| says(said))) {
+        if said.is_some_and(&is_of_kind) {
             return true;
         }
         next = error.source();
@@ -94,7 +104,9 @@ impl<DB: Backend> Begin<'_, DB> {
     /// As with [`tenure::with`]: the transaction that is going on is rolled back in the background.
     ///
     /// # Errors
-    /// The error of the last attempt, unchanged. After a [`Fate::Unknown`](crate::Fate::Unknown) there is
+    /// The error of the last attempt, unchanged. After an error that says that a prepared statement is stale, since a
+    /// table has changed (PostgreSQL: `0A000`, `26000`), the session's prepared statements are given up and the
+    /// transaction is done once more. After a [`Fate::Unknown`](crate::Fate::Unknown) there is
     /// no further attempt.
     ///
     /// # Panics
@@ -171,16 +183,71 @@ where
     E: From<Error> + Debug + Send + Sync + 'static,
 {
     let mut attempts = terms.retry.start();
+    let mut has_forgotten = false;
     loop {
         let begin = Begin { on: On::Borrowed(&mut *holder), terms };
         let error = match with_at(caller, begin.into_future(), make()).await {
             Ok(value) => return Ok(value),
             Err(error) => error,
         };
-        let may_go_on = is_conflict(&error) && is_there(holder).await && attempts.pause().await.is_ok();
-        if !may_go_on {
+        let is_stale =
+            !has_forgotten && failure_says(Failure::new(&error), DB::is_stale_plan, DB::shows_stale_plan);
+        has_forgotten |= is_stale;
+        let is_curable =
+            if is_stale { forget(holder).await } else { is_conflict(&error) && is_there(holder).await };
+        if !is_curable || attempts.pause().await.is_err() {
             return Err(error);
         }
+    }
+}
+
+/// Gives up what the session has prepared, so that it is prepared anew. Boxed as [`is_there`] is.
+fn forget<DB: Backend>(holder: &mut Holder<DB>) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+    Box::pin(async {
+        let Ok(connection) = holder.ready().await else {
+            return false;
+        };
+        within(DB::ANSWER_LIMIT, connection.clear_cached_statements()).await.is_ok()
+    })
+}
+
+/// How much of what an error shows of itself is looked at, in bytes.
+const SHOWN_MAX: usize = 16 * 1024;
+
+/// Whether what a body has failed with is of a kind, for any error type. A failure does not tell the sources of an error
+/// of the user's own type; so that one is judged by how it shows itself, where what the database said shows as it
+/// derives `Debug`.
+pub(crate) fn failure_says(
+    failure: Failure<'_>,
+    is_of_kind: fn(&(dyn DatabaseError + 'static)) -> bool,
+    shows: fn(&str) -> bool,
+) -> bool {
+    type Boxed = Box<dyn StdError + Send + Sync>;
+    if let Some(error) = failure.downcast_ref::<sqlx::Error>() {
+        return said(error, is_of_kind);
+    }
+    if let Some(error) = failure.downcast_ref::<Error>() {
+        return said(error, is_of_kind);
+    }
+    if let Some(error) = failure.downcast_ref::<Boxed>() {
+        return said(&**error, is_of_kind);
+    }
+    let mut shown = Shown(String::new());
+    // It is cut off where it is too long.
+    let _ = write!(shown, "{failure:?}");
+    shows(&shown.0)
+}
+
+/// The beginning of what an error shows.
+struct Shown(String);
+
+impl fmt::Write for Shown {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if self.0.len() + text.len() > SHOWN_MAX {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(text);
+        Ok(())
     }
 }
 

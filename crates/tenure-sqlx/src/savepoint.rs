@@ -39,7 +39,7 @@ impl<'t, DB: Backend> SetSavepoint<'t, DB> {
     }
 
     async fn enter(self) -> Result<Savepoint<DB>, Error> {
-        self.holder.ready().await?;
+        self.holder.wait().await?;
         let lease = self.holder.lend().ok_or_else(Error::closed)?;
         shield(set(lease, self.place)).await
     }
@@ -57,7 +57,7 @@ impl<'t, DB: Backend> IntoFuture for SetSavepoint<'t, DB> {
 /// Sets a savepoint and waits for the answer.
 async fn set<DB: Backend>(mut lease: Lease<DB>, place: Place) -> Result<Savepoint<DB>, Error> {
     lease.mark_dirty();
-    match send(&mut lease, "SAVEPOINT", place).await {
+    match send(&mut lease, format!("SAVEPOINT tenure_sp_{}", place.depth), place).await {
         Ok(()) => Ok(Savepoint { lease, place }),
         Err(error) => {
             if DB::is_answer(&error) {
@@ -94,6 +94,15 @@ impl<DB: Backend> Savepoint<DB> {
         SetSavepoint { holder: self.lease.holder_mut(), place: Place { depth: depth + 1, answer_limit } }
     }
 
+    /// The connection of sqlx's: what dereferencing gives.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a savepoint inside has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
+    }
+
     /// Waits until the connection has come back from a savepoint inside that was dropped before its end.
     ///
     /// # Cancel safety
@@ -111,7 +120,7 @@ impl<DB: Backend> AsyncExit for Savepoint<DB> {
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
         let Self { mut lease, place } = self;
-        lease.holder_mut().ready().await?;
+        lease.holder_mut().wait().await?;
         match outcome {
             Outcome::Completed => release(&mut lease, place).await,
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => {
@@ -128,7 +137,7 @@ async fn release<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(),
     let refused = if lease.is_doomed() {
         Error::doomed(Stage::Release)
     } else {
-        match send(lease, "RELEASE SAVEPOINT", place).await {
+        match send(lease, format!("RELEASE SAVEPOINT tenure_sp_{}", place.depth), place).await {
             Ok(()) => {
                 lease.mark_clean();
                 return Ok(());
@@ -143,23 +152,21 @@ async fn release<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(),
 /// Undoes the changes and takes the savepoint away. On failure the lease stays dirty, which dooms the transaction.
 async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, place: Place) -> Result<(), Error> {
     let failed = |error| Error::new::<DB>(Stage::RollbackToSavepoint, error);
-    send(lease, "ROLLBACK TO SAVEPOINT", place).await.map_err(failed)?;
+    let Place { depth, .. } = place;
+    send(lease, format!("ROLLBACK TO SAVEPOINT tenure_sp_{depth}"), place).await.map_err(failed)?;
     // What was undone includes whatever inside could not be.
     lease.absolve();
-    send(lease, "RELEASE SAVEPOINT", place).await.map_err(failed)?;
+    send(lease, format!("RELEASE SAVEPOINT tenure_sp_{depth}"), place).await.map_err(failed)?;
     lease.mark_clean();
     Ok(())
 }
 
-/// Sends one of the three statements about the savepoint of this depth.
-async fn send<DB: Backend>(lease: &mut Lease<DB>, verb: &str, place: Place) -> Result<(), sqlx::Error> {
-    let statement = AssertSqlSafe(format!("{verb} tenure_sp_{}", place.depth)).into_sql_str();
-    match lease.holder_mut().with_patience() {
-        Some((connection, patience)) => {
-            patience.within(place.answer_limit, DB::execute(connection, statement)).await
-        }
-        None => Err(sqlx::Error::WorkerCrashed),
-    }
+/// Sends a statement about the savepoint of this depth. `Ok` is a proof of the connection's place.
+async fn send<DB: Backend>(lease: &mut Lease<DB>, statement: String, place: Place) -> Result<(), sqlx::Error> {
+    let statement = AssertSqlSafe(statement).into_sql_str();
+    let (connection, patience) = lease.holder_mut().in_reach()?;
+    let answer = patience.within(place.answer_limit, DB::execute(connection, statement)).await;
+    lease.holder_mut().note(answer)
 }
 
 impl<DB: Backend> Deref for Savepoint<DB> {

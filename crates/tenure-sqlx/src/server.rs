@@ -1,10 +1,15 @@
 //! What the drivers of servers have in common.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::Connection as _;
 
 use crate::Backend;
+use crate::lease::out_of_place;
 
 /// How long the answer of a server is waited for.
 pub(crate) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
@@ -32,4 +37,22 @@ pub(crate) async fn skip_those<DB: Backend>(
         }
     }
     Err(sqlx::Error::Protocol(format!("more than {ABANDONED_MAX} abandoned statements failed")))
+}
+
+/// A word that nobody else says: what an echo is recognised by.
+pub(crate) fn word() -> String {
+    format!("tenure{:016x}", fastrand::u64(..))
+}
+
+/// Catches a panic: sqlx may panic when it takes one message for another.
+pub(crate) async fn without_panic<T>(
+    work: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, sqlx::Error> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        // What a panic leaves behind is a connection that is out of place, and is closed.
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)))
+            .unwrap_or_else(|_panic| Poll::Ready(Err(out_of_place())))
+    })
+    .await
 }

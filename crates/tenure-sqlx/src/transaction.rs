@@ -16,11 +16,12 @@ use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 use std::time::Duration;
 
+use sqlx::SqlSafeStr as _;
 use sqlx_core::transaction::TransactionManager as _;
 use tenure::{AsyncExit, Ending, Outcome, hold, shield};
 
-use crate::cancel::stop_abandoned;
 use crate::connection::close;
+use crate::ending::{commit, undo};
 use crate::lease::{Holder, Keeper, Lease};
 use crate::{Backend, Error, Retry, SetSavepoint, Stage};
 
@@ -35,7 +36,7 @@ pub struct Begin<'c, DB: Backend> {
 pub(crate) struct Terms<DB: Backend> {
     mode: DB::Mode,
     pub(crate) retry: Retry,
-    answer_limit: Option<Duration>,
+    pub(crate) answer_limit: Option<Duration>,
 }
 
 impl<DB: Backend> Clone for Terms<DB> {
@@ -102,17 +103,17 @@ impl<'c, DB: Backend> Begin<'c, DB> {
         let Self { on, terms } = self;
         let mut lease = match on {
             On::Borrowed(holder) => {
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.lend().ok_or_else(Error::closed)?
             }
             On::Owned(mut holder) => {
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.give().ok_or_else(Error::closed)?
             }
             On::Pooled(get) => {
                 let mut keeper = get.await?;
                 let holder = keeper.0.holder_mut();
-                holder.ready().await?;
+                holder.wait().await?;
                 holder.lend().ok_or_else(Error::closed)?.keep(keeper)
             }
         };
@@ -160,6 +161,9 @@ impl<'c, DB: Backend> IntoFuture for Begin<'c, DB> {
     }
 }
 
+/// What begins a transaction inside of one that is always rolled back.
+const TEST_SAVEPOINT: &str = "SAVEPOINT tenure_test";
+
 /// A `BEGIN` that was sent, and what came of it: what the shield guards.
 ///
 /// A refusal is a resource too: when nobody waits for it any more, it still has a connection to
@@ -177,12 +181,24 @@ impl<DB: Backend> Attempt<DB> {
     async fn make(mut lease: Lease<DB>, terms: Terms<DB>) -> Result<Self, Error> {
         let statement = DB::begin_statement(terms.mode);
         lease.mark_dirty();
-        let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
         let limit = terms.answer_limit;
-        if let Err(error) = patience.within(limit, DB::settle(connection)).await {
+        lease.holder_mut().wait().await?;
+        if let Err(error) = lease.holder_mut().prove(limit).await {
             return Ok(Self(Err(Refused { lease, error })));
         }
-        let begun = DB::TransactionManager::begin(connection, Some(statement));
+        let is_in_test = lease.holder().is_in_test();
+        let (connection, patience) = match lease.holder_mut().in_reach() {
+            Ok(reached) => reached,
+            Err(error) => return Ok(Self(Err(Refused { lease, error }))),
+        };
+        let begun = async {
+            if is_in_test {
+                // It nests in the one that is always rolled back.
+                Box::pin(DB::execute(connection, TEST_SAVEPOINT.into_sql_str())).await
+            } else {
+                DB::TransactionManager::begin(connection, Some(statement)).await
+            }
+        };
         Ok(Self(match patience.within(limit, begun).await {
             Ok(()) => Ok(Transaction { lease, terms }),
             Err(error) => {
@@ -309,6 +325,15 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
+    /// The connection of sqlx's: what dereferencing gives.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a savepoint has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
+    }
+
     /// Waits until the connection has come back from a savepoint that was dropped before its end.
     ///
     /// # Cancel safety
@@ -326,7 +351,7 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
         let Self { mut lease, terms } = self;
-        lease.holder_mut().ready().await?;
+        lease.holder_mut().wait().await?;
         let ended = match outcome {
             Outcome::Completed => commit(&mut lease, terms).await,
             Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => undo(&mut lease, terms).await,
@@ -344,71 +369,6 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
             Err(error) => Err(error.with_cleanup(closed.err())),
         }
     }
-}
-
-/// Commits, or rolls back and says why.
-async fn commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let refused = match try_commit(lease, terms).await {
-        Ok(()) => {
-            lease.mark_clean();
-            return Ok(());
-        }
-        // There is nobody to send a rollback to.
-        Err(lost) if lost.is_broken() => return Err(lost),
-        Err(refused) => refused,
-    };
-    let rolled_back = roll_back(lease, terms).await;
-    Err(refused.with_cleanup(rolled_back.err()))
-}
-
-async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    if lease.is_doomed() {
-        return Err(Error::doomed(Stage::Commit));
-    }
-    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
-    let failed = |error| Error::new::<DB>(Stage::Commit, error);
-    let limit = terms.answer_limit;
-    // Where no transaction is open, a commit of sqlx's succeeds; and a nested `begin` of sqlx's that was cancelled
-    // has rolled back the transaction around it.
-    match patience.within(limit, DB::is_whole(connection)).await {
-        Ok(true) => {}
-        Ok(false) => return Err(Error::ended_elsewhere(None)),
-        Err(error) => return Err(Error::uncommitted::<DB>(error)),
-    }
-    let mut attempts = terms.retry.start();
-    // A nested transaction of sqlx's that was leaked is one more level to commit.
-    while DB::TransactionManager::get_transaction_depth(connection) > 0 {
-        match patience.within(limit, DB::TransactionManager::commit(connection)).await {
-            Ok(()) => {}
-            Err(error) if DB::is_busy(&error) => {
-                if let Err(gave_up) = attempts.pause().await {
-                    return Err(Error::busy(Stage::Commit, error, gave_up));
-                }
-            }
-            Err(error) if DB::says_not_open(&error) => {
-                return Err(Error::ended_elsewhere(Some(error)));
-            }
-            Err(error) => return Err(failed(error)),
-        }
-    }
-    Ok(())
-}
-
-/// Stops what was left running, where that is wanted, and rolls back.
-async fn undo<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let stopped = stop_abandoned(lease.holder_mut(), terms.answer_limit).await;
-    stopped.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
-    roll_back(lease, terms).await
-}
-
-/// Rolls back. On failure the lease stays dirty, which closes the connection.
-async fn roll_back<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let (connection, patience) = lease.holder_mut().ready_with_patience().await?;
-    let rolled_back = patience.within(terms.answer_limit, DB::roll_back(connection)).await;
-    rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
-    lease.absolve();
-    lease.mark_clean();
-    Ok(())
 }
 
 /// Closes a connection that was given for good, clean or not.

@@ -1,9 +1,5 @@
 //! What MySQL and MariaDB do in their own way.
 
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
-use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -11,10 +7,11 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::{AssertSqlSafe, Executor as _, MySql, MySqlConnection, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::{Backend, Driver};
+use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
+use crate::lease::out_of_place;
 use crate::patience::within;
-use crate::server::{ANSWER_LIMIT, skip_abandoned, skip_those};
+use crate::server::{ANSWER_LIMIT, skip_abandoned, skip_those, without_panic, word};
 use crate::{Begin, Isolation};
 
 type Manager = <MySql as sqlx::Database>::TransactionManager;
@@ -74,7 +71,7 @@ impl Driver for MySql {
         AssertSqlSafe(begin).into_sql_str()
     }
 
-    async fn settle(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+    async fn prove(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
         in_order(connection, "").await
     }
 
@@ -83,12 +80,11 @@ impl Driver for MySql {
         without_panic(skip_those::<Self>(connection, is_answer)).await
     }
 
-    async fn execute(connection: &mut MySqlConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
-        skip_abandoned::<Self>(connection).await?;
-        connection.execute(statement).await.map(drop)
+    async fn execute(connection: &mut MySqlConnection, statements: SqlStr) -> Result<(), sqlx::Error> {
+        in_order(connection, &format!("{}; ", statements.as_str())).await
     }
 
-    async fn is_whole(connection: &mut MySqlConnection) -> Result<bool, sqlx::Error> {
+    async fn is_whole(connection: &mut MySqlConnection, _is_shared: bool) -> Result<bool, sqlx::Error> {
         // Levels that sqlx has nested and that were leaked go first: the savepoint at the bottom takes those above
         // it along.
         while Manager::get_transaction_depth(connection) > 1 {
@@ -102,14 +98,24 @@ impl Driver for MySql {
     }
 
     async fn roll_back(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        within(Some(ORDER_LIMIT), Self::settle(connection)).await?;
-        if Manager::get_transaction_depth(connection) == 0 {
-            return connection.execute("ROLLBACK").await.map(drop);
-        }
+        within(Some(ORDER_LIMIT), async {
+            if Manager::get_transaction_depth(connection) == 0 {
+                // Where none is open it does nothing.
+                in_order(connection, "ROLLBACK; ").await
+            } else {
+                Self::prove(connection).await
+            }
+        })
+        .await?;
         while Manager::get_transaction_depth(connection) > 0 {
             Manager::rollback(connection).await?;
         }
         Ok(())
+    }
+
+    /// Neither MySQL nor MariaDB sets a session back by a statement; the command of the protocol sqlx does not have.
+    async fn restore(_connection: &mut MySqlConnection) -> Result<Restored, sqlx::Error> {
+        Ok(Restored::Replace)
     }
 
     fn is_answer(error: &sqlx::Error) -> bool {
@@ -137,6 +143,18 @@ impl Driver for MySql {
         let error = error.try_downcast_ref().map(MySqlDatabaseError::number);
         matches!(error, Some(DEADLOCK | LOCK_WAIT_TIMEOUT | CHANGED_SINCE_LAST_READ))
     }
+
+    fn is_spoilt(error: &(dyn DatabaseError + 'static)) -> bool {
+        let number = error.try_downcast_ref().map(MySqlDatabaseError::number);
+        number.is_some_and(|number| SPOILT.contains(&number) || LAST_WORDS.contains(&number))
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_spoilt(shown: &str) -> bool {
+        let mut numbers = SPOILT.iter().chain(&LAST_WORDS);
+        shown.contains("MySqlDatabaseError")
+            && numbers.any(|number| shown.contains(&format!("number: {number},")))
+    }
 }
 
 impl Cancel for MySql {
@@ -163,6 +181,10 @@ const ORDER_LIMIT: Duration = Duration::from_secs(2);
 /// idle for too long, packets are lost.
 const LAST_WORDS: [u16; 12] = [1053, 1077, 1158, 1159, 1160, 1161, 1184, INTERRUPTED, 1927, 3169, 4031, 1152];
 
+/// What a session says that can do no more what others want of it: the server has become read-only (1290, 1792,
+/// 1836), or does not know a statement that sqlx has prepared (1243).
+const SPOILT: [u16; 4] = [1243, 1290, 1792, 1836];
+
 /// The number of the error, if it is MySQL that says it.
 fn number(error: &sqlx::Error) -> Option<u16> {
     let error: &MySqlDatabaseError = error.as_database_error()?.try_downcast_ref()?;
@@ -174,31 +196,11 @@ fn number(error: &sqlx::Error) -> Option<u16> {
 async fn in_order(connection: &mut MySqlConnection, first: &str) -> Result<(), sqlx::Error> {
     without_panic(async {
         skip_abandoned::<MySql>(connection).await?;
-        let number = fastrand::u64(..).to_string();
-        let statements = AssertSqlSafe(format!("{first}SELECT '{number}'")).into_sql_str();
+        let word = word();
+        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'")).into_sql_str();
         let rows = connection.fetch_all(statements).await?;
-        let is_echo = match rows.as_slice() {
-            [row] => row.try_get::<String, _>(0).is_ok_and(|echo| echo == number),
-            _ => false,
-        };
-        if is_echo { Ok(()) } else { Err(out_of_place()) }
-    })
-    .await
-}
-
-fn out_of_place() -> sqlx::Error {
-    let abandoned =
-        "the connection has lost its place in the protocol: a statement on it was abandoned half-way";
-    sqlx::Error::Protocol(abandoned.to_owned())
-}
-
-/// sqlx may panic when it takes one packet for another.
-async fn without_panic(work: impl Future<Output = Result<(), sqlx::Error>>) -> Result<(), sqlx::Error> {
-    let mut work = pin!(work);
-    poll_fn(|context| {
-        // What a panic leaves behind is a connection that is out of place, and is closed.
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)))
-            .unwrap_or_else(|_panic| Poll::Ready(Err(out_of_place())))
+        let echo = rows.last().and_then(|row| row.try_get::<String, _>(0).ok());
+        if echo.as_ref() == Some(&word) { Ok(()) } else { Err(out_of_place()) }
     })
     .await
 }

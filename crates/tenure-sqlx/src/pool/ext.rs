@@ -4,12 +4,15 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::pin::Pin;
 
+use sqlx::{Execute, Executor};
 use tenure::{AsyncExit, Outcome};
 use tenure_pool::Manager;
 
+use super::fed::{PooledStream, rows};
+use super::nested::begin_use;
 use crate::connection::AWAY;
 use crate::lease::{Holder, Keep, Keeper};
-use crate::{Backend, Begin, Connection, Error};
+use crate::{Backend, Begin, Connection, Error, Stage};
 
 /// Connections and transactions of a pool as contexts, for any manager of [`Connection`]s.
 pub trait PoolExt<DB: Backend> {
@@ -90,13 +93,55 @@ pub trait PoolExt<DB: Backend> {
     /// [`Connection::transaction`].
     #[track_caller]
     fn transaction(&self) -> Begin<'static, DB>;
+
+    /// The rows of a query, as a stream that has its own connection of this pool: it can be returned, or be the body of
+    /// an answer.
+    ///
+    /// ```
+    /// # #[cfg(feature = "sqlite")]
+    /// # mod only {
+    /// use futures_util::TryStreamExt as _;
+    /// use tenure::with;
+    /// use tenure_sqlx::pool::{Connections, Pool, PoolExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # pub async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    /// with(Pool::builder(Connections::in_memory()).build()?, async |pool| {
+    ///     let rows = pool.rows(sqlx::query("SELECT 1 UNION SELECT 2"));
+    ///     let rows: Vec<_> = rows.try_collect().await?;
+    ///     assert_eq!(rows.len(), 2);
+    ///     Ok::<_, Box<dyn std::error::Error + Send + Sync>>(())
+    /// })
+    /// .await
+    /// # }
+    /// # }
+    /// # #[cfg(feature = "sqlite")]
+    /// # only::main().unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// As items: what fails at the get, as [`sqlx::Error`], and what fails at the query.
+    fn rows<Q>(&self, query: Q) -> PooledStream<DB::Row>
+    where
+        Q: Execute<'static, DB> + Send + 'static,
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
+        rows(self, query)
+    }
 }
 
 impl<DB: Backend, M: Manager<Resource = Connection<DB>>> PoolExt<DB> for tenure_pool::Pool<M> {
     #[track_caller]
     fn connection(&self) -> impl Future<Output = Result<Pooled<DB>, Error>> + Send + 'static {
         let get = keeper(self);
-        async move { Ok(Pooled { keeper: get.await? }) }
+        async move {
+            let mut keeper = get.await?;
+            let holder = keeper.0.holder_mut();
+            if holder.is_in_test() {
+                Box::pin(begin_use(holder)).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
+            }
+            Ok(Pooled { keeper })
+        }
     }
 
     #[track_caller]
@@ -111,9 +156,21 @@ fn keeper<DB: Backend, M: Manager<Resource = Connection<DB>>>(
 ) -> impl Future<Output = Result<Keeper<DB>, Error>> + Send + use<DB, M> {
     let get = pool.get_owned();
     async move {
-        let lease = get.await.map_err(Error::not_lent)?;
+        let mut lease = get.await.map_err(Error::not_lent)?;
+        if !lease.is_known() {
+            Box::pin(tidy(&mut lease)).await?;
+        }
         Ok(Keeper(Box::new(lease)))
     }
+}
+
+/// Does what nobody has done after the last use: one of a bare lease, which the pool has lent again at once.
+///
+/// Dropped half-way, the lease is dropped with it, and the pool resets the connection.
+async fn tidy<DB: Backend, M: Manager<Resource = Connection<DB>>>(
+    lease: &mut tenure_pool::Lease<M>,
+) -> Result<(), Error> {
+    lease.tidy().await
 }
 
 /// A connection of a pool, in use: what [`PoolExt::connection`] lends. It dereferences to sqlx's own connection.
@@ -135,6 +192,21 @@ impl<DB: Backend> Pooled<DB> {
     /// As [`Connection::transaction`].
     pub fn transaction(&mut self) -> Begin<'_, DB> {
         Begin::borrowed(self.keeper.0.holder_mut())
+    }
+
+    /// The connection of sqlx's: what dereferencing gives.
+    ///
+    /// # Panics
+    /// As dereferencing does: while a transaction has the connection.
+    #[track_caller]
+    pub fn conn(&mut self) -> &mut DB::Connection {
+        self
+    }
+
+    /// Has the connection closed, not lent again, when it is given back.
+    #[cfg(feature = "postgres")]
+    pub(crate) fn give_up(&mut self) {
+        self.keeper.0.holder_mut().give_up();
     }
 
     /// Waits until the connection has come back from a transaction that was dropped before its end.
@@ -193,8 +265,13 @@ impl<DB: Backend, M: Manager<Resource = Connection<DB>>> Keep<DB> for tenure_poo
 
     fn give_back<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Pin<Box<dyn Future<Output = ()> + Send + 'o>> {
         Box::pin(async move {
+            let mut lease = *self;
+            // The pool lends at once what it is told has completed, so it is told otherwise where there is something
+            // to do before: see `Connections::assess`.
+            let is_to_be_tended = outcome.is_completed() && (*lease).holder_mut().complete();
+            let outcome = if is_to_be_tended { Outcome::Cancelled } else { outcome };
             // It never fails: its error type is that of `get`.
-            let _ = self.exit(outcome).await;
+            let _ = lease.exit(outcome).await;
         })
     }
 }

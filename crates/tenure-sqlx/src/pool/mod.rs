@@ -4,30 +4,37 @@
 //! # Invariants
 //! 1. A connection that is away, because a transaction on it has not ended, is waited for before anything else is done
 //!    with it. One that a transaction has closed is never cleaned, only closed.
-//! 2. A use that completed hands on what is here and idle. A connection that is away, or on which sqlx counts a
-//!    transaction or has a word left to send, is closed: nothing would clean it.
-//! 3. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, and the
-//!    user's hook has run.
+//! 2. A use that completed hands on at once only what is here and in its known place in the protocol. Everything else is
+//!    tended first, in the background: see [`Connections::check_completed`].
+//! 3. A connection is clean after a reset that succeeded: no transaction is open, no answer is outstanding, its session
+//!    is set back as far as was asked for, the user's hooks have run, and an echo has come back after the last of them.
 
 mod ext;
+mod fed;
+mod manager;
+mod nested;
+mod spoilt;
 
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{PoisonError, RwLock};
 
-use sqlx::Connection as _;
-use tenure::{AsyncExit as _, Outcome};
-use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next};
-use tokio::sync::Mutex;
+use tenure::Failure;
+use tenure_pool::BuildError;
+use tokio::sync::{Mutex, OnceCell};
 
+use crate::Backend;
+use crate::cancel::Stop;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
-use crate::cancel::{Cancel, identify};
-use crate::cancel::{Identify, stop_abandoned};
+use crate::cancel::{Cancel, stop};
 use crate::connect::Options;
-use crate::patience::within;
-use crate::{Backend, Connect, Connection, Error, Retry, Stage};
 
 pub use ext::{PoolExt, Pooled};
+#[cfg(feature = "postgres")]
+pub(crate) use fed::AsyncRead;
+pub use fed::PooledStream;
+pub(crate) use nested::end_use;
+pub use spoilt::is_spoilt;
 pub use tenure_pool::{GetError, GetErrorKind, PoolError};
 
 /// A pool of connections, with transactions as contexts on what it lends.
@@ -36,23 +43,61 @@ pub type Pool<DB> = tenure_pool::Pool<Connections<DB>>;
 /// The future of a hook.
 pub type HookFuture<'c> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'c>>;
 
+/// Whether a connection is to be closed after this failure of a body.
+type Rule = Box<dyn Fn(Failure<'_>) -> bool + Send + Sync>;
+
+/// When the session of a pooled connection is set back to what it was when it was opened.
+///
+/// On PostgreSQL it is done by statements that leave nothing of a user's (role, settings, cursors, `LISTEN`, advisory
+/// locks, temporary tables, sequences, statements prepared in SQL) and spare what the driver has prepared. It takes one
+/// round trip.
+///
+/// MySQL and MariaDB know no statement for it, so a new session takes the place of the old one. It takes as long
+/// as connecting does.
+///
+/// SQLite keeps its session whatever is chosen: an in-memory database would be gone with it.
+///
+/// Then [`after_connect`](Connections::after_connect) is called again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum SessionReset {
+    /// Never: a setting of one user is seen by the next.
+    Never,
+    /// After a use that did not complete. One that completed is expected to have cleared up; what a use that was
+    /// cancelled would have cleared up it could not. A lease of the pool's own `get` that is merely dropped counts as a use
+    /// that did not complete: end it with `with`, or with `complete`.
+    #[default]
+    OnFailure,
+    /// After each use, in the background.
+    Always,
+}
+
 type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -> HookFuture<'c> + Send + Sync>;
 
 /// Makes, checks, cleans and closes the connections of a [`Pool`].
 ///
-/// What is lent is a [`Connection`], so that a transaction is a context on it. How many there are, how long they live
+/// What is lent is a [`Connection`](crate::Connection), so that a transaction is a context on it. How many there are, how long they live
 /// and how long one waits is for the [builder](tenure_pool::Pool::builder) of the pool to say.
 ///
 /// | the pool | does |
 /// |---|---|
 /// | creates | opens a connection, then calls [`after_connect`](Self::after_connect) |
-/// | checks | a ping |
-/// | resets, after a use that did not complete | rolls back whatever is open, then calls [`on_reset`](Self::on_reset) |
+/// | checks | asks for an echo of a random word, and rolls back whatever is open |
+/// | resets, after a use that did not complete | rolls back whatever is open, [sets the session back](Self::session_reset), calls [`on_reset`](Self::on_reset) |
 /// | closes | takes leave of the server |
 ///
-/// After a use that completed, a connection is lent again as it is: transactions on it have ended by themselves. One
-/// on which a transaction of sqlx's own was left open or dropped unfinished is closed instead. What a body has begun in
-/// plain SQL it has to end.
+/// After a use that completed, a connection is lent again as it is where nothing can have been left behind: after a
+/// transaction of this crate's. After other statements it is [checked](Self::check_completed) first, in the background.
+/// An error that says that the connection is of no more use [closes it](Self::close_when).
+///
+/// # Guarantees
+/// - A user's first answer is that of the user's own first statement: an echo has come back since the last use. What is
+///   out of place is closed.
+/// - No transaction is open that another user has begun, in whatever way.
+/// - After a use that did not complete, nothing is left in the session of a server that a user has set.
+///
+/// These hold for what [`PoolExt`] lends. A lease of the pool's own `get` that completed is lent again at once; then
+/// the next user of [`PoolExt`] waits for the check, and the next of `get` goes without.
 ///
 /// Connections to SQLite are closed one after the other, since the last one clears the log away and has to know that
 /// it is the last.
@@ -100,20 +145,44 @@ pub struct Connections<DB: Backend> {
     options: RwLock<Options<DB>>,
     after_connect: Option<Hook<DB>>,
     on_reset: Option<Hook<DB>>,
-    cancel: Option<Identify<DB>>,
+    on_return: Option<Hook<DB>>,
+    session_reset: SessionReset,
+    check_completed: bool,
+    rolled_back: bool,
+    close_when: Option<Rule>,
+    cancel: Option<Stop<DB>>,
     /// Held by the one that closes, where only one may.
     closing: Mutex<()>,
+    /// Whether one connection is kept open besides those of the pool, and that one.
+    keeps_one: bool,
+    kept: OnceCell<DB::Connection>,
 }
 
 impl<DB: Backend> Connections<DB> {
     /// Connections that are opened like this.
     pub fn new(options: <DB::Connection as sqlx::Connection>::Options) -> Self {
         let (options, closing) = (RwLock::new(options), Mutex::new(()));
-        Self { options, after_connect: None, on_reset: None, cancel: None, closing }
+        Self {
+            options,
+            after_connect: None,
+            on_reset: None,
+            on_return: None,
+            session_reset: SessionReset::default(),
+            check_completed: true,
+            rolled_back: false,
+            close_when: None,
+            cancel: None,
+            closing,
+            keeps_one: false,
+            kept: OnceCell::new(),
+        }
     }
 
     /// What to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
     /// fails, the connection is closed, and counts as not created.
+    ///
+    /// It is called again whenever the session has been [set back](Self::session_reset), so it has to do no harm where
+    /// it was called before.
     #[must_use = "it is a setter of a builder"]
     pub fn after_connect(
         mut self,
@@ -123,17 +192,81 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// What else to clean after a use that did not complete, when no transaction is open any more: variables of the
-    /// session, temporary tables, advisory locks. When it fails, the connection is closed.
+    /// What else to do after a use that did not complete, when no transaction is open any more and the session has been
+    /// [set back](Self::session_reset). When it fails, the connection is closed.
     ///
-    /// Leave the prepared statements alone, which sqlx counts on: on PostgreSQL `RESET ALL` and
-    /// `SELECT pg_advisory_unlock_all()`, not `DISCARD ALL`.
+    /// Leave the prepared statements alone, which sqlx counts on: no `DISCARD ALL`, no `DEALLOCATE ALL`.
     #[must_use = "it is a setter of a builder"]
     pub fn on_reset(
         mut self,
         hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
     ) -> Self {
         self.on_reset = Some(Box::new(hook));
+        self
+    }
+
+    /// What to do after each use of [`PoolExt`], completed or not, before the connection is lent again: what
+    /// `after_release` is to sqlx. It runs in the background, after the check or the reset. When it fails, the connection is
+    /// closed.
+    ///
+    /// With it no connection is lent again at once.
+    #[must_use = "it is a setter of a builder"]
+    pub fn on_return(
+        mut self,
+        hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_return = Some(Box::new(hook));
+        self
+    }
+
+    /// When the session of a connection is set back to what it was when it was opened. The default is
+    /// [`SessionReset::OnFailure`].
+    #[must_use = "it is a setter of a builder"]
+    pub fn session_reset(mut self, when: SessionReset) -> Self {
+        self.session_reset = when;
+        self
+    }
+
+    /// Whether a connection whose use completed is checked before it is lent again: in the background, unless the use
+    /// was a transaction of this crate's, whose end has proved the same. The default is yes.
+    ///
+    /// The check asks for an echo of a random word and rolls back what transaction is open. It costs one round trip
+    /// during which the connection is not there for others. A connection whose echo does not come back, as after a
+    /// `COPY` on PostgreSQL that was not brought to its end, is closed.
+    ///
+    /// Switch it off if every use brings its statements to their end and its transactions as well, and nothing is ever
+    /// dropped half-way inside a body that completes: a timeout around a statement, a stream that is not read to its end.
+    #[must_use = "it is a setter of a builder"]
+    pub fn check_completed(mut self, yes: bool) -> Self {
+        self.check_completed = yes;
+        self
+    }
+
+    /// Whether all that is done on a connection is one transaction, which is rolled back when the connection is closed: for
+    /// tests, whose code is given the pool unchanged. See [`test_pool`]. The default is no.
+    #[must_use = "it is a setter of a builder"]
+    pub fn always_rolled_back(mut self, yes: bool) -> Self {
+        self.rolled_back = yes;
+        self
+    }
+
+    /// After which failures of a body the connection is closed, not cleaned. The default is [`is_spoilt`], for any error
+    /// type that is or shows an error of sqlx's.
+    ///
+    /// ```
+    /// use tenure_sqlx::pool::{Connections, is_spoilt};
+    /// # #[derive(Debug)] enum AppError { Database(sqlx::Error), Other }
+    /// # #[cfg(feature = "sqlite")]
+    /// # fn example(options: sqlx::sqlite::SqliteConnectOptions) -> Connections<sqlx::Sqlite> {
+    /// Connections::new(options).close_when(|failure| match failure.downcast_ref() {
+    ///     Some(AppError::Database(error)) => is_spoilt(error),
+    ///     _ => false,
+    /// })
+    /// # }
+    /// ```
+    #[must_use = "it is a setter of a builder"]
+    pub fn close_when(mut self, rule: impl Fn(Failure<'_>) -> bool + Send + Sync + 'static) -> Self {
+        self.close_when = Some(Box::new(rule));
         self
     }
 
@@ -149,78 +282,91 @@ impl<DB: Backend> Connections<DB> {
     pub fn options(&self) -> <DB::Connection as sqlx::Connection>::Options {
         self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
 
-    async fn close_in_turn(&self, mut connection: Connection<DB>) -> Result<(), Error> {
-        // Whoever waits for a transaction keeps nobody from closing; why it failed the exit says.
-        let _ = connection.ready().await;
-        let _turn = if DB::CLOSES_IN_TURN { Some(self.closing.lock().await) } else { None };
-        connection.exit(Outcome::Completed).await
+#[cfg(feature = "sqlite")]
+impl Connections<sqlx::Sqlite> {
+    /// Connections to a database in memory of their own, which keeps its data as long as the pool lives: see
+    /// [`sqlite::in_memory`](crate::sqlite::in_memory).
+    #[must_use]
+    pub fn in_memory() -> Self {
+        let mut connections = Self::new(crate::sqlite::in_memory());
+        connections.keeps_one = true;
+        connections
     }
 }
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 impl<DB: Cancel> Connections<DB> {
     /// Whether a statement that a dropped body has left running is stopped before the connection is cleaned: see
-    /// [`Connect::cancel_statements`]. The default is no.
+    /// [`Connect::cancel_statements`](crate::Connect::cancel_statements). The default is no.
     #[must_use = "it is a setter of a builder"]
     pub fn cancel_statements(mut self, yes: bool) -> Self {
-        self.cancel = yes.then(identify::<DB>);
+        self.cancel = yes.then(stop::<DB>);
         self
     }
 }
 
-impl<DB: Backend> Manager for Connections<DB> {
-    type Resource = Connection<DB>;
-    type Error = Error;
-
-    async fn create(&self, _: CreateContext) -> Result<Connection<DB>, Error> {
-        // The pool itself pauses between attempts, for all who wait.
-        let mut connection =
-            Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel).await?;
-        if let Some(hook) = &self.after_connect
-            && let Err(error) = hook(&mut connection).await
-        {
-            let failed = Error::new::<DB>(Stage::AfterConnect, error);
-            return Err(failed.with_cleanup(self.close_in_turn(connection).await.err()));
-        }
-        Ok(connection)
-    }
-
-    async fn reset(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
-        connection.ready().await?;
-        let stopped = stop_abandoned(connection.holder_mut(), DB::ANSWER_LIMIT).await;
-        stopped.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
-        let connection = connection.ready().await?;
-        let rolled_back = within(DB::ANSWER_LIMIT, DB::roll_back(connection)).await;
-        rolled_back.map_err(|error| Error::new::<DB>(Stage::Rollback, error))?;
-        match &self.on_reset {
-            Some(hook) => hook(connection).await.map_err(|error| Error::new::<DB>(Stage::Reset, error)),
-            None => Ok(()),
-        }
-    }
-
-    async fn check(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
-        let failed = |error| Error::new::<DB>(Stage::Check, error);
-        let connection = connection.ready().await?;
-        within(DB::ANSWER_LIMIT, DB::settle(connection)).await.map_err(failed)?;
-        within(DB::ANSWER_LIMIT, connection.ping()).await.map_err(failed)
-    }
-
-    async fn close(&self, connection: Connection<DB>, _: Context) -> Result<(), Error> {
-        self.close_in_turn(connection).await
-    }
-
-    fn is_broken(&self, connection: &Connection<DB>) -> bool {
-        !connection.is_idle()
-    }
-
-    fn assess(&self, connection: &mut Connection<DB>, _: LeaseEnd<'_>) -> Next {
-        if connection.is_closed() { Next::Close } else { Next::Reset }
-    }
-
-    fn is_permanent(&self, error: &Error) -> bool {
-        error.is_permanent()
-    }
+/// A pool for a test: whatever is committed on it is seen by all who use this pool, and by nobody else, and is rolled
+/// back when the pool is left.
+///
+/// It has one connection, with a transaction that is never committed. [`PoolExt::transaction`] sets a savepoint in it,
+/// which stands for a transaction: a commit releases it, a rollback goes back to it. A use of
+/// [`PoolExt::connection`] has a savepoint as well, so that a statement that fails in it costs what it did and no more.
+///
+/// ```
+/// # #[cfg(feature = "sqlite")]
+/// # mod only {
+/// # type Error = Box<dyn std::error::Error + Send + Sync>;
+/// use sqlx::Sqlite;
+/// use tenure::with;
+/// use tenure_sqlx::pool::{Connections, Pool, PoolExt, test_pool};
+///
+/// /// The code under test.
+/// async fn add(pool: &Pool<Sqlite>, text: &str) -> Result<(), sqlx::Error> {
+///     with(pool.transaction(), async |transaction| {
+///         sqlx::query("INSERT INTO notes VALUES (?)").bind(text).execute(transaction.conn()).await?;
+///         Ok(())
+///     })
+///     .await
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # pub async fn main() -> Result<(), Error> {
+/// # let folder = tempfile::tempdir()?;
+/// # let file = folder.path().join("notes.db");
+/// # let options = sqlx::sqlite::SqliteConnectOptions::new().filename(file).create_if_missing(true);
+/// # with(tenure_sqlx::sqlite::connect(options.clone()), async |connection| {
+/// #     sqlx::query("CREATE TABLE notes (text TEXT)").execute(connection.conn()).await?;
+/// #     Ok::<_, Error>(())
+/// # }).await?;
+/// for _ in 0..2 {
+///     with(test_pool(Connections::new(options.clone()))?, async |pool| {
+///         add(pool, "seen in this test").await?;
+///         let notes = with(pool.connection(), async |connection| {
+///             let count = sqlx::query_scalar("SELECT count(*) FROM notes");
+///             Ok::<i64, sqlx::Error>(count.fetch_one(connection.conn()).await?)
+///         });
+///         assert_eq!(notes.await?, 1);
+///         Ok::<_, Error>(())
+///     })
+///     .await?; // rolled back
+/// }
+/// # Ok(()) }
+/// # }
+/// # #[cfg(feature = "sqlite")]
+/// # only::main().unwrap();
+/// ```
+///
+/// What a single transaction cannot do, it cannot do either: two connections at once wait for each other up to the time
+/// limit of the get, the options of a transaction have no effect, and what is checked at a commit is not. A connection
+/// that is lost, as by a statement that is dropped half-way on MySQL, takes along all that was done.
+///
+/// # Errors
+/// As [`Builder::build`](tenure_pool::Builder::build).
+pub fn test_pool<DB: Backend>(connections: Connections<DB>) -> Result<Pool<DB>, BuildError> {
+    let builder = Pool::builder(connections.always_rolled_back(true)).max_size(1);
+    builder.idle_timeout(None).max_lifetime(None).build()
 }
 
 impl<DB: Backend> fmt::Debug for Connections<DB> {
@@ -229,6 +375,11 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("database", &DB::NAME)
             .field("after_connect", &self.after_connect.is_some())
             .field("on_reset", &self.on_reset.is_some())
+            .field("on_return", &self.on_return.is_some())
+            .field("session_reset", &self.session_reset)
+            .field("check_completed", &self.check_completed)
+            .field("always_rolled_back", &self.rolled_back)
+            .field("close_when", &self.close_when.is_some())
             .field("cancel_statements", &self.cancel.is_some())
             .finish_non_exhaustive()
     }

@@ -7,9 +7,10 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
-use crate::backend::{Backend, Driver};
+use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
-use crate::server::{ANSWER_LIMIT, skip_abandoned};
+use crate::lease::out_of_place;
+use crate::server::{ANSWER_LIMIT, skip_abandoned, without_panic, word};
 use crate::{Begin, Isolation};
 
 type Manager = <Postgres as sqlx::Database>::TransactionManager;
@@ -74,8 +75,8 @@ impl Driver for Postgres {
         AssertSqlSafe(begin).into_sql_str()
     }
 
-    async fn settle(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        skip_abandoned::<Self>(connection).await
+    async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        in_order(connection, "", "").await.map(drop)
     }
 
     async fn skip(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -83,39 +84,51 @@ impl Driver for Postgres {
         skip_abandoned::<Self>(connection).await
     }
 
-    async fn execute(connection: &mut PgConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
-        Self::settle(connection).await?;
-        connection.execute(statement).await.map(drop)
+    async fn execute(connection: &mut PgConnection, statements: SqlStr) -> Result<(), sqlx::Error> {
+        in_order(connection, &format!("{}; ", statements.as_str()), "").await.map(drop)
     }
 
-    async fn is_whole(connection: &mut PgConnection) -> Result<bool, sqlx::Error> {
+    async fn is_whole(connection: &mut PgConnection, is_shared: bool) -> Result<bool, sqlx::Error> {
         // sqlx queues a rollback of everything when a nested `begin` of its own is dropped.
         if Manager::get_transaction_depth(connection) == 0 {
             return Ok(false);
         }
         // A `COMMIT` is never refused: in an aborted transaction it rolls back, without one it does nothing.
         // A savepoint is refused in both. It ends with the transaction.
-        match Self::execute(connection, "SAVEPOINT tenure_commit".into_sql_str()).await {
-            Ok(()) => Ok(true),
+        let question =
+            if is_shared { "UNLISTEN *; SAVEPOINT tenure_commit; " } else { "SAVEPOINT tenure_commit; " };
+        match in_order(connection, question, "").await {
+            Ok(_) => Ok(true),
             Err(error) if code(&error) == Some(NO_ACTIVE_TRANSACTION) => Ok(false),
             Err(error) => Err(error),
         }
     }
 
     async fn roll_back(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        Self::settle(connection).await?;
-        if Manager::get_transaction_depth(connection) == 0 {
-            // One that was begun in plain SQL ends here. Without one, a `ROLLBACK` would be a warning in the
-            // server's log; so there is one. If the open one is aborted, its `BEGIN` is refused, and all after it.
-            return match connection.execute("BEGIN; ROLLBACK").await {
-                Err(error) if Self::is_answer(&error) => connection.execute("ROLLBACK").await.map(drop),
-                ended => ended.map(drop),
-            };
+        without_panic(async {
+            skip_abandoned::<Self>(connection).await?;
+            // In an aborted transaction no echo comes back: it follows the rollback.
+            while Manager::get_transaction_depth(connection) > 0 {
+                Manager::rollback(connection).await?;
+            }
+            Ok(())
+        })
+        .await?;
+        end_open(connection).await
+    }
+
+    async fn tidy(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        if Manager::get_transaction_depth(connection) > 0 {
+            return Self::roll_back(connection).await;
         }
-        while Manager::get_transaction_depth(connection) > 0 {
-            Manager::rollback(connection).await?;
+        end_open(connection).await
+    }
+
+    async fn restore(connection: &mut PgConnection) -> Result<Restored, sqlx::Error> {
+        if let Some(deallocate) = in_order(connection, RESTORE, PREPARED_BY_USER).await? {
+            in_order(connection, &format!("{deallocate}; "), "").await?;
         }
-        Ok(())
+        Ok(Restored::Whole)
     }
 
     fn is_answer(error: &sqlx::Error) -> bool {
@@ -143,6 +156,26 @@ impl Driver for Postgres {
         let code = error.try_downcast_ref().map(PgDatabaseError::code);
         matches!(code, Some(SERIALIZATION_FAILURE | DEADLOCK_DETECTED))
     }
+
+    fn is_spoilt(error: &(dyn DatabaseError + 'static)) -> bool {
+        error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| {
+            let is_last_word = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+            is_last_word || SPOILT.contains(&error.code())
+        })
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_spoilt(shown: &str) -> bool {
+        shows(shown, &SPOILT)
+    }
+
+    fn shows_stale_plan(shown: &str) -> bool {
+        shows(shown, &STALE_PLAN)
+    }
+
+    fn is_stale_plan(error: &(dyn DatabaseError + 'static)) -> bool {
+        error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| STALE_PLAN.contains(&error.code()))
+    }
 }
 
 impl Cancel for Postgres {
@@ -153,6 +186,24 @@ impl Cancel for Postgres {
     }
 }
 
+/// What leaves nothing of a session's own but its prepared statements, which sqlx counts on.
+const RESTORE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; \
+    SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
+
+/// The statements that take away what was prepared in SQL, not by the driver; null if nothing was.
+const PREPARED_BY_USER: &str = ", (SELECT pg_catalog.string_agg('DEALLOCATE ' || pg_catalog.quote_ident(name), '; ') \
+    FROM pg_catalog.pg_prepared_statements WHERE from_sql)";
+
+/// Whether a transaction is open. A statement on its own begins one, whose time is that of the statement.
+const IS_OPEN: &str =
+    ", CASE WHEN pg_catalog.now() = pg_catalog.statement_timestamp() THEN 'none' ELSE 'open' END";
+
+/// `feature_not_supported`, said of a plan whose table has changed, and `invalid_sql_statement_name`.
+const STALE_PLAN: [&str; 2] = ["0A000", "26000"];
+/// What a session says that can do no more what others want of it: besides, `read_only_sql_transaction`, as after a
+/// failover, and that the server stops.
+const SPOILT: [&str; 6] = ["0A000", "26000", "25006", "57P01", "57P02", "57P05"];
+const IN_FAILED_TRANSACTION: &str = "25P02";
 const CLASS_CONNECTION_EXCEPTION: &str = "08";
 const NO_ACTIVE_TRANSACTION: &str = "25P01";
 const SERIALIZATION_FAILURE: &str = "40001";
@@ -168,4 +219,50 @@ fn database_error(error: &sqlx::Error) -> Option<&PgDatabaseError> {
 /// The `SQLSTATE`, if it is PostgreSQL that says it.
 fn code(error: &sqlx::Error) -> Option<&str> {
     database_error(error).map(PgDatabaseError::code)
+}
+
+/// Runs `first` (statements, each with its semicolon) and behind it an echo, which `besides` may add a column of text
+/// to (with its comma): that is what comes back.
+///
+/// If the echo comes back, all that was sent before has been answered, and the connection is in its place in the
+/// protocol. sqlx does not count the answers to a `COPY`: after one that did not end, each statement would read the
+/// answer of the one before.
+async fn in_order(
+    connection: &mut PgConnection,
+    first: &str,
+    besides: &str,
+) -> Result<Option<String>, sqlx::Error> {
+    without_panic(async {
+        skip_abandoned::<Postgres>(connection).await?;
+        let word = word();
+        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'{besides}")).into_sql_str();
+        let rows = connection.fetch_all(statements).await?;
+        let row = rows.last().ok_or_else(out_of_place)?;
+        if row.try_get::<&str, _>(0).ok() != Some(word.as_str()) {
+            return Err(out_of_place());
+        }
+        if besides.is_empty() { Ok(None) } else { row.try_get(1) }
+    })
+    .await
+}
+
+/// Ends a transaction that was begun in plain SQL, if one is open, and has the place of the connection proved.
+///
+/// Along with the echo goes the question whether one is open: then its time is not the statement's. A `ROLLBACK` where
+/// none is open would be a warning in the server's log, and one of a transaction opened for it would be counted.
+///
+/// What the session listens to ends here too: a notification is a message that sqlx expects in no answer, and would fail
+/// the next user's statement.
+async fn end_open(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let is_open = match in_order(connection, "UNLISTEN *; ", IS_OPEN).await {
+        Ok(answer) => answer.as_deref() == Some("open"),
+        Err(error) if code(&error) == Some(IN_FAILED_TRANSACTION) => true,
+        Err(error) => return Err(error),
+    };
+    if is_open { in_order(connection, "ROLLBACK; UNLISTEN *; ", "").await.map(drop) } else { Ok(()) }
+}
+
+/// Whether one of these codes is in what an error shows of itself.
+fn shows(shown: &str, codes: &[&str]) -> bool {
+    shown.contains("PgDatabaseError") && codes.iter().any(|code| shown.contains(&format!("{code:?}")))
 }

@@ -30,9 +30,19 @@
 //! - Serialization failures (`40001`) and deadlocks (`40P01`) abort the transaction. [`Begin::run`](crate::Begin::run)
 //!   does it again.
 
+#[cfg(feature = "pool")]
+mod copy;
 mod driver;
+mod listen;
+#[cfg(feature = "pool")]
+mod lock;
 
+#[cfg(feature = "pool")]
+pub use copy::{CopyIn, copy_in, copy_out};
 pub use driver::Mode;
+pub use listen::{Heard, Listen, Listener, listen};
+#[cfg(feature = "pool")]
+pub use lock::{AdvisoryLock, advisory_lock};
 
 /// A connection to a PostgreSQL server, as a context: opened when entered, closed at its exit.
 ///

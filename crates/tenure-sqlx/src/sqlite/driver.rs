@@ -1,5 +1,7 @@
 //! What SQLite does in its own way.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sqlx::error::DatabaseError;
@@ -8,7 +10,7 @@ use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, Sqli
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::Begin;
-use crate::backend::{Backend, Driver};
+use crate::backend::{Backend, Driver, Restored};
 
 /// When a transaction takes SQLite's locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,20 +58,29 @@ impl Driver for Sqlite {
         .into_sql_str()
     }
 
-    async fn settle(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    async fn prove(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
         // The worker takes its commands in order, and each answer goes to the one who asked.
         Ok(())
     }
 
-    async fn skip(_connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        Ok(())
+    async fn skip(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        connection.ping().await
+    }
+
+    async fn interrupt(connection: &mut SqliteConnection) -> Result<Option<Arc<AtomicBool>>, sqlx::Error> {
+        let flag = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&flag);
+        // Relaxed: a flag that is seen a little later does as well.
+        let goes_on = move || !seen.load(Ordering::Relaxed);
+        connection.lock_handle().await?.set_progress_handler(STEPS_BETWEEN_LOOKS, goes_on);
+        Ok(Some(flag))
     }
 
     async fn execute(connection: &mut SqliteConnection, statement: SqlStr) -> Result<(), sqlx::Error> {
         connection.execute(statement).await.map(drop)
     }
 
-    async fn is_whole(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    async fn is_whole(connection: &mut SqliteConnection, _is_shared: bool) -> Result<bool, sqlx::Error> {
         // Rollbacks that sqlx queued when a future was dropped are still to change the depth. The worker
         // takes its commands in order, so the answer to a ping comes after them.
         connection.ping().await?;
@@ -77,7 +88,7 @@ impl Driver for Sqlite {
     }
 
     async fn roll_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        if !Self::is_whole(connection).await? {
+        if !Self::is_whole(connection, true).await? {
             // sqlx knows of no transaction. One begun in plain SQL ends here; without one
             // SQLite refuses, which is as good.
             return match connection.execute("ROLLBACK").await {
@@ -96,6 +107,23 @@ impl Driver for Sqlite {
         }
     }
 
+    async fn tidy(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        // It goes in line behind what sqlx has queued. Without a transaction it is refused, which is as good.
+        if Manager::get_transaction_depth(connection) == 0 {
+            match connection.execute("ROLLBACK").await {
+                Err(error) if says_no_transaction(&error) => {}
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        if Manager::get_transaction_depth(connection) > 0 { Self::roll_back(connection).await } else { Ok(()) }
+    }
+
+    /// What a session keeps is its own to know: an in-memory database would be gone with it.
+    async fn restore(_connection: &mut SqliteConnection) -> Result<Restored, sqlx::Error> {
+        Ok(Restored::Kept)
+    }
+
     fn is_answer(error: &sqlx::Error) -> bool {
         use sqlx::Error::{BeginFailed, Database, InvalidSavePointStatement};
         matches!(error, Database(_) | BeginFailed | InvalidSavePointStatement)
@@ -112,6 +140,16 @@ impl Driver for Sqlite {
     fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool {
         matches!(primary_code(error), Some(SQLITE_BUSY | SQLITE_LOCKED))
     }
+
+    fn is_spoilt(error: &(dyn DatabaseError + 'static)) -> bool {
+        primary_code(error).is_some_and(|code| SPOILT.contains(&code))
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_spoilt(shown: &str) -> bool {
+        let mut codes = SPOILT.iter();
+        shown.contains("SqliteError") && codes.any(|code| shown.contains(&format!("code: {code},")))
+    }
 }
 
 /// Rolls back until sqlx counts no level of nesting.
@@ -122,6 +160,11 @@ async fn end_every_level(connection: &mut SqliteConnection) -> Result<(), sqlx::
     Ok(())
 }
 
+/// How many steps of its machine SQLite makes before it looks whether it is to stop: some 20 µs of them.
+const STEPS_BETWEEN_LOOKS: i32 = 1_000;
+
+/// `SQLITE_IOERR`, `SQLITE_CORRUPT`, `SQLITE_NOTADB`.
+const SPOILT: [i32; 3] = [10, 11, 26];
 const SQLITE_ERROR: i32 = 1;
 const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;

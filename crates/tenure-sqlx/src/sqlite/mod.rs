@@ -31,6 +31,8 @@
 
 mod driver;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use sqlx::sqlite::SqliteConnectOptions;
 
 pub use driver::Mode;
@@ -60,3 +62,16 @@ pub type Connection = crate::Connection<sqlx::Sqlite>;
 pub type Transaction = crate::Transaction<sqlx::Sqlite>;
 /// A savepoint in a transaction on an SQLite database.
 pub type Savepoint = crate::Savepoint<sqlx::Sqlite>;
+
+/// Options for a database in memory that all connections with these options share, and that lives as long as one of them
+/// is open. A pool closes connections that are idle; its `Connections::in_memory` keeps one besides.
+///
+/// Each call makes another database.
+#[must_use]
+pub fn in_memory() -> SqliteConnectOptions {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    // Relaxed: a number that differs is all that is wanted.
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    // SQLite's own file system in memory shares what has a name with a slash in front.
+    SqliteConnectOptions::new().vfs("memdb").filename(format!("/tenure-{count}")).create_if_missing(true)
+}

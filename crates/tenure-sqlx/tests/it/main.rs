@@ -18,6 +18,11 @@ mod proofs;
 mod savepoints;
 mod sqlx_inside;
 #[cfg(feature = "pool")]
+#[path = "../common/matrix.rs"]
+mod subject;
+#[cfg(feature = "pool")]
+mod tended;
+#[cfg(feature = "pool")]
 #[path = "../common/trouble.rs"]
 mod trouble;
 mod types;

@@ -185,7 +185,8 @@ fn a_pool_whose_connections_are_all_out_is_what_sqlx_calls_timed_out() {
         let db = TempDb::new().await;
         let pool = Pool::builder(Connections::new(db.options())).max_size(1);
         let pool: Pool = pool.get_timeout(std::time::Duration::from_millis(1)).build().unwrap();
-        let lease = pool.get().await.unwrap();
+        // To open it may take longer.
+        let lease = pool.get().timeout(std::time::Duration::from_secs(20)).await.unwrap();
         let kept: Result<(), sqlx::Error> = with(pool.transaction(), async |_| Ok(())).await;
         assert!(matches!(kept, Err(sqlx::Error::PoolTimedOut)), "{kept:?}");
         let read: Result<(), sqlx::Error> = with(pool.connection(), async |_| Ok(())).await;

@@ -56,6 +56,10 @@ impl<S: Server> Place<S> {
         witness.0.close().await.unwrap();
     }
 
+    pub(crate) fn label(&self) -> &str {
+        &self.label
+    }
+
     pub(crate) fn options(&self) -> ConnectOptions<S> {
         S::set_apart(address::<S>(), &self.label)
     }
@@ -173,6 +177,18 @@ pub(crate) fn on_both_flavours<S: Server>(scenario: &impl AsyncFn(&Place<S>)) {
             place.remove().await;
         });
     }
+}
+
+/// Runs a scenario of many runs on one runtime, for as long as it takes.
+pub(crate) fn on_multi_thread<S: Server>(scenario: impl AsyncFnOnce(&Place<S>)) {
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let place = Place::make().await;
+        scenario(&place).await;
+        let report = tenure::drain(LIMIT).await;
+        assert!(report.open.is_empty(), "{report:?}");
+        place.remove().await;
+    });
 }
 
 /// Waits for all that was handed over, and says what went wrong.

@@ -7,17 +7,22 @@
 mod cancelled;
 mod common;
 mod conflicts;
+mod contexts;
 mod cut;
 #[path = "../common/dropped.rs"]
 mod dropped;
 #[path = "../common/failure.rs"]
 mod failure;
+mod matrix;
 mod modes;
 mod outcomes;
 mod pooled;
 mod proofs;
 mod proxy;
 mod server;
+mod session;
 mod stopped;
+#[path = "../common/matrix.rs"]
+mod subject;
 #[path = "../common/trouble.rs"]
 mod trouble;

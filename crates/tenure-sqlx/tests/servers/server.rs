@@ -1,9 +1,10 @@
 //! A kind of server, as the suite sees it: what to say to it, in its words.
 
+use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use sqlx::{AssertSqlSafe, Executor as _};
-use tenure_sqlx::pool::Connections;
+use tenure_sqlx::pool::{Connections, Pool, PoolExt, PooledStream};
 use tenure_sqlx::{Backend, Begin, Connect, Isolation, mysql, postgres};
 
 pub(crate) type Raw<S> = <<S as Server>::Db as sqlx::Database>::Connection;
@@ -26,6 +27,22 @@ pub(crate) trait Server: Sized + Send + Sync + 'static {
     const COUNTER: &'static str;
     /// Says so if a statement waits long for a lock.
     const HURRY: &'static str;
+
+    /// Lets the session only read.
+    const MAY_ONLY_READ: &'static str;
+    /// Sets something, and asks for it.
+    const SET_BY_HOOK: &'static str;
+    const SEEN_OF_HOOK: &'static str;
+
+    /// Statements that leave something in the session, and questions that find it.
+    fn litter() -> &'static [&'static str];
+    fn littered() -> &'static [&'static str];
+    fn migrate(
+        connection: &mut Raw<Self>,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), MigrateError>> + Send;
+
+    fn rows(pool: &Pool<Self::Db>, sql: &'static str) -> PooledStream<<Self::Db as sqlx::Database>::Row>;
 
     /// Sets one of `label`'s own apart, and says how to connect to it.
     fn set_apart(options: Options<Self>, label: &str) -> Options<Self>;
@@ -84,6 +101,10 @@ macro_rules! statements {
             async move { connection.execute(sql).await.map(drop) }
         }
 
+        fn rows(pool: &Pool<Self::Db>, sql: &'static str) -> PooledStream<<Self::Db as sqlx::Database>::Row> {
+            pool.rows(sqlx::query(sql))
+        }
+
         fn prepared<'c>(
             connection: &'c mut Raw<Self>,
             sql: &str,
@@ -113,6 +134,44 @@ impl Server for Postgres {
     const STOP: &'static str = "SELECT pg_cancel_backend";
     const COUNTER: &'static str = "SERIAL";
     const HURRY: &'static str = "SET deadlock_timeout = '10ms'";
+    const MAY_ONLY_READ: &'static str = "SET default_transaction_read_only = on";
+    const SET_BY_HOOK: &'static str = "SET app.hook = 'by the hook'";
+    const SEEN_OF_HOOK: &'static str = "SELECT current_setting('app.hook', true)";
+
+    fn litter() -> &'static [&'static str] {
+        &[
+            "CREATE TEMP TABLE scratch AS SELECT 1 AS secret",
+            "DECLARE held CURSOR WITH HOLD FOR SELECT 1",
+            "PREPARE by_hand AS SELECT 1",
+            "LISTEN channel",
+            "SELECT pg_advisory_lock(99)",
+            "SET statement_timeout = '77s'",
+            "SET app.tenant = 'a'",
+            "SET search_path = pg_catalog",
+            "SET ROLE pg_monitor",
+        ]
+    }
+
+    fn littered() -> &'static [&'static str] {
+        &[
+            "SELECT current_user::text",
+            "SELECT current_setting('search_path')",
+            "SELECT current_setting('statement_timeout')",
+            "SELECT coalesce(current_setting('app.tenant', true), '')",
+            "SELECT coalesce(to_regclass('pg_temp.scratch')::text, '')",
+            "SELECT count(*)::text FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()",
+            "SELECT count(*)::text FROM pg_listening_channels()",
+            "SELECT count(*)::text FROM pg_cursors WHERE is_holdable",
+            "SELECT count(*)::text FROM pg_prepared_statements WHERE from_sql",
+        ]
+    }
+
+    fn migrate(
+        connection: &mut Raw<Self>,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), MigrateError>> + Send {
+        tenure_sqlx::migrate(connection, migrator)
+    }
 
     fn set_apart(options: PgConnectOptions, label: &str) -> PgConnectOptions {
         let options = options.ssl_mode(PgSslMode::Disable).application_name(label);
@@ -200,6 +259,34 @@ impl Server for MySql {
     const STOP: &'static str = "KILL QUERY";
     const COUNTER: &'static str = "INTEGER AUTO_INCREMENT";
     const HURRY: &'static str = "SET innodb_lock_wait_timeout = 20";
+    const MAY_ONLY_READ: &'static str = "SET SESSION TRANSACTION READ ONLY";
+    const SET_BY_HOOK: &'static str = "SET @hook = 'by the hook'";
+    const SEEN_OF_HOOK: &'static str = "SELECT CAST(@hook AS CHAR)";
+
+    fn litter() -> &'static [&'static str] {
+        &[
+            "CREATE TEMPORARY TABLE scratch (secret INTEGER)",
+            "PREPARE by_hand FROM 'SELECT 1'",
+            "SELECT GET_LOCK('mine', 0)",
+            "SET @secret = 'a'",
+            "SET SESSION innodb_lock_wait_timeout = 77",
+        ]
+    }
+
+    fn littered() -> &'static [&'static str] {
+        &[
+            "SELECT COALESCE(CAST(@secret AS CHAR), '')",
+            "SELECT CAST(@@innodb_lock_wait_timeout AS CHAR)",
+            "SELECT CAST(IS_USED_LOCK('mine') <=> CONNECTION_ID() AS CHAR)",
+        ]
+    }
+
+    fn migrate(
+        connection: &mut Raw<Self>,
+        migrator: &Migrator,
+    ) -> impl Future<Output = Result<(), MigrateError>> + Send {
+        tenure_sqlx::migrate(connection, migrator)
+    }
 
     fn set_apart(options: MySqlConnectOptions, label: &str) -> MySqlConnectOptions {
         options.ssl_mode(MySqlSslMode::Disabled).database(label)

@@ -5,7 +5,7 @@ use std::pin::pin;
 use futures_util::future::{Either, select};
 use sqlx::ConnectOptions as _;
 use tenure::with;
-use tenure_sqlx::pool::Pool;
+use tenure_sqlx::pool::{Pool, SessionReset};
 
 use crate::common::{Place, Witness, drained, note, on_both_servers};
 use crate::failure::Failure;
@@ -126,7 +126,9 @@ async fn a_statement_outside_of_a_transaction_is_stopped<S: Server>(place: &Plac
 async fn a_statement_is_waited_for_where_the_server_cannot_be_told<S: Server>(place: &Place<S>) {
     let options = place.options();
     let proxy = Proxy::to(S::port(&options)).await;
-    with(pool::<S>(S::through(options, proxy.port())), async |pool| {
+    // A session that is set back may take a new connection.
+    let connections = S::cancelling(S::through(options, proxy.port())).session_reset(SessionReset::Never);
+    with(Pool::builder(connections).max_size(1).build().unwrap(), async |pool| {
         write::<S>(pool, "kept").await?;
         proxy.refuse_more();
         drop_when_asleep(place, write_and_sleep::<S>(pool, "never", 1_000)).await;
