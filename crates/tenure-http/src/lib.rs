@@ -68,7 +68,7 @@
 mod client;
 #[cfg(feature = "layer")]
 mod layer;
-#[cfg(any(feature = "serve", feature = "client"))]
+#[cfg(feature = "client")]
 mod metered;
 #[cfg(feature = "layer")]
 mod scope;
@@ -95,7 +95,10 @@ pub use client::{
     Pooled, pool,
 };
 #[cfg(feature = "layer")]
-pub use layer::{OnDisconnect, RequestScopeBody, RequestScopeLayer, RequestScopeService, ResponseFuture};
+pub use layer::{
+    HandlerFuture, HandlerLayer, HandlerService, OnDisconnect, Outcomes, RequestScopeBody, RequestScopeLayer,
+    RequestScopeService, ResponseFuture,
+};
 #[cfg(feature = "axum")]
 pub use scope::NoRequestScope;
 #[cfg(feature = "layer")]
@@ -103,8 +106,10 @@ pub use scope::{EnterError, ExitFailed, RequestFailed, RequestScope, Scoped};
 #[cfg(feature = "serve")]
 pub use serve::{
     BODY_READ_TIMEOUT_DEFAULT, GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT,
-    MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server, ServerStats,
+    Listener, MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server, ServerStats,
     WRITE_TIMEOUT_DEFAULT, serve,
 };
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 #[cfg(any(feature = "serve", feature = "client"))]
 pub use tcp::PEER_LOST_LIMIT_DEFAULT;

@@ -13,4 +13,5 @@ pub use extract::NoRequestScope;
 pub use handle::RequestScope;
 pub use scoped::Scoped;
 
+pub(crate) use handle::{Closed, Word};
 pub(crate) use unwind::{close_now, exit_reported, hand_over, message_of};

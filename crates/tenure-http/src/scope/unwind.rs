@@ -1,12 +1,12 @@
 //! Closing a stack where nobody can await it: in a poll that is about something else, or in a drop.
 
-use std::any::Any;
-use std::future::poll_fn;
+use std::any::{Any, type_name};
+use std::future::{pending, poll_fn, ready};
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tenure::{Ending, ExitError, ExitErrors};
+use tenure::{AsyncExit, Ending, ExitError, ExitErrors, Outcome, with_at};
 use tokio::runtime::Handle;
 use tokio::task::coop::unconstrained;
 
@@ -72,10 +72,45 @@ fn report_all(errors: ExitErrors<ExitFailed>) {
     }
 }
 
+/// Has the exit of a resource that was entered there run in the background, told what a tenure that is dropped is told.
+pub(super) fn exit_in_background<R: AsyncExit>(location: &'static Location<'static>, resource: R) {
+    let entered = ready(Ok::<_, ExitFailed>(OnItsOwn { resource, location }));
+    let mut dropped_amid =
+        pin!(with_at(location, entered, async |_| pending::<Result<(), ExitFailed>>().await));
+    let polled = dropped_amid.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    drop(polled);
+}
+
+/// A resource that is cut off from its scope.
+struct OnItsOwn<R> {
+    resource: R,
+    location: &'static Location<'static>,
+}
+
+impl<R: AsyncExit> AsyncExit for OnItsOwn<R> {
+    type Error = ExitFailed;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ExitFailed> {
+        let Self { resource, location } = self;
+        let failed = |error| ExitFailed { name: type_name::<R>(), location, message: format!("{error:?}") };
+        resource.exit(outcome).await.map_err(failed)
+    }
+}
+
 /// Tells the report sink. What it is told of are exits that fail in the background, so this is one.
-fn report(failed: ExitFailed) {
-    let stack = Stack::new();
-    stack.defer_async(move || async move { Err(failed) });
+pub(super) fn report(failed: ExitFailed) {
+    exit_in_background(failed.location, Reported(failed));
+}
+
+/// A failure on its way to the report sink.
+struct Reported(ExitFailed);
+
+impl AsyncExit for Reported {
+    type Error = ExitFailed;
+
+    async fn exit(self, _: Outcome<'_>) -> Result<(), ExitFailed> {
+        Err(self.0)
+    }
 }
 
 fn nameless(message: String) -> ExitFailed {

@@ -7,31 +7,11 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_service::Service;
 
-use super::{RequestBody, ServeError, Server};
-use crate::tcp::PEER_LOST_LIMIT_DEFAULT;
-
-/// How long a client may take for the head of a request, and how long it may keep a connection without sending one: 30 s.
-pub const HEADER_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-
-/// The most bytes of a request's head: 64 KiB.
-pub const HEADER_BYTES_MAX_DEFAULT: u32 = 64 * 1024;
-
-/// How long a client may send nothing of a request's body that is waited for: 30 s.
-pub const BODY_READ_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
-
-/// How long a client may take nothing of a response that is ready: 60 s.
-pub const WRITE_TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
-
-/// The most connections at a time: 10,000.
-pub const MAX_CONNECTIONS_DEFAULT: u32 = 10_000;
-
-/// How long requests in flight may take to finish when the server is left: 10 s. A third of what container platforms
-/// grant between SIGTERM and SIGKILL, so that the exits behind the server have the rest.
-pub const GRACE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
+use super::limits::Limits;
+use super::{Listener, RequestBody, ServeError, Server};
 
 /// Serves `service` on `listener`, as a context: entering it accepts connections, leaving it ends them in order.
 ///
@@ -79,41 +59,16 @@ pub const GRACE_LIMIT_DEFAULT: Duration = Duration::from_secs(10);
 /// tower's `TimeoutLayer`; so is a least speed, since here any progress counts.
 ///
 /// [`Router`]: https://docs.rs/axum/0.8/axum/struct.Router.html
-pub fn serve<S>(listener: TcpListener, service: S) -> Serve<S> {
-    Serve { listener, service, limits: Limits::default() }
+pub fn serve<S>(listener: impl Into<Listener>, service: S) -> Serve<S> {
+    Serve { listeners: vec![listener.into()], service, limits: Limits::default() }
 }
 
 /// A server to be entered. Made by [`serve()`].
 #[must_use = "it serves when it is entered"]
 pub struct Serve<S> {
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     service: S,
     limits: Limits,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Limits {
-    pub(super) header_read_timeout: Duration,
-    pub(super) body_read_timeout: Duration,
-    pub(super) write_timeout: Duration,
-    pub(super) peer_lost_limit: Duration,
-    pub(super) header_bytes_max: u32,
-    pub(super) max_connections: u32,
-    pub(super) grace_limit: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            header_read_timeout: HEADER_READ_TIMEOUT_DEFAULT,
-            body_read_timeout: BODY_READ_TIMEOUT_DEFAULT,
-            write_timeout: WRITE_TIMEOUT_DEFAULT,
-            peer_lost_limit: PEER_LOST_LIMIT_DEFAULT,
-            header_bytes_max: HEADER_BYTES_MAX_DEFAULT,
-            max_connections: MAX_CONNECTIONS_DEFAULT,
-            grace_limit: GRACE_LIMIT_DEFAULT,
-        }
-    }
 }
 
 impl<S> Serve<S> {
@@ -167,6 +122,45 @@ impl<S> Serve<S> {
         self
     }
 
+    /// Adds a listener. All share the limits, and are left together.
+    pub fn listener(mut self, listener: impl Into<Listener>) -> Self {
+        self.listeners.push(listener.into());
+        self
+    }
+
+    /// Sets how long a kept connection of HTTP/1.1 may go without a request; then it is closed. Default: the
+    /// [`header_read_timeout`](Self::header_read_timeout) if that was set, else 75 s, which is more than load balancers
+    /// keep their idle connections for: the one to close is the one who sends.
+    pub fn idle_timeout(mut self, limit: Duration) -> Self {
+        self.limits.idle_timeout = Some(limit);
+        self
+    }
+
+    /// Sets whether a client may close its side of a connection of HTTP/1.1 and still wait for its answer. Default:
+    /// `false`: a client that has closed its side is gone, which is what most mean by it. If `true`, a client that is gone
+    /// is noticed when something is sent to it, or when its system says that it knows of no connection.
+    pub fn half_close(mut self, allowed: bool) -> Self {
+        self.limits.half_close = allowed;
+        self
+    }
+
+    /// Sets for how long a server that is left goes on to accept and to answer, before it stops: the time in which load
+    /// balancers learn that it is [not ready](crate::RequestScope::is_server_ready). Each answer says `connection: close`,
+    /// and clients of HTTP/2 are told to go elsewhere. Default: zero. The [`grace_limit`](Self::grace_limit) begins after
+    /// it.
+    pub fn lame_duck(mut self, time: Duration) -> Self {
+        self.limits.lame_duck = time;
+        self
+    }
+
+    /// Sets how long leaving the server awaits the exits of what was cut off at the end of the grace. Those that have not
+    /// ended by then go on in the background, where [`tenure::drain`] and [`tenure::run`] await and report them. Default:
+    /// 1 s.
+    pub fn cut_timeout(mut self, limit: Duration) -> Self {
+        self.limits.cut_timeout = limit;
+        self
+    }
+
     /// How long requests in flight may take to finish when the server is left. Default: [`GRACE_LIMIT_DEFAULT`].
     pub fn grace_limit(mut self, limit: Duration) -> Self {
         self.limits.grace_limit = limit;
@@ -185,15 +179,15 @@ where
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
-        let Self { listener, service, limits } = self;
-        Box::pin(async move { Server::begin(listener, service, limits) })
+        let Self { listeners, service, limits } = self;
+        Box::pin(async move { Server::begin(listeners, service, limits) })
     }
 }
 
 impl<S> Debug for Serve<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Serve")
-            .field("listener", &self.listener)
+            .field("listeners", &self.listeners)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
