@@ -9,6 +9,10 @@
 //! | give each request an exit stack, on any server of tower | `layer` (default) | `RequestScopeLayer` |
 //! | reach it in handlers of axum | `axum` | `RequestScope` as an extractor |
 //! | serve as a context: stop, finish, cancel, await | `serve` | `serve` |
+//! | serve with TLS, with certificates that can be changed | `tls` | `Tls` |
+//! | serve on listeners that a service manager has opened | `socket-activation` | `Listener` |
+//! | give the handlers of axum the address of their client | `connect-info` | `Serve::connect_info` |
+//! | serve web sockets of axum that are closed in order | `ws` | `RequestScope::web_socket` |
 //! | hold a client connection as a context | `client` | `connect` |
 //! | keep connections of several servers for many requests | `pool` | `pool` |
 //!
@@ -101,13 +105,17 @@ pub use layer::{
 };
 #[cfg(feature = "axum")]
 pub use scope::NoRequestScope;
+#[cfg(feature = "ws")]
+pub use scope::Socket;
+#[cfg(all(feature = "layer", feature = "serve"))]
+pub use scope::Upgrade;
 #[cfg(feature = "layer")]
 pub use scope::{EnterError, ExitFailed, RequestFailed, RequestScope, Scoped};
 #[cfg(feature = "serve")]
 pub use serve::{
     BODY_READ_TIMEOUT_DEFAULT, GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT,
-    Listener, MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server, ServerStats,
-    WRITE_TIMEOUT_DEFAULT, serve,
+    HttpService, Listener, MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server,
+    ServerStats, WRITE_TIMEOUT_DEFAULT, serve,
 };
 #[cfg(feature = "tls")]
 pub use serve::{Tls, TlsError};

@@ -7,6 +7,7 @@
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use tenure::CancelToken;
 use tokio::sync::mpsc;
@@ -29,6 +30,12 @@ pub(crate) struct Link {
     pub(crate) peer: Option<SocketAddr>,
     /// What keeps the connection's exit waiting while it is held.
     pub(crate) alive: mpsc::WeakSender<Infallible>,
+    /// How many upgrades are used in contexts. Relaxed: it is looked at now and then.
+    pub(crate) upgrades: AtomicUsize,
+    /// Whether a client that has closed its side of an upgraded connection has nothing more to do with it.
+    pub(crate) ends_with_its_side: AtomicBool,
+    /// The client of an upgraded connection is gone.
+    pub(crate) gone: CancelToken,
 }
 
 /// Put into each request's extensions by [`serve`](crate::serve()), taken out by the request layer. Empty on another
@@ -50,6 +57,15 @@ impl OfServer {
     pub(crate) async fn cut(&self) {
         match self.stages() {
             Some(stages) => stages.cut.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the client of an upgraded connection is gone; for ever on another server.
+    #[cfg(feature = "serve")]
+    pub(crate) async fn gone(&self) {
+        match &self.0 {
+            Some(link) => link.gone.cancelled().await,
             None => std::future::pending().await,
         }
     }

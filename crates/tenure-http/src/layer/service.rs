@@ -46,8 +46,8 @@ use crate::{RequestFailed, RequestScope};
 ///
 /// An exit never holds up the answer: where one has to wait, it does so in the background, where [`tenure::drain`]
 /// and the exit of [`serve`](crate::Server) await it. That the body has ended means that the server has taken all of
-/// it, not that the client has read it. An upgraded connection (a web socket) outlives its request; what it needs is to be
-/// entered where it runs.
+/// it, not that the client has read it. An upgraded connection (a web socket) outlives its request; what it needs is
+/// entered where it runs, and [`RequestScope::upgrade`](crate::RequestScope) ties that to the server.
 ///
 /// When the client goes away, the handler is dropped where it stands. What it had entered by [`tenure::with`] exits
 /// first, then the scope.

@@ -121,7 +121,7 @@ impl RequestScope {
     {
         let location = Location::caller();
         let (back, place) = oneshot::channel();
-        let server = self.shared.server.clone();
+        let server = self.server().clone();
         let reserved = self.push(OfRequest { back: place, location, server });
         async move {
             reserved.map_err(|IsClosed| EnterError::Closed)?;
@@ -243,6 +243,10 @@ impl RequestScope {
     #[must_use]
     pub fn is_stopping(&self) -> bool {
         self.shared.server.stages().is_some_and(|stages| stages.stopping.is_cancelled())
+    }
+
+    pub(super) fn server(&self) -> &OfServer {
+        &self.shared.server
     }
 
     #[track_caller]

@@ -5,16 +5,16 @@
 //!    The exit of the connection awaits both, and what an upgraded connection is used for.
 //! 2. A connection that hyper has given away, upgraded, lasts until its stream is dropped.
 
-use std::convert::Infallible;
 use std::error::Error;
 use std::future::{poll_fn, ready};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use http::header::{CONNECTION, HeaderValue};
 use http::{Request, Response, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use tenure::{AsyncExit, Outcome, with};
+use tenure::{AsyncExit, CancelToken, Options, Outcome, Stopped};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
@@ -40,12 +40,13 @@ where
 {
     let _ended = CountEnded(Arc::clone(&control));
     let (tasks, end) = Tasks::new();
-    let connection = ready(Ok::<_, Infallible>(HttpConnection { end }));
+    let connection = ready(Ok::<_, Stopped>(HttpConnection { end }));
     let run = async |_: &mut HttpConnection| {
         run(accepted, service, tasks, &control).await;
-        Ok::<_, Infallible>(())
+        Ok::<_, Stopped>(())
     };
-    let Ok(()) = with(connection, run).await;
+    // There is nothing that stops it, nor does its exit fail.
+    let _ = Options::new().name("HTTP connection").with(connection, run).await;
 }
 
 /// Counts also when a handler's panic goes through.
@@ -63,9 +64,9 @@ struct HttpConnection {
 }
 
 impl AsyncExit for HttpConnection {
-    type Error = Infallible;
+    type Error = Stopped;
 
-    async fn exit(mut self, _: Outcome<'_>) -> Result<(), Infallible> {
+    async fn exit(mut self, _: Outcome<'_>) -> Result<(), Stopped> {
         self.end.stop();
         self.end.wait().await;
         Ok(())
@@ -82,7 +83,14 @@ where
 {
     let _panics = CountPanic(Arc::clone(control));
     let progress = Arc::new(Progress::new());
-    let link = Link { stages: Arc::clone(&control.stages), peer: accepted.peer(), alive: tasks.alive() };
+    let link = Link {
+        stages: Arc::clone(&control.stages),
+        peer: accepted.peer(),
+        alive: tasks.alive(),
+        upgrades: AtomicUsize::new(0),
+        ends_with_its_side: AtomicBool::new(false),
+        gone: CancelToken::new(),
+    };
     let (transport, socket) = match open(accepted, control, &progress).await {
         Ok(opened) => opened,
         Err(end) => return end.count(&control.stats),
@@ -99,6 +107,8 @@ where
     } else {
         end.count(&control.stats);
     }
+    // Upgraded streams of HTTP/2 have ended with their connection, whether they look at it or not.
+    conversation.link.gone.cancel();
 }
 
 /// Makes a stream of what was accepted, within the time for the first head.
@@ -142,19 +152,27 @@ async fn upgraded(socket: &Socket, conversation: &Conversation) -> End {
             }
         }
     };
+    // Who reads finds the end. This is for who does not; unread messages are left the time to be read.
+    let gone = async {
+        socket.client_gone(!link.ends_with_its_side.load(Relaxed)).await;
+        sleep(control.limits.peer_lost_limit).await;
+    };
     let end = tokio::select! {
         biased;
         () = progress.wait_closed() => return End::Upgraded,
         () = stalled => End::Stalled,
+        () = gone => End::Broken,
         () = control.stages.cut.cancelled() => {
-            if link.alive.strong_count() > 1 {
-                // Somebody uses it in a context, whose exit has something to say.
+            if link.upgrades.load(Relaxed) > 0 {
+                // It is used in a context, whose exit has something to say.
                 let _ = timeout(control.limits.cut_timeout / 2, progress.wait_closed()).await;
             }
             End::Cut
         }
     };
     socket.close();
+    link.gone.cancel();
+    let _ = timeout(control.limits.cut_timeout, progress.wait_closed()).await;
     end
 }
 
@@ -178,6 +196,10 @@ where
     let in_flight = progress.begin_request();
     control.stats.count_request();
     request.extensions_mut().insert(OfServer(Some(Arc::clone(link))));
+    #[cfg(feature = "connect-info")]
+    if let Some(peer) = link.peer.filter(|_| control.limits.connect_info) {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    }
     let of_stream = of_stream();
     let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
     let is_http1 = request.version() < Version::HTTP_2;

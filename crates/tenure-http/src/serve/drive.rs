@@ -8,6 +8,7 @@ use std::error::Error;
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -31,6 +32,9 @@ use super::{RequestBody, ServerStats};
 /// For how long a kept connection has to be quiet before a server that stops closes it. A client that has its answer
 /// sends the next request within that time, or is not about to.
 const QUIET: Duration = Duration::from_millis(100);
+
+/// How often a connection that is to be cut looks whether the exits of its upgrades have ended.
+const LAST_WORDS: Duration = Duration::from_millis(5);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,6 +161,8 @@ struct Beside<'c> {
     /// The stages of the server's stop that were seen.
     closing: bool,
     stopping: bool,
+    /// Until when the exits of upgrades may still have something to say, once the grace is over.
+    cut: Option<Instant>,
     /// Whether hyper was asked to finish because there is nothing to do.
     asked: bool,
     /// Since when hyper looks away from a client whose request it has.
@@ -166,17 +172,18 @@ struct Beside<'c> {
 impl<'c> Beside<'c> {
     fn new(socket: &'c Socket, conversation: &'c Conversation) -> Self {
         let timer = after_shortest(&conversation.control.limits);
-        Self { socket, conversation, timer, closing: false, stopping: false, asked: false, unseen: None }
+        let (closing, stopping, asked) = (false, false, false);
+        Self { socket, conversation, timer, closing, stopping, cut: None, asked, unseen: None }
     }
 
     /// The next thing to happen, as things are now.
     fn next_event(&self) -> impl Future<Output = Event> + use<'c> {
-        let Self { socket, conversation, timer, closing, stopping, unseen, .. } = *self;
+        let Self { socket, conversation, timer, closing, stopping, cut, unseen, .. } = *self;
         let stages = &conversation.control.stages;
         async move {
             tokio::select! {
                 biased;
-                () = stages.cut.cancelled() => Event::Cut,
+                () = stages.cut.cancelled(), if cut.is_none() => Event::Cut,
                 () = stages.closing.cancelled(), if !closing => Event::Closing,
                 () = stages.stopping.cancelled(), if !stopping => Event::Stopping,
                 () = conversation.progress.watch.given_up() => Event::GivenUp,
@@ -199,7 +206,10 @@ impl<'c> Beside<'c> {
     fn take(&mut self, event: Event) -> Step {
         let progress = &self.conversation.progress;
         match event {
-            Event::Cut => Step::End(End::Cut),
+            Event::Cut => {
+                self.cut = Some(Instant::now() + self.conversation.control.limits.cut_timeout / 2);
+                self.at_timer()
+            }
             Event::Closing => {
                 self.closing = true;
                 // Over HTTP/2 the client is told now. Over HTTP/1.1 a connection without a request is told in the answer
@@ -217,10 +227,17 @@ impl<'c> Beside<'c> {
     }
 
     fn at_timer(&mut self) -> Step {
-        let Conversation { progress, control, .. } = self.conversation;
+        let Conversation { progress, link, control } = self.conversation;
         let limits = &control.limits;
         let now = Instant::now();
         self.timer = after_shortest(limits);
+        if let Some(end) = self.cut {
+            if end <= now || link.upgrades.load(Relaxed) == 0 {
+                return Step::End(End::Cut);
+            }
+            self.timer = now + LAST_WORDS;
+            return Step::GoOn;
+        }
         if let Some(since) = self.unseen {
             let end = crate::stall::after(since, limits.peer_lost_limit);
             if end > now {

@@ -43,6 +43,8 @@ pub(super) struct Limits {
     pub(super) grace_limit: Duration,
     pub(super) cut_timeout: Duration,
     pub(super) half_close: bool,
+    #[cfg(feature = "connect-info")]
+    pub(super) connect_info: bool,
 }
 
 impl Default for Limits {
@@ -59,6 +61,8 @@ impl Default for Limits {
             grace_limit: GRACE_LIMIT_DEFAULT,
             cut_timeout: CUT_TIMEOUT,
             half_close: false,
+            #[cfg(feature = "connect-info")]
+            connect_info: false,
         }
     }
 }

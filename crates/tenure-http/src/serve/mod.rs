@@ -20,7 +20,7 @@ mod transport;
 mod watch;
 
 pub use body::{RequestBody, RequestBodyError};
-pub use builder::{Serve, serve};
+pub use builder::{HttpService, Serve, serve};
 pub use error::ServeError;
 pub use limits::{
     BODY_READ_TIMEOUT_DEFAULT, GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT,

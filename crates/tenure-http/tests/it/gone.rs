@@ -63,6 +63,7 @@ impl Client {
 
 /// Runs a test against a server without TLS and one with.
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the test is a closure, written where it is passed")]
 fn plain_and_tls(
     setup: impl Fn(Serve<axum::Router>) -> Serve<axum::Router>,
     test: impl AsyncFn(&mut Server, &App, &mut Events, Option<&Signed>),

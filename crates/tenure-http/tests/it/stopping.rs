@@ -86,7 +86,7 @@ fn an_exit_that_hangs_is_left_to_the_background() {
         client.get("/").await;
         client.read_until("answered").await;
         left_in_time(server).await;
-        assert!(tenure::open().to_string().contains("HttpConnection"), "{}", tenure::open());
+        assert!(tenure::open().to_string().contains("HTTP connection"), "{}", tenure::open());
         finish.send(()).unwrap();
         assert!(drain(HANG).await.is_clean());
     });
