@@ -68,6 +68,11 @@
 //! [reqwest]: https://docs.rs/reqwest
 #![forbid(unsafe_code)]
 
+/// How to come here from `axum::serve`, and recipes.
+#[cfg(all(feature = "axum", feature = "serve", any(doc, doctest)))]
+#[doc = include_str!("../docs/from_axum_serve.md")]
+pub mod from_axum_serve {}
+
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "layer")]

@@ -25,6 +25,10 @@ pub(crate) struct Stages {
 
 /// The connection of a request, as the request may know it.
 #[derive(Debug)]
+#[cfg_attr(
+    not(all(feature = "layer", feature = "serve")),
+    expect(dead_code, reason = "the server fills it in, and the layer reads it")
+)]
 pub(crate) struct Link {
     pub(crate) stages: Arc<Stages>,
     pub(crate) peer: Option<SocketAddr>,
@@ -41,6 +45,7 @@ pub(crate) struct Link {
 /// Put into each request's extensions by [`serve`](crate::serve()), taken out by the request layer. Empty on another
 /// server.
 #[derive(Clone, Debug, Default)]
+#[cfg_attr(not(feature = "layer"), expect(dead_code, reason = "it is the layer that looks"))]
 pub(crate) struct OfServer(pub(crate) Option<Arc<Link>>);
 
 #[cfg(feature = "layer")]

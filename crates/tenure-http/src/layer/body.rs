@@ -15,11 +15,11 @@ use bytes::Buf;
 use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tenure::{AsyncExit, Ending};
+use tenure::Ending;
 
 use super::outcomes::{AtTrailers, Judgement};
-use crate::scope::{Closed, Word, close_now, hand_over, message_of};
-use crate::{ExitFailed, RequestFailed, RequestScope};
+use crate::scope::{Closed, Word, close_now, exit_told, hand_over, message_of};
+use crate::{RequestFailed, RequestScope};
 
 pin_project! {
     /// A response body that keeps the scope of its request open until it has ended. Made by
@@ -53,13 +53,12 @@ impl<B: Body> RequestScopeBody<B> {
     }
 
     /// Closes the scope as if the body had been read.
-    pub(super) async fn leave_unread(mut self) -> Result<(), ExitFailed> {
+    pub(super) async fn leave_unread(mut self) {
         self.inner = None;
-        let Some(Closed { stack, word }) = self.closing.scope.close() else {
-            return Ok(());
-        };
-        let ending = self.closing.ending(word);
-        AsyncExit::exit(stack, ending.outcome()).await
+        if let Some(Closed { stack, word, .. }) = self.closing.scope.close() {
+            let ending = self.closing.ending(word);
+            exit_told(stack, ending.outcome()).await;
+        }
     }
 }
 
@@ -104,25 +103,25 @@ impl Closing {
     }
 
     fn close(&mut self) {
-        let Some(Closed { stack, word }) = self.scope.close() else {
+        let Some(Closed { stack, word, location }) = self.scope.close() else {
             return;
         };
         match (self.ended, self.completes, word) {
-            (true, _, word) => close_now(stack, self.ending(word)),
-            (false, true, word) => hand_over(stack, self.ending(word)),
-            (false, false, Some(word)) => hand_over(stack, word.into_ending()),
+            (true, _, word) => close_now(stack, self.ending(word), location),
+            (false, true, word) => hand_over(stack, self.ending(word), location),
+            (false, false, Some(word)) => hand_over(stack, word.into_ending(), location),
             // The hub tells it that it was cancelled, or that a panic drops it.
             (false, false, None) => drop(stack),
         }
     }
 
     fn close_with(&self, ending: Ending) {
-        if let Some(Closed { stack, word }) = self.scope.close() {
+        if let Some(Closed { stack, word, location }) = self.scope.close() {
             let ending = match ending {
                 Ending::Panicked(_) => ending,
                 ending => word.map_or(ending, Word::into_ending),
             };
-            hand_over(stack, ending);
+            hand_over(stack, ending, location);
         }
     }
 }

@@ -51,11 +51,11 @@ where
             Ok(Response::from_parts(head, body))
         }
         Err(error) => {
-            if let Some(Closed { stack, word }) = scope.close() {
+            if let Some(Closed { stack, word, location }) = scope.close() {
                 let failed = || Ending::failed(RequestFailed::Service(format!("{error:?}")));
                 let ending = word.map_or_else(failed, Word::into_ending);
                 // In a box, as in `Handling`: this future too would be much larger otherwise.
-                Box::pin(exit_reported(stack, ending)).await;
+                Box::pin(exit_reported(stack, ending, location)).await;
             }
             Err(error)
         }

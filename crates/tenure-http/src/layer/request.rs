@@ -7,7 +7,7 @@ use http_body::Body;
 use tenure::{AsyncExit, Outcome};
 
 use super::RequestScopeBody;
-use crate::scope::Closed;
+use crate::scope::{Closed, exit_told};
 use crate::stop::OfServer;
 use crate::{ExitFailed, RequestScope};
 
@@ -26,11 +26,11 @@ impl AsyncExit for Handling {
         if outcome.is_completed() {
             return Ok(());
         }
-        match self.scope.close() {
+        if let Some(Closed { stack, .. }) = self.scope.close() {
             // In a box, since this future, which each request has room for, would be 3 KB otherwise, for what is rare.
-            Some(Closed { stack, .. }) => Box::pin(AsyncExit::exit(stack, outcome)).await,
-            None => Ok(()),
+            Box::pin(exit_told(stack, outcome)).await;
         }
+        Ok(())
     }
 }
 
@@ -56,10 +56,10 @@ where
             handled = handler => handled,
             () = stop.cut() => return Ok(()),
         };
-        match handled {
-            Ok(response) => response.into_body().leave_unread().await,
-            // The scope was closed before the error came out, and was told of it.
-            Err(_) => Ok(()),
+        // Where there was an error, the scope was closed before it came out, and was told of it.
+        if let Ok(response) = handled {
+            response.into_body().leave_unread().await;
         }
+        Ok(())
     }
 }

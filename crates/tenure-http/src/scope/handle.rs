@@ -57,7 +57,11 @@ struct Shared {
 }
 
 enum State {
-    Open { stack: Option<Stack>, word: Option<Word> },
+    /// With the place of its first use.
+    Open {
+        stack: Option<(Stack, &'static Location<'static>)>,
+        word: Option<Word>,
+    },
     Closed,
 }
 
@@ -82,6 +86,8 @@ impl Word {
 pub(crate) struct Closed {
     pub(crate) stack: Stack,
     pub(crate) word: Option<Word>,
+    /// Where it was first used.
+    pub(crate) location: &'static Location<'static>,
 }
 
 impl RequestScope {
@@ -271,7 +277,7 @@ impl RequestScope {
     pub(crate) fn close(&self) -> Option<Closed> {
         let state = std::mem::replace(&mut *self.lock(), State::Closed);
         match state {
-            State::Open { stack: Some(stack), word } => Some(Closed { stack, word }),
+            State::Open { stack: Some((stack, location)), word } => Some(Closed { stack, word, location }),
             State::Open { stack: None, .. } | State::Closed => None,
         }
     }
@@ -280,7 +286,7 @@ impl RequestScope {
     fn open(&self) -> Open<'_> {
         let mut state = self.lock();
         if let State::Open { stack: stack @ None, .. } = &mut *state {
-            *stack = Some(Stack::new());
+            *stack = Some((Stack::new(), Location::caller()));
         }
         Open(state)
     }
@@ -298,7 +304,7 @@ struct Open<'s>(MutexGuard<'s, State>);
 impl Open<'_> {
     fn as_mut(&mut self) -> Option<&mut Stack> {
         match &mut *self.0 {
-            State::Open { stack, .. } => stack.as_mut(),
+            State::Open { stack, .. } => stack.as_mut().map(|(stack, _)| stack),
             State::Closed => None,
         }
     }
@@ -307,7 +313,7 @@ impl Open<'_> {
 impl Debug for RequestScope {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let len = match &*self.lock() {
-            State::Open { stack, .. } => Some(stack.as_ref().map_or(0, ExitStack::len)),
+            State::Open { stack, .. } => Some(stack.as_ref().map_or(0, |(stack, _)| stack.len())),
             State::Closed => None,
         };
         f.debug_struct("RequestScope").field("open", &len).finish()

@@ -17,7 +17,7 @@ use super::handle::Stack;
 ///
 /// An exit that is dropped half-way is handed over by the hub; that is the whole trick. It makes the exits that do not
 /// wait, such as giving a connection back to its pool, cheap: no task is spawned for them.
-pub(crate) fn close_now(stack: Stack, ending: Ending) {
+pub(crate) fn close_now(stack: Stack, ending: Ending, location: &'static Location<'static>) {
     if Handle::try_current().is_err() {
         // Without a runtime an exit is not to be polled. Dropped, the stack goes to the one it was entered on.
         return;
@@ -27,13 +27,13 @@ pub(crate) fn close_now(stack: Stack, ending: Ending) {
     let mut context = Context::from_waker(Waker::noop());
     match catch_unwind(AssertUnwindSafe(|| closing.as_mut().poll(&mut context))) {
         Ok(Poll::Pending | Poll::Ready(Ok(_))) => {}
-        Ok(Poll::Ready(Err(errors))) => report_all(errors),
-        Err(payload) => report(nameless(format!("it panicked: {}", message_of(&*payload)))),
+        Ok(Poll::Ready(Err(errors))) => report_all(errors, location),
+        Err(payload) => report(nameless(format!("it panicked: {}", message_of(&*payload)), location)),
     }
 }
 
 /// Exits all in the background, told `ending`, behind what was entered later and is still exiting there.
-pub(crate) fn hand_over(stack: Stack, ending: Ending) {
+pub(crate) fn hand_over(stack: Stack, ending: Ending, location: &'static Location<'static>) {
     let mut suspended = false;
     stack.defer_async(move || async move {
         poll_fn(|context| {
@@ -46,26 +46,33 @@ pub(crate) fn hand_over(stack: Stack, ending: Ending) {
         .await;
         Ok(())
     });
-    close_now(stack, ending);
+    close_now(stack, ending, location);
 }
 
 /// Exits all in place; what fails reaches the report sink, since the caller has something else to return.
 ///
 /// Dropped before its end, the exits go on in the background.
-pub(crate) async fn exit_reported(stack: Stack, ending: Ending) {
+pub(crate) async fn exit_reported(stack: Stack, ending: Ending, location: &'static Location<'static>) {
     if let Err(errors) = stack.close_with(ending).await {
-        report_all(errors);
+        report_all(errors, location);
     }
 }
 
-fn report_all(errors: ExitErrors<ExitFailed>) {
+/// Exits all as a part of another exit, whose failure it would be otherwise; what fails is reported as what it is.
+pub(crate) async fn exit_told(stack: Stack, outcome: Outcome<'_>) {
+    if let Err(failed) = AsyncExit::exit(stack, outcome).await {
+        report(failed);
+    }
+}
+
+fn report_all(errors: ExitErrors<ExitFailed>, location: &'static Location<'static>) {
     match errors {
         ExitErrors::One(error) => report(error),
         ExitErrors::Several(errors) => {
             for error in errors {
                 report(match error {
                     ExitError::Failed(error) => error,
-                    other => nameless(other.to_string()),
+                    other => nameless(other.to_string(), location),
                 });
             }
         }
@@ -113,8 +120,9 @@ impl AsyncExit for Reported {
     }
 }
 
-fn nameless(message: String) -> ExitFailed {
-    ExitFailed { name: "a resource of a request", location: Location::caller(), message }
+/// A failure of which it is not known whose it is; the scope was first used there.
+fn nameless(message: String, location: &'static Location<'static>) -> ExitFailed {
+    ExitFailed { name: "a resource of a request", location, message }
 }
 
 /// The message of a panic, as the panic hook prints it.

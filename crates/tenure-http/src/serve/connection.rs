@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, Version};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
 use tenure::{AsyncExit, CancelToken, Options, Outcome, Stopped};
@@ -200,13 +200,14 @@ where
     if let Some(peer) = link.peer.filter(|_| control.limits.connect_info) {
         request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
     }
-    let of_stream = of_stream();
-    let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
     let is_http1 = request.version() < Version::HTTP_2;
+    let of_stream = if is_http1 { None } else { of_stream() };
+    let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
     let request = request.map(|incoming| RequestBody::new(incoming, control.limits.body_read_timeout, watch));
     poll_fn(|context| service.poll_ready(context)).await?;
     let mut response = service.call(request).await?;
-    if is_http1 && link.stages.closing.is_cancelled() {
+    let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_http1 && !goes_on && link.stages.closing.is_cancelled() {
         // It is told before it sends its next request; hyper closes the connection behind this response.
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

@@ -3,8 +3,8 @@
 //! # Invariants
 //! 1. Each connection is a task of its listener's set until its last exit: a set that is empty says that none is left.
 //! 2. The stages of the stop follow each other: closing, stopping, cut.
-//! 3. Leaving takes no longer than the lame duck time, the grace and the time after the cut together: what has not ended
-//!    by then goes on in the background.
+//! 3. Leaving takes no longer than the lame duck time, the grace, the time after the cut and that of the hand-over together:
+//!    what has not ended by then goes on in the background.
 
 use std::any::Any;
 use std::error::Error;
@@ -14,6 +14,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
@@ -26,6 +27,9 @@ use super::accept::accept_all;
 use super::control::Control;
 use super::limits::Limits;
 use super::{Listener, RequestBody, ServeError, ServerStats};
+
+/// How long the tasks of connections that were aborted may take to be dropped. A handler that blocks its thread takes longer.
+const HAND_OVER: Duration = Duration::from_millis(100);
 
 /// A server that is running: the resource that [`serve()`](super::serve()) enters.
 ///
@@ -164,8 +168,12 @@ impl AsyncExit for Server {
         let mut accepted = Ok(());
         if timeout(grace_limit, self.ended(&mut accepted)).await.is_err() {
             stages.cut.cancel();
-            // The exits that have not ended by then are handed over when the tasks of their connections are dropped.
-            let _ = timeout(cut_timeout, self.ended(&mut accepted)).await;
+            if timeout(cut_timeout, self.ended(&mut accepted)).await.is_err() {
+                // Aborted, the tasks of the connections are dropped, which hands over the exits that have not ended.
+                self.accepting.iter().for_each(JoinHandle::abort);
+                self.connections.iter_mut().for_each(JoinSet::abort_all);
+                let _ = timeout(HAND_OVER, self.ended(&mut accepted)).await;
+            }
         }
         accepted
     }

@@ -22,6 +22,7 @@ mod limits;
 mod listeners;
 mod outcomes;
 mod pool;
+mod recipes;
 mod script;
 mod server;
 mod sockets;

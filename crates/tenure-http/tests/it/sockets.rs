@@ -22,10 +22,10 @@ use tokio_tungstenite::tungstenite::protocol::{Message as Received, Role};
 use crate::app::{CUT, listen, until_open};
 use crate::support::{Events, HANG, Log, RawClient, check, log};
 
-type Client = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
+pub(crate) type Client = WebSocketStream<TokioIo<hyper::upgrade::Upgraded>>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
+pub(crate) enum Version {
     Http1,
     Http2,
 }
@@ -33,7 +33,7 @@ enum Version {
 const BOTH: [Version; 2] = [Version::Http1, Version::Http2];
 
 /// Connects a web socket, as a browser does.
-async fn connect(server: &Server, version: Version, path: &str) -> Client {
+pub(crate) async fn connect(server: &Server, version: Version, path: &str) -> Client {
     let stream = TokioIo::new(TcpStream::connect(server.local_addr()).await.unwrap());
     let request = Request::builder().header("sec-websocket-version", "13");
     let response = match version {
@@ -67,7 +67,7 @@ async fn connect(server: &Server, version: Version, path: &str) -> Client {
 }
 
 /// What comes next: a text, or why the server closed.
-async fn next(client: &mut Client) -> Result<String, Option<CloseCode>> {
+pub(crate) async fn next(client: &mut Client) -> Result<String, Option<CloseCode>> {
     let next = std::future::poll_fn(|context| {
         futures_core::Stream::poll_next(std::pin::Pin::new(&mut *client), context)
     });
