@@ -130,7 +130,7 @@ impl<S> Serve<S> {
 
     /// Sets how long a client may send nothing of a request's body while a handler waits for it; then the request is cancelled:
     /// its connection is closed, or over HTTP/2 its stream. However little comes counts as progress. Default:
-    /// [`BODY_READ_TIMEOUT_DEFAULT`].
+    /// 30 s.
     pub fn body_read_timeout(mut self, limit: Duration) -> Self {
         self.limits.body_read_timeout = limit;
         self
@@ -138,7 +138,7 @@ impl<S> Serve<S> {
 
     /// Sets how long a client may take nothing of a response that is ready to be sent; then the request is cancelled: its
     /// connection is closed, or over HTTP/2, if the client still takes what others send, its stream. However little is
-    /// taken counts as progress. A handler may take as long as it likes. Default: [`WRITE_TIMEOUT_DEFAULT`].
+    /// taken counts as progress. A handler may take as long as it likes. Default: 60 s.
     pub fn write_timeout(mut self, limit: Duration) -> Self {
         self.limits.write_timeout = limit;
         self
@@ -156,14 +156,14 @@ impl<S> Serve<S> {
     }
 
     /// Sets the most bytes of a request's head; more are answered with status 431. At least 8 KiB. Default:
-    /// [`HEADER_BYTES_MAX_DEFAULT`].
+    /// 64 KiB.
     pub fn header_bytes_max(mut self, limit: u32) -> Self {
         self.limits.header_bytes_max = limit.max(8 * 1024);
         self
     }
 
     /// Sets the most connections at a time, at least one, upgraded ones included. Others wait in the listener's queue. Default:
-    /// [`MAX_CONNECTIONS_DEFAULT`].
+    /// 10,000.
     pub fn max_connections(mut self, limit: u32) -> Self {
         // Tokio's semaphores count less far on systems of 32 bits.
         let countable = u32::try_from(Semaphore::MAX_PERMITS).unwrap_or(u32::MAX);

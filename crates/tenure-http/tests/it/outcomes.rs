@@ -55,6 +55,7 @@ async fn answered(address: std::net::SocketAddr, path: &str, text: &str) {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the test is a closure, written where it is passed")]
 fn serving(router: impl Fn() -> Router<Log>, test: impl AsyncFn(std::net::SocketAddr, &mut Events)) {
     check(async || {
         let (log, mut events) = log();

@@ -51,14 +51,7 @@ pub(crate) async fn connect(server: &Server, version: Version, path: &str) -> Cl
             tokio::spawn(connection);
             let request = request.method("CONNECT").uri(format!("http://test{path}"));
             let request = request.extension(Protocol::from_static("websocket"));
-            // The server's leave for it may still be on its way.
-            loop {
-                let asked = request.body(Empty::<&[u8]>::new()).unwrap();
-                match sender.send_request(asked).await {
-                    Ok(response) => break response,
-                    Err(_) => panic!("the server does not know of web sockets"),
-                }
-            }
+            sender.send_request(request.body(Empty::<&[u8]>::new()).unwrap()).await.unwrap()
         }
     };
     assert!(matches!(response.status().as_u16(), 101 | 200), "{response:?}");
@@ -120,6 +113,7 @@ fn router(log: &Log) -> Router {
 }
 
 #[track_caller]
+#[expect(clippy::needless_pass_by_value, reason = "the test is a closure, written where it is passed")]
 fn serving(setup: impl Fn(Serve<Router>) -> Serve<Router>, test: impl AsyncFn(Held<Server>, &mut Events)) {
     check(async || {
         let (log, mut events) = log();
@@ -295,7 +289,7 @@ fn a_context_on_an_upgrade_says_its_last_words_after_the_cut() {
                 log.note("upgraded");
                 Ok::<_, Stopped>(Tunnel(stream, log))
             };
-            tokio::spawn(used.run(entered, async |_| Ok::<(), Stopped>(std::future::pending().await)));
+            tokio::spawn(used.run(entered, async |_| std::future::pending::<Result<(), Stopped>>().await));
             (http::StatusCode::SWITCHING_PROTOCOLS, [("connection", "upgrade"), ("upgrade", "raw")])
         };
         let router = Router::new().route("/", any(handler)).layer(RequestScopeLayer::new());
