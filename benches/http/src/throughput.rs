@@ -116,6 +116,34 @@ pub(crate) fn measure(share: u32) {
     }
 }
 
+/// Sends so many requests, one after the other, over one connection to one server, client and server on one thread: for
+/// valgrind, which counts what the two servers differ in.
+pub(crate) fn serving(server: &str, requests: &str) -> Result<(), String> {
+    let requests: u64 = requests.parse().map_err(|error| format!("{error}"))?;
+    let index = match server {
+        "axum" => 0,
+        "tenure" => 1,
+        _ => return Err("known are axum and tenure".to_owned()),
+    };
+    let (_, router) = routers().into_iter().nth(index).expect("there are five");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let serving = if index == 0 {
+            tokio::spawn(async { axum::serve(listener, router).await.map_err(ServeError::Listener) })
+        } else {
+            tokio::spawn(tenure::with(serve(listener, router), async |server| server.forever().await))
+        };
+        let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        for _ in 0..requests {
+            stream = client(stream, None).await.0;
+        }
+        serving.abort();
+        Ok(())
+    })
+}
+
 /// The connections to one server, which stay open from round to round.
 struct Clients<'r> {
     runtime: &'r Runtime,
@@ -139,7 +167,7 @@ impl<'r> Clients<'r> {
             let mut clients = JoinSet::new();
             let begin = Instant::now();
             for stream in streams {
-                clients.spawn(client(stream, begin + ROUND));
+                clients.spawn(client(stream, Some(begin + ROUND)));
             }
             let mut count = 0;
             for (stream, answered) in clients.join_all().await {
@@ -151,11 +179,12 @@ impl<'r> Clients<'r> {
     }
 }
 
-async fn client(mut stream: TcpStream, until: Instant) -> (TcpStream, u64) {
+/// Asks until then, or once.
+async fn client(mut stream: TcpStream, until: Option<Instant>) -> (TcpStream, u64) {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
     let mut answer = [0; 1024];
     let mut count = 0;
-    while Instant::now() < until {
+    while until.map_or(count == 0, |until| Instant::now() < until) {
         stream.write_all(REQUEST).await.expect("the server is there");
         let mut length = 0;
         while !answer[..length].ends_with(b"hello") {

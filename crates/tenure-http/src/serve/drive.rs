@@ -91,6 +91,7 @@ where
             if let Poll::Ready(served) = connection.as_mut().poll(context) {
                 return Poll::Ready(if served.is_ok() { End::Served } else { End::Broken });
             }
+            conversation.progress.after_poll();
             if beside.looks_away() {
                 event.as_mut().replace(beside.next_event());
             }

@@ -40,6 +40,7 @@ pub(super) struct Progress {
     in_head: AtomicBool,
     /// Since when there is no request in flight, or a head has begun, in nanoseconds from `began`.
     since: AtomicU64,
+    is_since_known: AtomicBool,
     pub(super) watch: Arc<Watch>,
     stream_closed: AtomicBool,
     closed: Notify,
@@ -69,6 +70,7 @@ impl Progress {
             requested: AtomicBool::new(false),
             in_head: AtomicBool::new(false),
             since: AtomicU64::new(0),
+            is_since_known: AtomicBool::new(true),
             watch: Arc::new(Watch::new()),
             stream_closed: AtomicBool::new(false),
             closed: Notify::new(),
@@ -95,7 +97,16 @@ impl Progress {
             && self.requested.load(Relaxed)
         {
             // The time for the first head counts from the begin.
+            self.is_since_known.store(false, Relaxed);
+        }
+    }
+
+    /// Notes since when there is no request in flight, or a head has begun, once hyper has done what it can: most heads are
+    /// whole by then, and take no reading of the clock.
+    pub(super) fn after_poll(&self) {
+        if !self.is_since_known.load(Relaxed) && !self.is_in_flight() {
             self.since.store(self.now(), Relaxed);
+            self.is_since_known.store(true, Relaxed);
         }
     }
 
@@ -140,7 +151,7 @@ impl Progress {
 
     fn end_request(&self) {
         if self.in_flight.fetch_sub(1, Relaxed) == 1 {
-            self.since.store(self.now(), Relaxed);
+            self.is_since_known.store(false, Relaxed);
         }
     }
 
