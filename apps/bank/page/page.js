@@ -1,7 +1,6 @@
-// Asks the bank for its state again and again, and shows it.
+// Listens to what the bank tells of its state, and shows it.
 "use strict";
 
-const INTERVAL = 1000; // milliseconds from an answer to the next question
 const LIMIT = 5000; // milliseconds for an answer
 const PART = 20; // accounts on the page at a time
 
@@ -89,23 +88,32 @@ let asked = 0;
 async function refresh() {
   const mine = ++asked;
   try {
-    const [state, accounts] =
-      await Promise.all([ask("/state"), ask(`/accounts?from=${first}&count=${PART}`)]);
-    if (mine !== asked) return;
-    showState(state);
-    showAccounts(accounts);
-    document.body.classList.remove("stale");
+    const accounts = await ask(`/accounts?from=${first}&count=${PART}`);
+    if (mine === asked) showAccounts(accounts);
   } catch (error) {
-    if (mine !== asked) return;
-    byId("status").textContent = "the bank does not answer";
-    document.body.classList.add("stale");
+    if (mine === asked) lost();
   }
 }
 
-async function watch() {
-  for (;;) {
-    if (!document.hidden) await refresh();
-    await new Promise((resolve) => setTimeout(resolve, INTERVAL));
+function lost() {
+  byId("status").textContent = "the bank does not answer";
+  document.body.classList.add("stale");
+}
+
+// The browser comes back by itself when the bank does. A page that is hidden does not listen.
+let events;
+function listen() {
+  if (document.hidden) {
+    events?.close();
+    events = undefined;
+  } else if (!events) {
+    events = new EventSource("/events");
+    events.addEventListener("error", lost);
+    events.addEventListener("state", (event) => {
+      showState(JSON.parse(event.data));
+      document.body.classList.remove("stale");
+      refresh();
+    });
   }
 }
 
@@ -144,4 +152,5 @@ byId("transfer").addEventListener("submit", async (event) => {
   refresh();
 });
 
-watch();
+document.addEventListener("visibilitychange", listen);
+listen();

@@ -36,6 +36,10 @@ pub(crate) struct Settings {
     #[arg(long, value_name = "ADDR", conflicts_with_all = ["clients", "transfers", "seed"])]
     pub(crate) serve: Option<SocketAddr>,
 
+    /// For how many seconds to go on after a signal, not ready for more, before stopping
+    #[arg(long, default_value_t = 0, value_name = "SECONDS", requires = "serve", value_parser = clap::value_parser!(u64).range(..=3_600))]
+    pub(crate) lame_duck: u64,
+
     /// What decides the transfers and their fates [default: random]
     #[arg(long, value_name = "NUMBER")]
     seed: Option<u64>,

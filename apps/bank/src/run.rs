@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::process::ExitCode;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use sqlx::{MySql, Postgres, Sqlite};
 use tenure::{TaskGroup, task_group, with};
@@ -134,7 +135,7 @@ async fn open<D: Ledger>(
     with(pool, async |connections| {
         with(Progress::show(settings), async |progress| {
             with(audit(connections, tally), async |_audit| match settings.serve {
-                Some(address) => serve_everybody(address, connections, gauges).await,
+                Some(address) => serve_everybody(address, settings, connections, gauges).await,
                 None => serve_own_clients(settings, connections, progress, gauges).await,
             })
             .await
@@ -147,11 +148,13 @@ async fn open<D: Ledger>(
 /// Serves whoever comes, until a signal comes.
 async fn serve_everybody<D: Ledger>(
     address: SocketAddr,
+    settings: &Settings,
     connections: &Connections<D>,
     gauges: &Gauges,
 ) -> Result<(), Problem> {
     let router = Bank::new(connections, &gauges.tally, Audience::Everybody).router();
-    with(serve(listen(address).await?, router), async |server| {
+    let service = serve(listen(address).await?, router).lame_duck(Duration::from_secs(settings.lame_duck));
+    with(service, async |server| {
         let _ = gauges.http.set(server.stats());
         // Nobody can be told that standard output is closed.
         let _ = writeln!(io::stdout(), "serving on http://{}, Ctrl-C stops it", server.local_addr());

@@ -37,6 +37,13 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         },
+        ["--serving", server, requests] => match throughput::serving(server, requests) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("{server} {requests}: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
         _ => {
             eprintln!("unknown arguments {arguments:?}; known is --quick");
             return ExitCode::FAILURE;

@@ -1,4 +1,4 @@
-//! A server's throughput: one worker serves, one thread has the clients, connections are kept alive, each sends its
+//! A server's throughput beside `axum::serve`: one worker serves, one thread has the clients, connections are kept alive, each sends its
 //! next request when it has its answer.
 //!
 //! The servers are measured in short rounds, one after the other, and the ratio is the median of the ratios of neighbouring
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use axum::serve::ListenerExt as _;
 use tenure_http::{RequestScope, RequestScopeLayer, ServeError, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,6 +25,9 @@ const CONNECTIONS: usize = 32;
 const ROUNDS: usize = 400;
 const ROUND: Duration = Duration::from_millis(60);
 
+/// Who serves the router that the others are compared with.
+const AXUM: &str = "`axum::serve`, without the layer";
+
 async fn hello() -> &'static str {
     "hello"
 }
@@ -33,9 +37,11 @@ async fn entering(scope: RequestScope) -> &'static str {
     "hello"
 }
 
-fn routers() -> [(&'static str, Router); 4] {
+/// Served by `axum::serve` in the first place, else by `serve`.
+fn routers() -> [(&'static str, Router); 5] {
     let layer = RequestScopeLayer::new();
     [
+        (AXUM, Router::new().route("/", get(hello))),
         ("without the layer", Router::new().route("/", get(hello))),
         ("with a layer that does nothing", Router::new().route("/", get(hello)).layer(Nothing)),
         ("with the layer, nothing entered", Router::new().route("/", get(hello)).layer(layer.clone())),
@@ -48,10 +54,24 @@ pub(crate) fn measure(share: u32) {
     let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut addresses = Vec::new();
     let mut stops = Vec::new();
-    for (_, router) in routers() {
+    for (name, router) in routers() {
         let listener = servers.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
         addresses.push(listener.local_addr().expect("it is bound"));
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        if name == AXUM {
+            let server = servers.spawn(async {
+                let served = axum::serve(
+                    listener.tap_io(|stream| stream.set_nodelay(true).expect("a TCP stream")),
+                    router,
+                );
+                let stopped = async {
+                    let _ = stopped.await;
+                };
+                served.with_graceful_shutdown(stopped).await.map_err(ServeError::Listener)
+            });
+            stops.push((stop, server));
+            continue;
+        }
         let server = servers.spawn(tenure::with(serve(listener, router), async move |_| {
             let _ = stopped.await;
             Ok::<_, ServeError>(())
@@ -74,7 +94,9 @@ pub(crate) fn measure(share: u32) {
     }
     drop(clients);
     println!("A server with {CONNECTIONS} connections, kept alive ({rounds} rounds of {ROUND:?}, medians)\n");
-    println!("| handler | requests/s | a request more, ns | of the throughput without | half of the rounds |");
+    println!(
+        "| served | requests/s | a request more, ns | of `axum::serve`'s throughput | half of the rounds |"
+    );
     println!("|---|---:|---:|---:|---:|");
     let base = median(figures[0].clone());
     for ((name, _), own) in routers().iter().zip(&figures) {
@@ -92,6 +114,34 @@ pub(crate) fn measure(share: u32) {
         drop(stop);
         servers.block_on(server).expect("no panic").expect("it is left in order");
     }
+}
+
+/// Sends so many requests, one after the other, over one connection to one server, client and server on one thread: for
+/// valgrind, which counts what the two servers differ in.
+pub(crate) fn serving(server: &str, requests: &str) -> Result<(), String> {
+    let requests: u64 = requests.parse().map_err(|error| format!("{error}"))?;
+    let index = match server {
+        "axum" => 0,
+        "tenure" => 1,
+        _ => return Err("known are axum and tenure".to_owned()),
+    };
+    let (_, router) = routers().into_iter().nth(index).expect("there are five");
+    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let serving = if index == 0 {
+            tokio::spawn(async { axum::serve(listener, router).await.map_err(ServeError::Listener) })
+        } else {
+            tokio::spawn(tenure::with(serve(listener, router), async |server| server.forever().await))
+        };
+        let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
+        for _ in 0..requests {
+            stream = client(stream, None).await.0;
+        }
+        serving.abort();
+        Ok(())
+    })
 }
 
 /// The connections to one server, which stay open from round to round.
@@ -117,7 +167,7 @@ impl<'r> Clients<'r> {
             let mut clients = JoinSet::new();
             let begin = Instant::now();
             for stream in streams {
-                clients.spawn(client(stream, begin + ROUND));
+                clients.spawn(client(stream, Some(begin + ROUND)));
             }
             let mut count = 0;
             for (stream, answered) in clients.join_all().await {
@@ -129,11 +179,12 @@ impl<'r> Clients<'r> {
     }
 }
 
-async fn client(mut stream: TcpStream, until: Instant) -> (TcpStream, u64) {
+/// Asks until then, or once.
+async fn client(mut stream: TcpStream, until: Option<Instant>) -> (TcpStream, u64) {
     const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
     let mut answer = [0; 1024];
     let mut count = 0;
-    while Instant::now() < until {
+    while until.map_or(count == 0, |until| Instant::now() < until) {
         stream.write_all(REQUEST).await.expect("the server is there");
         let mut length = 0;
         while !answer[..length].ends_with(b"hello") {

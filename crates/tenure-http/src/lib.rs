@@ -9,6 +9,10 @@
 //! | give each request an exit stack, on any server of tower | `layer` (default) | `RequestScopeLayer` |
 //! | reach it in handlers of axum | `axum` | `RequestScope` as an extractor |
 //! | serve as a context: stop, finish, cancel, await | `serve` | `serve` |
+//! | serve with TLS, with certificates that can be changed | `tls` | `Tls` |
+//! | serve on listeners that a service manager has opened | `socket-activation` | `Listener` |
+//! | give the handlers of axum the address of their client | `connect-info` | `Serve::connect_info` |
+//! | serve web sockets of axum that are closed in order | `ws` | `RequestScope::web_socket` |
 //! | hold a client connection as a context | `client` | `connect` |
 //! | keep connections of several servers for many requests | `pool` | `pool` |
 //!
@@ -64,11 +68,16 @@
 //! [reqwest]: https://docs.rs/reqwest
 #![forbid(unsafe_code)]
 
+/// How to come here from `axum::serve`, and recipes.
+#[cfg(all(feature = "axum", feature = "serve", any(doc, doctest)))]
+#[doc = include_str!("../docs/from_axum_serve.md")]
+pub mod from_axum_serve {}
+
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "layer")]
 mod layer;
-#[cfg(any(feature = "serve", feature = "client"))]
+#[cfg(feature = "client")]
 mod metered;
 #[cfg(feature = "layer")]
 mod scope;
@@ -95,16 +104,25 @@ pub use client::{
     Pooled, pool,
 };
 #[cfg(feature = "layer")]
-pub use layer::{OnDisconnect, RequestScopeBody, RequestScopeLayer, RequestScopeService, ResponseFuture};
+pub use layer::{
+    HandlerFuture, HandlerLayer, HandlerService, OnDisconnect, Outcomes, RequestScopeBody, RequestScopeLayer,
+    RequestScopeService, ResponseFuture,
+};
 #[cfg(feature = "axum")]
 pub use scope::NoRequestScope;
+#[cfg(feature = "ws")]
+pub use scope::Socket;
+#[cfg(all(feature = "layer", feature = "serve"))]
+pub use scope::Upgrade;
 #[cfg(feature = "layer")]
 pub use scope::{EnterError, ExitFailed, RequestFailed, RequestScope, Scoped};
 #[cfg(feature = "serve")]
 pub use serve::{
     BODY_READ_TIMEOUT_DEFAULT, GRACE_LIMIT_DEFAULT, HEADER_BYTES_MAX_DEFAULT, HEADER_READ_TIMEOUT_DEFAULT,
-    MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server, ServerStats,
-    WRITE_TIMEOUT_DEFAULT, serve,
+    HttpService, Listener, MAX_CONNECTIONS_DEFAULT, RequestBody, RequestBodyError, Serve, ServeError, Server,
+    ServerStats, WRITE_TIMEOUT_DEFAULT, serve,
 };
+#[cfg(feature = "tls")]
+pub use serve::{Tls, TlsError};
 #[cfg(any(feature = "serve", feature = "client"))]
 pub use tcp::PEER_LOST_LIMIT_DEFAULT;

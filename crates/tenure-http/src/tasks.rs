@@ -32,6 +32,12 @@ impl Tasks {
         let (sender, receiver) = mpsc::channel(1);
         (Self { stop: stop.clone(), alive: sender }, TasksEnd { stop, alive: receiver })
     }
+
+    /// What may keep the end waiting, as long as it has not come.
+    #[cfg(feature = "serve")]
+    pub(crate) fn alive(&self) -> mpsc::WeakSender<Infallible> {
+        self.alive.downgrade()
+    }
 }
 
 impl TasksEnd {

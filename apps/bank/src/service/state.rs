@@ -1,11 +1,16 @@
-//! `GET /state`: what is counted, and what is held now.
+//! `GET /state` and `GET /events`: what is counted, and what is held now; once, or every second.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::sse::{Event, Sse};
+use futures_util::stream::{self, Stream, StreamExt as _};
 use serde::Serialize;
 use tenure::OpenTenure;
+use tenure_http::RequestScope;
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::Bank;
 use crate::books::ledger::Ledger;
@@ -76,13 +81,39 @@ struct Held {
     handed_over: bool,
 }
 
+/// How often those who listen are told.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// When those who listen come back after a stream has ended.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// Shows what is counted, and what is held now.
 pub(super) async fn show<D: Ledger>(State(bank): State<Arc<Bank<D>>>) -> Json<Shown> {
+    Json(shown(&bank))
+}
+
+/// Tells the same again and again, until the client goes away or the service stops.
+pub(super) async fn tell<D: Ledger>(
+    State(bank): State<Arc<Bank<D>>>,
+    scope: RequestScope,
+) -> Sse<impl Stream<Item = Result<Event, axum::Error>>> {
+    let mut ticks = interval(INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let states = stream::unfold((ticks, bank), async |(mut ticks, bank)| {
+        ticks.tick().await;
+        let event = Event::default().event("state").retry(RETRY).json_data(shown(&bank));
+        Some((event, (ticks, bank)))
+    });
+    // Without this, each stop would have to wait for the grace limit.
+    Sse::new(states.take_until(scope.stopping()))
+}
+
+fn shown<D: Ledger>(bank: &Bank<D>) -> Shown {
     let (tally, status, counters, open) =
         (&bank.tally, bank.connections.status(), tenure::counters(), tenure::open());
     let mut oldest: Vec<&OpenTenure> = open.iter().collect();
     oldest.sort_by_key(|tenure| (std::cmp::Reverse(tenure.age), tenure.id));
-    Json(Shown {
+    Shown {
         database: D::NAME,
         uptime: milliseconds(tally.uptime()),
         transfers: Transfers { made: tally.made(), refused: tally.refused() },
@@ -107,7 +138,7 @@ pub(super) async fn show<D: Ledger>(State(bank): State<Arc<Bank<D>>>) -> Json<Sh
             held: open.len(),
         },
         held: oldest.into_iter().take(HELD_MAX).map(held).collect(),
-    })
+    }
 }
 
 fn held(tenure: &OpenTenure) -> Held {
@@ -121,7 +152,7 @@ fn held(tenure: &OpenTenure) -> Held {
     }
 }
 
-fn milliseconds(duration: std::time::Duration) -> u64 {
+fn milliseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 

@@ -16,7 +16,7 @@ use serde_json::Value;
 use support::bank::Site;
 use support::http::{begin_order, order, post};
 
-/// How long the page may take to show what has happened: it asks every second.
+/// How long the page may take to show what has happened: it is told every second.
 const LIMIT: Duration = Duration::from_secs(30);
 
 /// Waits until this script, a function's body, yields true on the page.

@@ -2,6 +2,7 @@
 
 use std::net::{TcpListener, TcpStream};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions as _, Connection as _, Executor as _};
@@ -156,6 +157,39 @@ fn law_35_a_request_that_does_not_end_is_cut_off_at_the_limit() {
     assert_eq!(ended.code, Some(130), "{ended:?}");
     assert_eq!(ended.count("cut off"), 1);
     assert_eq!(ended.count("client gone"), 1);
+    ended.assert_nothing_lost();
+}
+
+#[test]
+fn who_listens_is_told_every_second_and_does_not_hold_up_the_stop() {
+    let site = Site::new();
+    let service = site.serve::<&str>([]);
+    let listening = Underway::send(&service.address, &request("GET", "/events", "", ""));
+    service.wait_for(|state| state["requests"]["in_flight"] == 2);
+    post(&service.address, "/transfers", &order(1, 2, 5));
+    let began = Instant::now();
+    service.signal("TERM");
+    let told = listening.answer();
+    assert!(told.head.contains("content-type: text/event-stream"), "{}", told.head);
+    assert!(told.body.contains("event: state"), "{}", told.body);
+    let ended = service.ended();
+    assert!(began.elapsed() < Duration::from_secs(5), "it waited for those who listen");
+    assert_eq!((ended.code, ended.count("cut off")), (Some(143), 0), "{ended:?}");
+    ended.assert_nothing_lost();
+}
+
+#[test]
+fn after_a_signal_it_answers_as_one_that_is_not_ready_and_then_stops() {
+    let site = Site::new();
+    let service = site.serve(["--lame-duck", "2"]);
+    assert_eq!(get(&service.address, "/readyz").status, 200);
+    let began = Instant::now();
+    service.signal("TERM");
+    wait_until(|| get(&service.address, "/readyz").status == 503);
+    assert_eq!(post(&service.address, "/transfers", &order(1, 2, 5)).status, 201);
+    let ended = service.ended();
+    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert_eq!((ended.code, ended.count("transfers made")), (Some(143), 1), "{ended:?}");
     ended.assert_nothing_lost();
 }
 

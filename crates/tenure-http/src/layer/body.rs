@@ -12,13 +12,14 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, header};
 use http_body::{Body, Frame, SizeHint};
 use pin_project_lite::pin_project;
-use tenure::{AsyncExit, Ending, Outcome};
+use tenure::Ending;
 
-use crate::scope::{close_now, hand_over, message_of};
-use crate::{ExitFailed, RequestFailed, RequestScope};
+use super::outcomes::{AtTrailers, Judgement};
+use crate::scope::{Closed, Word, close_now, exit_told, hand_over, message_of};
+use crate::{RequestFailed, RequestScope};
 
 pin_project! {
     /// A response body that keeps the scope of its request open until it has ended. Made by
@@ -39,7 +40,7 @@ impl<B: Body> RequestScopeBody<B> {
         inner: B,
         headers: &HeaderMap,
         omitted: bool,
-        failed: Option<StatusCode>,
+        judgement: Judgement,
         scope: RequestScope,
         completes: bool,
     ) -> Self {
@@ -47,18 +48,16 @@ impl<B: Body> RequestScopeBody<B> {
             headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
         let unsent = declared.or_else(|| inner.size_hint().exact());
         let ended = omitted || unsent == Some(0) || inner.is_end_stream();
-        Self { inner: Some(inner), closing: Closing { scope, failed, unsent, ended, completes } }
+        let Judgement { failed, trailers } = judgement;
+        Self { inner: Some(inner), closing: Closing { scope, failed, trailers, unsent, ended, completes } }
     }
 
     /// Closes the scope as if the body had been read.
-    pub(super) async fn leave_unread(mut self) -> Result<(), ExitFailed> {
+    pub(super) async fn leave_unread(mut self) {
         self.inner = None;
-        let Some(stack) = self.closing.scope.close() else {
-            return Ok(());
-        };
-        match self.closing.failed {
-            Some(status) => AsyncExit::exit(stack, Outcome::failed(&RequestFailed::Status(status))).await,
-            None => AsyncExit::exit(stack, Outcome::Completed).await,
+        if let Some(Closed { stack, word, .. }) = self.closing.scope.close() {
+            let ending = self.closing.ending(word);
+            exit_told(stack, ending.outcome()).await;
         }
     }
 }
@@ -66,8 +65,10 @@ impl<B: Body> RequestScopeBody<B> {
 /// What is to be told to the scope, and when. Dropped, it closes the scope.
 struct Closing {
     scope: RequestScope,
-    /// The status, if it counts as a failure.
-    failed: Option<StatusCode>,
+    /// How the request failed, by its head, its trailers, or the lack of them.
+    failed: Option<RequestFailed>,
+    /// The rule for trailers that have not come.
+    trailers: Option<AtTrailers>,
     /// How much data the server still expects, if it knows.
     unsent: Option<u64>,
     /// Whether there is nothing to come.
@@ -84,25 +85,43 @@ impl Closing {
         }
     }
 
-    fn ending(&self) -> Ending {
-        self.failed.map_or(Ending::Completed, |status| Ending::failed(RequestFailed::Status(status)))
+    fn judge_trailers(&mut self, trailers: &HeaderMap) {
+        if let Some(rule) = self.trailers.take() {
+            self.failed = rule.judge(Some(trailers));
+        }
     }
 
-    fn close(&self) {
-        let Some(stack) = self.scope.close() else {
+    /// The ending of a response that was sent: by what was said, else by the rule.
+    fn ending(&mut self, word: Option<Word>) -> Ending {
+        if let Some(word) = word {
+            return word.into_ending();
+        }
+        if let Some(rule) = self.trailers.take() {
+            self.failed = rule.judge(None);
+        }
+        self.failed.take().map_or(Ending::Completed, Ending::failed)
+    }
+
+    fn close(&mut self) {
+        let Some(Closed { stack, word, location }) = self.scope.close() else {
             return;
         };
-        match (self.ended, self.completes) {
-            (true, _) => close_now(stack, self.ending()),
-            (false, true) => hand_over(stack, self.ending()),
+        match (self.ended, self.completes, word) {
+            (true, _, word) => close_now(stack, self.ending(word), location),
+            (false, true, word) => hand_over(stack, self.ending(word), location),
+            (false, false, Some(word)) => hand_over(stack, word.into_ending(), location),
             // The hub tells it that it was cancelled, or that a panic drops it.
-            (false, false) => drop(stack),
+            (false, false, None) => drop(stack),
         }
     }
 
     fn close_with(&self, ending: Ending) {
-        if let Some(stack) = self.scope.close() {
-            hand_over(stack, ending);
+        if let Some(Closed { stack, word, location }) = self.scope.close() {
+            let ending = match ending {
+                Ending::Panicked(_) => ending,
+                ending => word.map_or(ending, Word::into_ending),
+            };
+            hand_over(stack, ending, location);
         }
     }
 }
@@ -140,6 +159,9 @@ impl<B: Body<Error: Debug>> Body for RequestScopeBody<B> {
                     this.closing.sent(data);
                 }
                 let inner = this.inner.as_ref().as_pin_ref();
+                if let Some(trailers) = frame.trailers_ref() {
+                    this.closing.judge_trailers(trailers);
+                }
                 this.closing.ended |= frame.is_trailers() || inner.is_some_and(|inner| inner.is_end_stream());
             }
             Some(Err(error)) => {

@@ -13,8 +13,8 @@ use tenure::{AsyncExit, Ending, hold, with};
 use super::RequestScopeBody;
 use super::request::{Handler, Handling, Orphaned};
 use super::service::{BodyMethod, Options};
-use crate::scope::exit_reported;
-use crate::stop::ServerStop;
+use crate::scope::{Closed, Word, exit_reported};
+use crate::stop::OfServer;
 use crate::{ExitFailed, RequestFailed, RequestScope};
 
 /// Runs the handler in a tenure of its own, which sees to the scope if it panics or is dropped.
@@ -45,15 +45,17 @@ where
         Ok(response) => {
             let (head, body) = response.into_parts();
             let omitted = method.omits_body(head.status);
-            let failed = options.failed(head.status).then_some(head.status);
-            let body = RequestScopeBody::new(body, &head.headers, omitted, failed, scope, options.completes());
+            let judgement = options.outcomes.judge(head.status, &head.headers);
+            let body =
+                RequestScopeBody::new(body, &head.headers, omitted, judgement, scope, options.completes());
             Ok(Response::from_parts(head, body))
         }
         Err(error) => {
-            if let Some(stack) = scope.close() {
-                let failed = RequestFailed::Service(format!("{error:?}"));
+            if let Some(Closed { stack, word, location }) = scope.close() {
+                let failed = || Ending::failed(RequestFailed::Service(format!("{error:?}")));
+                let ending = word.map_or_else(failed, Word::into_ending);
                 // In a box, as in `Handling`: this future too would be much larger otherwise.
-                Box::pin(exit_reported(stack, Ending::failed(failed))).await;
+                Box::pin(exit_reported(stack, ending, location)).await;
             }
             Err(error)
         }
@@ -74,7 +76,7 @@ where
     /// There until it has ended or panicked.
     handler: Option<Handler<B, E>>,
     /// Set for a handler that goes on without its client: what stops it then.
-    on: Option<ServerStop>,
+    on: Option<OfServer>,
     begun: bool,
 }
 
@@ -85,7 +87,7 @@ where
 {
     pub(super) fn new(
         handler: impl Future<Output = Result<Response<RequestScopeBody<B>>, E>> + Send + 'static,
-        on: Option<ServerStop>,
+        on: Option<OfServer>,
     ) -> Self {
         Self { handler: Some(Box::pin(handler)), on, begun: false }
     }

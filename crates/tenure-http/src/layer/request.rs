@@ -7,7 +7,8 @@ use http_body::Body;
 use tenure::{AsyncExit, Outcome};
 
 use super::RequestScopeBody;
-use crate::stop::ServerStop;
+use crate::scope::{Closed, exit_told};
+use crate::stop::OfServer;
 use crate::{ExitFailed, RequestScope};
 
 /// A request whose handler runs.
@@ -25,11 +26,11 @@ impl AsyncExit for Handling {
         if outcome.is_completed() {
             return Ok(());
         }
-        match self.scope.close() {
+        if let Some(Closed { stack, .. }) = self.scope.close() {
             // In a box, since this future, which each request has room for, would be 3 KB otherwise, for what is rare.
-            Some(stack) => Box::pin(AsyncExit::exit(stack, outcome)).await,
-            None => Ok(()),
+            Box::pin(exit_told(stack, outcome)).await;
         }
+        Ok(())
     }
 }
 
@@ -38,7 +39,7 @@ pub(super) type Handler<B, E> = Pin<Box<dyn Future<Output = Result<Response<Requ
 /// A handler whose client is gone, to be polled to its end: that is the exit.
 pub(super) struct Orphaned<B, E> {
     pub(super) handler: Handler<B, E>,
-    pub(super) stop: ServerStop,
+    pub(super) stop: OfServer,
 }
 
 impl<B, E> AsyncExit for Orphaned<B, E>
@@ -53,12 +54,12 @@ where
         let handled = tokio::select! {
             biased;
             handled = handler => handled,
-            () = stop.stopped() => return Ok(()),
+            () = stop.cut() => return Ok(()),
         };
-        match handled {
-            Ok(response) => response.into_body().leave_unread().await,
-            // The scope was closed before the error came out, and was told of it.
-            Err(_) => Ok(()),
+        // Where there was an error, the scope was closed before it came out, and was told of it.
+        if let Ok(response) = handled {
+            response.into_body().leave_unread().await;
         }
+        Ok(())
     }
 }

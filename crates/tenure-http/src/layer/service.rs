@@ -1,7 +1,6 @@
 //! The layer and its service.
 
 use std::fmt::{self, Debug};
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, StatusCode};
@@ -9,22 +8,23 @@ use http_body::Body;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::Outcomes;
 use super::future::{ResponseFuture, handle};
-use crate::RequestScope;
-use crate::stop::ServerStop;
+use crate::stop::OfServer;
+use crate::{RequestFailed, RequestScope};
 
 /// Gives each request a [`RequestScope`], and closes it after the response body has ended.
 ///
 /// ```
-/// use tenure_http::{OnDisconnect, RequestScopeLayer};
+/// use tenure_http::{OnDisconnect, Outcomes, RequestScopeLayer};
 ///
 /// // For most routes.
 /// let layer = RequestScopeLayer::new();
 /// // For the ones whose work is not to be thrown away when nobody waits for the answer.
 /// let to_the_end = RequestScopeLayer::new().on_disconnect(OnDisconnect::Complete);
-/// // Where «not found» is a failure too, so that transactions roll back.
-/// let strict = RequestScopeLayer::new().failed_when(|status| status.is_client_error() || status.is_server_error());
-/// # let _ = (layer, to_the_end, strict);
+/// // Where a refusal is work that was done, so that transactions commit.
+/// let lenient = RequestScopeLayer::new().outcomes(Outcomes::server_errors());
+/// # let _ = (layer, to_the_end, lenient);
 /// ```
 ///
 /// It is a layer of tower: `Router::layer` and `Router::route_layer` of axum take it, and so does everything else that
@@ -35,7 +35,9 @@ use crate::stop::ServerStop;
 ///
 /// | what happened | outcome | the exits run |
 /// |---|---|---|
-/// | the response body was read to its end | completed, or failed by [`failed_when`](Self::failed_when) | after its end |
+/// | the response body was read to its end | completed, or failed by the [rule](Self::outcomes) | after its end |
+/// | so, and the handler had [failed the scope](crate::RequestScope::fail) | failed with its error | after its end |
+/// | so, and a layer inside had dropped the handler | cancelled, see [`HandlerLayer`](super::HandlerLayer) | after its end |
 /// | the response body failed | failed | after that |
 /// | the service returned an error | failed | before the error is passed on |
 /// | the handler panicked | panicked | before the panic resumes |
@@ -44,8 +46,8 @@ use crate::stop::ServerStop;
 ///
 /// An exit never holds up the answer: where one has to wait, it does so in the background, where [`tenure::drain`]
 /// and the exit of [`serve`](crate::Server) await it. That the body has ended means that the server has taken all of
-/// it, not that the client has read it. An upgraded connection (a web socket) outlives its request; what it needs is to be
-/// entered where it runs.
+/// it, not that the client has read it. An upgraded connection (a web socket) outlives its request; what it needs is
+/// entered where it runs, and [`RequestScope::upgrade`](crate::RequestScope) ties that to the server.
 ///
 /// When the client goes away, the handler is dropped where it stands. What it had entered by [`tenure::with`] exits
 /// first, then the scope.
@@ -55,18 +57,13 @@ pub struct RequestScopeLayer {
     options: Options,
 }
 
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Options {
-    /// `None`: server errors.
-    rule: Option<Arc<dyn Fn(StatusCode) -> bool + Send + Sync>>,
+    pub(super) outcomes: Outcomes,
     on_disconnect: OnDisconnect,
 }
 
 impl Options {
-    pub(super) fn failed(&self, status: StatusCode) -> bool {
-        self.rule.as_ref().map_or_else(|| status.is_server_error(), |rule| rule(status))
-    }
-
     pub(super) fn completes(&self) -> bool {
         self.on_disconnect == OnDisconnect::Complete
     }
@@ -86,15 +83,21 @@ pub enum OnDisconnect {
 }
 
 impl RequestScopeLayer {
-    /// Server errors (5xx) count as failures; handlers whose client goes away are dropped.
+    /// Creates a layer by whose rule client and server errors count as failures, and which drops handlers whose client goes
+    /// away.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Which statuses count as failures. Default: 5xx.
-    pub fn failed_when(mut self, rule: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
-        self.options.rule = Some(Arc::new(rule));
+    /// Sets the rule by which an answer is a failure. Default: [`Outcomes::http()`], all statuses from 400 up.
+    pub fn outcomes(mut self, rule: Outcomes) -> Self {
+        self.options.outcomes = rule;
         self
+    }
+
+    /// Sets which statuses count as failures, and no others: [`outcomes`](Self::outcomes) by the status alone.
+    pub fn failed_when(self, rule: impl Fn(StatusCode) -> bool + Send + Sync + 'static) -> Self {
+        self.outcomes(Outcomes::when(move |status, _| rule(status).then_some(RequestFailed::Status(status))))
     }
 
     /// What becomes of a handler whose client goes away. Default: [`OnDisconnect::Cancel`].
@@ -114,9 +117,9 @@ impl<S> Layer<S> for RequestScopeLayer {
 
 impl Debug for RequestScopeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { rule, on_disconnect } = &self.options;
+        let Options { outcomes, on_disconnect } = &self.options;
         f.debug_struct("RequestScopeLayer")
-            .field("own_rule", &rule.is_some())
+            .field("outcomes", outcomes)
             .field("on_disconnect", on_disconnect)
             .finish()
     }
@@ -143,11 +146,12 @@ where
     }
 
     fn call(&mut self, mut request: Request<A>) -> Self::Future {
-        let scope = RequestScope::new();
+        let server = OfServer::of(request.extensions());
+        let on = self.options.completes().then(|| server.clone());
+        let scope = RequestScope::new(server);
         let method = BodyMethod::of(request.method());
         request.extensions_mut().insert(scope.clone());
         let options = self.options.clone();
-        let on = options.completes().then(|| ServerStop::of(request.extensions()));
         let handler = Box::pin(self.inner.call(request));
         ResponseFuture::new(handle(handler, scope, method, options), on)
     }

@@ -26,6 +26,10 @@ use http::StatusCode;
 pub enum RequestFailed {
     /// The response has a status that counts as a failure.
     Status(StatusCode),
+    /// The response has this `grpc-status`, which is not 0; one that ended without any counts as 2, «unknown».
+    Grpc(u16),
+    /// A rule of the application says so, and why. For [`Outcomes::when`](crate::Outcomes::when).
+    Other(String),
     /// The response body failed on its way. The error itself went to the server; this is what it prints.
     Body(String),
     /// The service returned an error instead of a response. The error itself went to the server; this is what it
@@ -37,6 +41,8 @@ impl fmt::Display for RequestFailed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(f, "the request was answered with {status}"),
+            Self::Grpc(code) => write!(f, "the request was answered with the gRPC status {code}"),
+            Self::Other(why) => write!(f, "the request failed: {why}"),
             Self::Body(error) => write!(f, "the response body failed: {error}"),
             Self::Service(error) => write!(f, "the service failed: {error}"),
         }
@@ -66,12 +72,13 @@ impl<N> EnterError<N> {
     }
 }
 
-impl<N> fmt::Display for EnterError<N> {
+/// With the enter's error, since handlers print it into an answer or a log, where nobody walks the chain of causes.
+impl<N: fmt::Display> fmt::Display for EnterError<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Closed => "the request is over, and its scope is closed",
-            Self::Enter(_) => "a context of the request could not be entered",
-        })
+        match self {
+            Self::Closed => f.write_str("the request is over, and its scope is closed"),
+            Self::Enter(error) => write!(f, "a context of the request could not be entered: {error}"),
+        }
     }
 }
 
@@ -79,7 +86,8 @@ impl<N: Error + 'static> Error for EnterError<N> {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Closed => None,
-            Self::Enter(error) => Some(error),
+            // The error itself is in the message.
+            Self::Enter(error) => error.source(),
         }
     }
 }

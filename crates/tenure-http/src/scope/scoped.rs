@@ -1,7 +1,8 @@
 //! What a handler gets of a resource on its request's stack: an owned guard that brings it back.
 //!
 //! # Invariants
-//! 1. A resource is owned by its guard or is on its way back to its place: never by both, never by neither.
+//! 1. A resource is owned by its guard or is on its way back to its place: never by both, never by neither. A guard whose
+//!    place is gone hands its resource over.
 //! 2. A place on the stack exits what comes back to it. A guard that will bring nothing (its enter failed or was
 //!    dropped, or it was exited early) says so by closing the way back.
 
@@ -16,23 +17,28 @@ use tenure::{AsyncExit, Ending, Outcome, hold};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::ExitFailed;
+use super::unwind::{exit_in_background, report};
+use crate::stop::OfServer;
 
 /// A resource on the stack of a request, for as long as the handler uses it; it derefs to the resource. Made by
 /// [`RequestScope::enter`](crate::RequestScope::enter).
 ///
 /// # Guarantees
 /// Dropped, it gives the resource back to its place on the stack, where it exits in order when the request has ended.
-/// The stack waits at that place for a guard that is still alive somewhere, in a spawned task for instance. A guard
-/// that is leaked keeps the scope from closing; [`tenure::open`] shows it.
+/// The stack waits at that place for a guard that is still alive somewhere, in a spawned task for instance: under
+/// [`serve`](crate::serve()) until the server's grace is over. Then the guard is cut off from the scope and reported; its
+/// resource exits by itself when the guard is dropped, told that it was cancelled. On another server a guard that is leaked
+/// keeps the scope from closing; [`tenure::open`] shows it.
 #[must_use = "the resource goes back to the request's stack when this is dropped"]
 pub struct Scoped<R: AsyncExit> {
     // Both are there until the guard is dropped or exited.
     out: Option<(R, oneshot::Sender<R>)>,
+    location: &'static Location<'static>,
 }
 
 impl<R: AsyncExit> Scoped<R> {
-    pub(super) fn new(resource: R, back: oneshot::Sender<R>) -> Self {
-        Self { out: Some((resource, back)) }
+    pub(super) fn new(resource: R, back: oneshot::Sender<R>, location: &'static Location<'static>) -> Self {
+        Self { out: Some((resource, back)), location }
     }
 
     /// Exits now, told this ending; its place on the stack stays empty.
@@ -79,10 +85,11 @@ impl<R: AsyncExit> DerefMut for Scoped<R> {
 
 impl<R: AsyncExit> Drop for Scoped<R> {
     fn drop(&mut self) {
-        if let Some((resource, back)) = self.out.take() {
-            // Nobody is there to take it only when the runtime died with the stack, which was reported: then it ends
-            // here, by its own `Drop`.
-            drop(back.send(resource));
+        let Some((resource, back)) = self.out.take() else { return };
+        // Nobody is there to take it when it was cut off, or when the runtime died with the stack: then it is a tenure of
+        // its own, which is handed over, or reported as lost.
+        if let Err(resource) = back.send(resource) {
+            exit_in_background(self.location, resource);
         }
     }
 }
@@ -97,26 +104,42 @@ impl<R: AsyncExit + Debug> Debug for Scoped<R> {
 pub(super) struct OfRequest<R> {
     pub(super) back: oneshot::Receiver<R>,
     pub(super) location: &'static Location<'static>,
+    pub(super) server: OfServer,
+}
+
+impl<R: AsyncExit> OfRequest<R> {
+    fn failed(&self, message: String) -> ExitFailed {
+        ExitFailed { name: type_name::<R>(), location: self.location, message }
+    }
+
+    /// What comes back, if anything will.
+    async fn resource(&mut self) -> Option<R> {
+        // It is there as a rule, and is not to wait then because its task has used up tokio's budget.
+        match self.back.try_recv() {
+            Ok(resource) => return Some(resource),
+            Err(TryRecvError::Closed) => return None,
+            Err(TryRecvError::Empty) => {}
+        }
+        tokio::select! {
+            biased;
+            back = &mut self.back => return back.ok(),
+            () = self.server.cut() => {}
+        }
+        self.back.close();
+        // What came before the way was closed.
+        if let Ok(resource) = self.back.try_recv() {
+            return Some(resource);
+        }
+        report(self.failed("its guard was still in use when the server's grace was over".to_owned()));
+        None
+    }
 }
 
 impl<R: AsyncExit> AsyncExit for OfRequest<R> {
     type Error = ExitFailed;
 
-    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ExitFailed> {
-        let Self { mut back, location } = self;
-        // It is there as a rule, and is not to wait then because its task has used up tokio's budget.
-        let resource = match back.try_recv() {
-            Ok(resource) => resource,
-            Err(TryRecvError::Closed) => return Ok(()),
-            Err(TryRecvError::Empty) => match back.await {
-                Ok(resource) => resource,
-                Err(_closed) => return Ok(()),
-            },
-        };
-        resource.exit(outcome).await.map_err(|error| ExitFailed {
-            name: type_name::<R>(),
-            location,
-            message: format!("{error:?}"),
-        })
+    async fn exit(mut self, outcome: Outcome<'_>) -> Result<(), ExitFailed> {
+        let Some(resource) = self.resource().await else { return Ok(()) };
+        resource.exit(outcome).await.map_err(|error| self.failed(format!("{error:?}")))
     }
 }

@@ -1,62 +1,53 @@
-//! Accepting connections until the server is left.
+//! Accepting connections until the server stops.
 
 use std::error::Error;
-use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use tokio::net::{TcpListener, TcpStream};
-use tokio::time::sleep;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::task::JoinSet;
 use tower_service::Service;
 
 use super::RequestBody;
 use super::connection::serve_connection;
-use super::server::Control;
+use super::control::Control;
+use super::listener::{Accepted, Listener};
 
-/// The pause after an accept that failed for want of something, such as file descriptors, that others may give back.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
-pub(super) async fn accept_all<S, B>(listener: TcpListener, service: S, control: Arc<Control>)
+/// Returns the connections that are left. Dropped, they are handed over.
+pub(super) async fn accept_all<S, B>(listener: Listener, service: S, control: Arc<Control>) -> JoinSet<()>
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    loop {
-        let next = async {
-            let slot = Arc::clone(&control.slots).acquire_owned().await;
-            (accept(&listener).await, slot)
-        };
-        let (stream, slot) = tokio::select! {
-            biased;
-            () = control.stop.cancelled() => return,
-            next = next => next,
-        };
+    let mut connections = JoinSet::new();
+    let spawn = |connections: &mut JoinSet<()>, accepted: Accepted, slot: OwnedSemaphorePermit| {
         control.stats.count_accepted();
-        let connection = serve_connection(stream, service.clone(), Arc::clone(&control));
-        tokio::spawn(async move {
+        let connection = serve_connection(accepted, service.clone(), Arc::clone(&control));
+        connections.spawn(async move {
             // Dropped last, also by a panic.
             let _slot = slot;
             connection.await;
         });
-    }
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
+    };
     loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) if is_of_client(&error) => {}
-            Err(_) => sleep(ACCEPT_RETRY).await,
+        let next = async {
+            let slot = Arc::clone(&control.slots).acquire_owned().await.expect("the semaphore is never closed");
+            (listener.accept().await, slot)
+        };
+        tokio::select! {
+            biased;
+            () = control.stages.stopping.cancelled() => break,
+            (accepted, slot) = next => spawn(&mut connections, accepted, slot),
+            Some(_) = connections.join_next() => {}
         }
     }
-}
-
-/// Whether one client is to blame, so that the next one need not wait.
-fn is_of_client(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+    // Whoever got a connection from the system before may have sent a request on it.
+    while let Ok(slot) = Arc::clone(&control.slots).try_acquire_owned() {
+        let Some(accepted) = listener.accept_waiting() else { break };
+        spawn(&mut connections, accepted, slot);
+    }
+    connections
 }

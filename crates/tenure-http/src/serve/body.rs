@@ -12,6 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
+use super::progress::InFlight;
 use super::watch::Watch;
 use crate::stall::Patience;
 
@@ -87,12 +88,14 @@ pin_project! {
         body: B,
         // None over HTTP/1.1, where the connection's stream tells.
         watch: Option<Arc<Watch>>,
+        // Dropped after the body.
+        in_flight: InFlight,
     }
 }
 
 impl<B> Watched<B> {
-    pub(super) fn new(body: B, watch: Option<Arc<Watch>>) -> Self {
-        Self { body, watch }
+    pub(super) fn new(body: B, watch: Option<Arc<Watch>>, in_flight: InFlight) -> Self {
+        Self { body, watch, in_flight }
     }
 }
 

@@ -2,36 +2,36 @@
 //!
 //! # Invariants
 //! 1. Everything that a request hands over has a parent: the connection (HTTP/1.1) or the task of its stream (HTTP/2).
-//!    The exit of the connection awaits both.
+//!    The exit of the connection awaits both, and what an upgraded connection is used for.
+//! 2. A connection that hyper has given away, upgraded, lasts until its stream is dropped.
 
 use std::error::Error;
 use std::future::{poll_fn, ready};
-use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use http::{Request, Response};
+use http::header::{CONNECTION, HeaderValue};
+use http::{Request, Response, StatusCode, Version};
 use http_body::Body;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use tenure::{AsyncExit, Options, Outcome, Stopped};
-use tokio::net::TcpStream;
-use tokio::time::sleep;
+use tenure::{AsyncExit, CancelToken, Options, Outcome, Stopped};
+use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::RequestBody;
 use super::body::Watched;
-use super::builder::Limits;
+use super::control::{Control, CountPanic};
+use super::drive::{End, serve_http};
+use super::listener::Accepted;
 use super::progress::Progress;
-use super::server::Control;
-use super::watch::{Streams, Watch, of_stream};
-use crate::metered::Metered;
-use crate::stop::ServerStop;
+use super::socket::Socket;
+use super::transport::Transport;
+use super::watch::{Streams, of_stream};
+use crate::stall::after;
+use crate::stop::{Link, OfServer};
 use crate::tasks::{Tasks, TasksEnd};
-use crate::tcp;
 
-pub(super) async fn serve_connection<S, B>(stream: TcpStream, service: S, control: Arc<Control>)
+pub(super) async fn serve_connection<S, B>(accepted: Accepted, service: S, control: Arc<Control>)
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
@@ -40,15 +40,13 @@ where
 {
     let _ended = CountEnded(Arc::clone(&control));
     let (tasks, end) = Tasks::new();
-    let connection = ready(Ok::<_, Stopped>(Connection { end }));
-    let run = async |_: &mut Connection| {
-        drive(stream, service, tasks, &control).await;
+    let connection = ready(Ok::<_, Stopped>(HttpConnection { end }));
+    let run = async |_: &mut HttpConnection| {
+        run(accepted, service, tasks, &control).await;
         Ok::<_, Stopped>(())
     };
-    let options = Options::new().name("HTTP connection").cancel_on(&control.kill);
-    if let Err(Stopped::Cancelled) = options.with(connection, run).await {
-        control.stats.count_cut();
-    }
+    // There is nothing that stops it, nor does its exit fail.
+    let _ = Options::new().name("HTTP connection").with(connection, run).await;
 }
 
 /// Counts also when a handler's panic goes through.
@@ -61,11 +59,11 @@ impl Drop for CountEnded {
 }
 
 /// The resource of a connection: the tasks of its streams.
-struct Connection {
+struct HttpConnection {
     end: TasksEnd,
 }
 
-impl AsyncExit for Connection {
+impl AsyncExit for HttpConnection {
     type Error = Stopped;
 
     async fn exit(mut self, _: Outcome<'_>) -> Result<(), Stopped> {
@@ -76,91 +74,142 @@ impl AsyncExit for Connection {
 }
 
 /// Serves requests until the client, an error, or the server's end ends it.
-async fn drive<S, B>(stream: TcpStream, service: S, tasks: Tasks, control: &Arc<Control>)
+async fn run<S, B>(accepted: Accepted, service: S, tasks: Tasks, control: &Arc<Control>)
 where
     S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let limits = control.limits;
-    tcp::prepare(&stream, limits.peer_lost_limit, limits.write_timeout);
+    let _panics = CountPanic(Arc::clone(control));
     let progress = Arc::new(Progress::new());
-    let io = TokioIo::new(Metered { stream, meter: Arc::clone(&progress) });
-    let (watch, shared) = (Arc::clone(&progress.watch), Arc::clone(control));
-    let noted = Arc::clone(&progress);
-    let answering = service_fn(move |mut request: Request<Incoming>| {
-        noted.request();
-        shared.stats.count_request();
-        request.extensions_mut().insert(ServerStop(Some(shared.kill.clone())));
-        answer(request, service.clone(), Arc::clone(&noted.watch), limits)
-    });
-    let builder = protocol(Streams { tasks, control: Arc::clone(control) }, limits);
-    let mut connection = pin!(builder.serve_connection_with_upgrades(io, answering));
-    let mut stalled = pin!(watch.stalled(limits.write_timeout));
-    let mut asked = pin!(control.stop.cancelled());
-    let mut first = pin!(sleep(limits.header_read_timeout));
-    let (mut finishing, mut waiting) = (false, true);
-    loop {
-        tokio::select! {
-            biased;
-            served = connection.as_mut() => {
-                if served.is_err() {
-                    control.stats.count_broken();
-                }
-                return;
-            }
-            () = asked.as_mut(), if !finishing => {
-                finishing = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = first.as_mut(), if waiting => {
-                if !progress.is_begun() {
-                    control.stats.count_broken();
-                    return;
-                }
-                waiting = false;
-            }
-            // After the connection, which tells it.
-            () = stalled.as_mut() => {
-                control.stats.count_broken();
-                control.stats.count_stalled();
-                return;
-            }
-        }
+    let link = Link {
+        stages: Arc::clone(&control.stages),
+        peer: accepted.peer(),
+        alive: tasks.alive(),
+        upgrades: AtomicUsize::new(0),
+        ends_with_its_side: AtomicBool::new(false),
+        gone: CancelToken::new(),
+    };
+    let (transport, socket) = match open(accepted, control, &progress).await {
+        Ok(opened) => opened,
+        Err(end) => return end.count(&control.stats),
+    };
+    let conversation = Arc::new(Conversation { progress, link: Arc::new(link), control: Arc::clone(control) });
+    // As long as the connection lasts, an upgrade of it can be kept waiting for.
+    let _alive = tasks.clone();
+    let streams = Streams { tasks, control: Arc::clone(control) };
+    let end = serve_http(transport, &socket, service, streams, &conversation).await;
+    let progress = &conversation.progress;
+    if matches!(end, End::Served) && !progress.is_closed() {
+        control.stats.count_upgraded();
+        upgraded(&socket, &conversation).await.count(&control.stats);
+    } else {
+        end.count(&control.stats);
     }
+    // Upgraded streams of HTTP/2 have ended with their connection, whether they look at it or not.
+    conversation.link.gone.cancel();
 }
 
-fn protocol(streams: Streams, limits: Limits) -> auto::Builder<Streams> {
-    let mut builder = auto::Builder::new(streams);
-    let mut http1 = builder.http1();
-    http1
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_read_timeout)
-        .max_buf_size(limits.header_bytes_max as usize);
-    http1
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(limits.header_bytes_max)
-        .keep_alive_interval(limits.header_read_timeout)
-        .keep_alive_timeout(limits.header_read_timeout);
-    builder
+/// Makes a stream of what was accepted, within the time for the first head.
+async fn open(
+    accepted: Accepted,
+    control: &Control,
+    progress: &Arc<Progress>,
+) -> Result<(Transport, Arc<Socket>), End> {
+    #[cfg(feature = "tls")]
+    let tls = accepted.tls.clone();
+    let stream = accepted.into_stream(&control.limits, progress);
+    let socket = stream.socket();
+    #[cfg(feature = "tls")]
+    if let Some(tls) = tls {
+        let opened = tokio::select! {
+            biased;
+            opened = tls.accept(stream) => opened,
+            () = control.stages.cut.cancelled() => return Err(End::Cut),
+            () = sleep(control.limits.header_read_timeout) => return Err(End::Broken),
+        };
+        let stream = opened.map_err(|_| End::Broken)?;
+        progress.agreed(stream.get_ref().1.alpn_protocol() == Some(b"h2"));
+        return Ok((Transport::Tls(Box::new(stream)), socket));
+    }
+    Ok((Transport::Plain(stream), socket))
+}
+
+/// Waits until whoever has the stream drops it; closes it when its client takes nothing, or the grace is over.
+async fn upgraded(socket: &Socket, conversation: &Conversation) -> End {
+    let Conversation { progress, link, control } = conversation;
+    let stalled = async {
+        loop {
+            let limit = control.limits.write_timeout;
+            let end = progress.watch.waiting_since().map(|since| after(since, limit));
+            if end.is_some_and(|end| end <= Instant::now()) {
+                return;
+            }
+            match end {
+                Some(end) => tokio::time::sleep_until(end).await,
+                None => sleep(limit).await,
+            }
+        }
+    };
+    // Who reads finds the end. This is for who does not; unread messages are left the time to be read.
+    let gone = async {
+        socket.client_gone(!link.ends_with_its_side.load(Relaxed)).await;
+        sleep(control.limits.peer_lost_limit).await;
+    };
+    let end = tokio::select! {
+        biased;
+        () = progress.wait_closed() => return End::Upgraded,
+        () = stalled => End::Stalled,
+        () = gone => End::Broken,
+        () = control.stages.cut.cancelled() => {
+            if link.upgrades.load(Relaxed) > 0 {
+                // It is used in a context, whose exit has something to say.
+                let _ = timeout(control.limits.cut_timeout / 2, progress.wait_closed()).await;
+            }
+            End::Cut
+        }
+    };
+    socket.close();
+    link.gone.cancel();
+    let _ = timeout(control.limits.cut_timeout, progress.wait_closed()).await;
+    end
+}
+
+/// What the requests of a connection share.
+pub(super) struct Conversation {
+    pub(super) progress: Arc<Progress>,
+    pub(super) link: Arc<Link>,
+    pub(super) control: Arc<Control>,
 }
 
 /// Calls the service, in the task of the connection (HTTP/1.1) or in that of the stream (HTTP/2).
-async fn answer<S, B>(
-    request: Request<Incoming>,
+pub(super) async fn answer<S, B>(
+    mut request: Request<Incoming>,
     mut service: S,
-    watch: Arc<Watch>,
-    limits: Limits,
+    conversation: Arc<Conversation>,
 ) -> Result<Response<Watched<B>>, S::Error>
 where
     S: Service<Request<RequestBody>, Response = Response<B>>,
 {
-    let of_stream = of_stream();
-    let watch = of_stream.clone().unwrap_or(watch);
-    let request = request.map(|incoming| RequestBody::new(incoming, limits.body_read_timeout, watch));
+    let Conversation { progress, link, control } = &*conversation;
+    let in_flight = progress.begin_request();
+    control.stats.count_request();
+    request.extensions_mut().insert(OfServer(Some(Arc::clone(link))));
+    #[cfg(feature = "connect-info")]
+    if let Some(peer) = link.peer.filter(|_| control.limits.connect_info) {
+        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
+    }
+    let is_http1 = request.version() < Version::HTTP_2;
+    let of_stream = if is_http1 { None } else { of_stream() };
+    let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
+    let request = request.map(|incoming| RequestBody::new(incoming, control.limits.body_read_timeout, watch));
     poll_fn(|context| service.poll_ready(context)).await?;
-    let response = service.call(request).await?;
-    Ok(response.map(|body| Watched::new(body, of_stream)))
+    let mut response = service.call(request).await?;
+    let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if is_http1 && !goes_on && link.stages.closing.is_cancelled() {
+        // It is told before it sends its next request; hyper closes the connection behind this response.
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response.map(|body| Watched::new(body, of_stream, in_flight)))
 }

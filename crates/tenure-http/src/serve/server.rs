@@ -1,40 +1,35 @@
-//! The server that is entered: what its tasks share, and its exit.
+//! The server that is entered, and its exit.
 //!
 //! # Invariants
-//! 1. Each connection holds one permit from its accept until its last exit: who gets all permits knows that none is left.
-//! 2. `stop` comes before `kill`; neither is ever taken back.
+//! 1. Each connection is a task of its listener's set until its last exit: a set that is empty says that none is left.
+//! 2. The stages of the stop follow each other: closing, stopping, cut.
+//! 3. Leaving takes no longer than the lame duck time, the grace, the time after the cut and that of the hand-over together:
+//!    what has not ended by then goes on in the background.
 
 use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Debug};
-use std::net::SocketAddr;
+use std::future::poll_fn;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
+use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use tenure::{AsyncExit, CancelToken, Outcome};
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tenure::{AsyncExit, Outcome};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::accept::accept_all;
-use super::builder::Limits;
-use super::{RequestBody, ServeError};
+use super::control::Control;
+use super::limits::Limits;
+use super::{Listener, RequestBody, ServeError, ServerStats};
 
-/// What the server's tasks share.
-#[derive(Debug)]
-pub(super) struct Control {
-    /// Asks to finish.
-    pub(super) stop: CancelToken,
-    /// Asks to end at once.
-    pub(super) kill: CancelToken,
-    pub(super) slots: Arc<Semaphore>,
-    pub(super) limits: Limits,
-    pub(super) stats: ServerStats,
-}
+/// How long the tasks of connections that were aborted may take to be dropped. A handler that blocks its thread takes longer.
+const HAND_OVER: Duration = Duration::from_millis(100);
 
 /// A server that is running: the resource that [`serve()`](super::serve()) enters.
 ///
@@ -42,38 +37,52 @@ pub(super) struct Control {
 #[must_use = "dropped, the server ends at once"]
 pub struct Server {
     control: Arc<Control>,
-    /// `None` once it has been awaited.
-    accepting: Option<JoinHandle<()>>,
-    local_addr: SocketAddr,
+    /// One for each listener, until it has been awaited.
+    accepting: Vec<JoinHandle<JoinSet<()>>>,
+    /// The connections that are left when nobody is accepted any more.
+    connections: Vec<JoinSet<()>>,
+    local_addrs: Vec<SocketAddr>,
 }
 
 impl Server {
-    pub(super) fn begin<S, B>(listener: TcpListener, service: S, limits: Limits) -> Result<Self, ServeError>
+    pub(super) fn begin<S, B>(listeners: Vec<Listener>, service: S, limits: Limits) -> Result<Self, ServeError>
     where
         S: Service<Request<RequestBody>, Response = Response<B>> + Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
         S::Error: Into<Box<dyn Error + Send + Sync>>,
         B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        let local_addr = listener.local_addr().map_err(ServeError::Listener)?;
-        let control = Arc::new(Control {
-            stop: CancelToken::new(),
-            kill: CancelToken::new(),
-            slots: Arc::new(Semaphore::new(limits.max_connections as usize)),
-            limits,
-            stats: ServerStats::default(),
-        });
-        let accepting = tokio::spawn(accept_all(listener, service, Arc::clone(&control)));
-        Ok(Self { control, accepting: Some(accepting), local_addr })
+        let mut local_addrs = Vec::new();
+        for listener in &listeners {
+            local_addrs.extend(listener.local_addr().map_err(ServeError::Listener)?);
+        }
+        let control = Arc::new(Control::new(limits));
+        let mut accepting = Vec::with_capacity(listeners.len());
+        let mut listeners = listeners.into_iter().peekable();
+        while let Some(listener) = listeners.next() {
+            if listeners.peek().is_none() {
+                accepting.push(tokio::spawn(accept_all(listener, service, Arc::clone(&control))));
+                break;
+            }
+            accepting.push(tokio::spawn(accept_all(listener, service.clone(), Arc::clone(&control))));
+        }
+        Ok(Self { control, accepting, connections: Vec::new(), local_addrs })
     }
 
-    /// Where it listens: the port that was chosen, if it was bound to port 0.
+    /// Returns where the server listens: the port that was chosen, if it was bound to port 0. With several listeners it is
+    /// the first that is not a unix socket; with unix sockets alone it is `0.0.0.0:0`.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.local_addr
+        self.local_addrs.first().copied().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into())
     }
 
-    /// Figures that go on to count, and can be read when the server has ended.
+    /// Returns where the server listens, in the order of its listeners, without its unix sockets.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.local_addrs
+    }
+
+    /// Returns live figures. They can still be read when the server has ended.
     #[must_use]
     pub fn stats(&self) -> ServerStats {
         self.control.stats.clone()
@@ -101,26 +110,47 @@ impl Server {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn forever(&mut self) -> Result<(), ServeError> {
-        self.accepted().await?;
+        if !self.accepting.is_empty() {
+            self.accepted().await?;
+        }
         // The runtime is shutting down.
         std::future::pending().await
     }
 
-    /// Waits until no connection is accepted any more.
+    /// Waits until one of the listeners accepts no more. Cancel safe.
     async fn accepted(&mut self) -> Result<(), ServeError> {
-        let Some(accepting) = &mut self.accepting else { return Ok(()) };
-        let accepted = accepting.await;
-        self.accepting = None;
+        let (index, accepted) = poll_fn(|context| {
+            let accepting = self.accepting.iter_mut().enumerate();
+            let mut ended = accepting.filter_map(|(index, one)| match Pin::new(one).poll(context) {
+                Poll::Ready(accepted) => Some((index, accepted)),
+                Poll::Pending => None,
+            });
+            ended.next().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await;
+        drop(self.accepting.swap_remove(index));
         match accepted.map_err(tokio::task::JoinError::try_into_panic) {
+            Ok(connections) => {
+                self.connections.push(connections);
+                Ok(())
+            }
             Err(Ok(payload)) => Err(ServeError::Accept(message_of(&*payload))),
             // Cancelled: by the runtime, which is shutting down.
-            Ok(()) | Err(Err(_)) => Ok(()),
+            Err(Err(_)) => Ok(()),
         }
     }
 
-    async fn all_ended(&self) {
-        // The semaphore is never closed.
-        drop(self.control.slots.acquire_many(self.control.limits.max_connections).await);
+    /// Waits until nothing is left. Cancel safe.
+    async fn ended(&mut self, accepted: &mut Result<(), ServeError>) {
+        while !self.accepting.is_empty() {
+            if let Err(error) = self.accepted().await {
+                *accepted = Err(error);
+            }
+        }
+        for connections in &mut self.connections {
+            // A connection that panicked has ended, too; its panic was counted.
+            while connections.join_next().await.is_some() {}
+        }
     }
 }
 
@@ -128,11 +158,22 @@ impl AsyncExit for Server {
     type Error = ServeError;
 
     async fn exit(mut self, _: Outcome<'_>) -> Result<(), ServeError> {
-        self.control.stop.cancel();
-        let accepted = self.accepted().await;
-        if timeout(self.control.limits.grace_limit, self.all_ended()).await.is_err() {
-            self.control.kill.cancel();
-            self.all_ended().await;
+        let Limits { lame_duck, grace_limit, cut_timeout, .. } = self.control.limits;
+        let stages = Arc::clone(&self.control.stages);
+        stages.closing.cancel();
+        if !lame_duck.is_zero() {
+            sleep(lame_duck).await;
+        }
+        stages.stopping.cancel();
+        let mut accepted = Ok(());
+        if timeout(grace_limit, self.ended(&mut accepted)).await.is_err() {
+            stages.cut.cancel();
+            if timeout(cut_timeout, self.ended(&mut accepted)).await.is_err() {
+                // Aborted, the tasks of the connections are dropped, which hands over the exits that have not ended.
+                self.accepting.iter().for_each(JoinHandle::abort);
+                self.connections.iter_mut().for_each(JoinSet::abort_all);
+                let _ = timeout(HAND_OVER, self.ended(&mut accepted)).await;
+            }
         }
         accepted
     }
@@ -147,96 +188,18 @@ fn message_of(payload: &(dyn Any + Send)) -> String {
 impl Drop for Server {
     fn drop(&mut self) {
         // After an exit there is nobody left to be told.
-        self.control.stop.cancel();
-        self.control.kill.cancel();
+        let stages = &self.control.stages;
+        stages.closing.cancel();
+        stages.stopping.cancel();
+        stages.cut.cancel();
     }
 }
 
 impl Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Server")
-            .field("local_addr", &self.local_addr)
+            .field("local_addrs", &self.local_addrs)
             .field("stats", &self.control.stats)
             .finish()
-    }
-}
-
-/// Figures of a server. Clones are views of the same. Made by [`Server::stats`].
-#[derive(Clone, Debug, Default)]
-pub struct ServerStats {
-    counts: Arc<Counts>,
-}
-
-// Relaxed throughout: a count publishes nothing.
-#[derive(Debug, Default)]
-struct Counts {
-    accepted: AtomicU64,
-    ended: AtomicU64,
-    requests: AtomicU64,
-    cut: AtomicU64,
-    broken: AtomicU64,
-    stalled: AtomicU64,
-}
-
-impl ServerStats {
-    /// Connections that were accepted.
-    #[must_use]
-    pub fn accepted(&self) -> u64 {
-        self.counts.accepted.load(Ordering::Relaxed)
-    }
-
-    /// Connections that are open now: those whose exits still run are.
-    #[must_use]
-    pub fn open(&self) -> u64 {
-        let ended = self.counts.ended.load(Ordering::Relaxed);
-        self.accepted().saturating_sub(ended)
-    }
-
-    /// Requests whose head was read.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.counts.requests.load(Ordering::Relaxed)
-    }
-
-    /// Connections that were still in use at the grace limit, and were dropped.
-    #[must_use]
-    pub fn cut(&self) -> u64 {
-        self.counts.cut.load(Ordering::Relaxed)
-    }
-
-    /// Connections that ended with an error: clients that went away, that sent no HTTP, or that were too slow.
-    #[must_use]
-    pub fn broken(&self) -> u64 {
-        self.counts.broken.load(Ordering::Relaxed)
-    }
-
-    /// Connections, and single streams of HTTP/2, that were closed because their client made no progress.
-    #[must_use]
-    pub fn stalled(&self) -> u64 {
-        self.counts.stalled.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn count_accepted(&self) {
-        self.counts.accepted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_ended(&self) {
-        self.counts.ended.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_request(&self) {
-        self.counts.requests.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_cut(&self) {
-        self.counts.cut.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_broken(&self) {
-        self.counts.broken.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(super) fn count_stalled(&self) {
-        self.counts.stalled.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,11 +1,11 @@
 //! What ends a connection, or an HTTP/2 stream, whose client makes no progress.
 //!
-//! A connection has a watch, told by its stream when a write has to wait: that serves both versions. Each stream of HTTP/2
-//! has one besides, told by the response when a frame has to wait for the client's leave to be sent. Bodies of requests
-//! tell the innermost of the two.
+//! A connection has a watch, told by its stream when a write has to wait: that serves both versions, and the connection's
+//! timer looks at it. Each stream of HTTP/2 has one besides, told by the response when a frame has to wait for the client's
+//! leave to be sent. Bodies of requests tell the innermost of the two.
 //!
 //! # Invariants
-//! 1. Who waits on a watch is polled after what tells it, in the same task: so it needs no waker for waits that begin.
+//! 1. `stalled` is polled after what tells the watch, in the same task: so it needs no waker for waits that begin.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use hyper::rt::Executor;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
-use super::server::Control;
+use super::control::{Control, CountPanic};
 use crate::stall::after;
 use crate::tasks::Tasks;
 
@@ -50,6 +50,19 @@ impl Watch {
         self.since.store(NOT, Ordering::Relaxed);
     }
 
+    /// Since when the client is waited for.
+    pub(super) fn waiting_since(&self) -> Option<Instant> {
+        match self.since.load(Ordering::Relaxed) {
+            NOT => None,
+            nanos => Some(self.began + Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Waits until somebody finds that the client does nothing.
+    pub(super) async fn given_up(&self) {
+        self.lost.notified().await;
+    }
+
     /// Somebody else found that the client does nothing.
     pub(super) fn give_up(&self) {
         self.lost.notify_one();
@@ -59,17 +72,14 @@ impl Watch {
     pub(super) async fn stalled(&self, limit: Duration) {
         tokio::select! {
             biased;
-            () = self.lost.notified() => {}
+            () = self.given_up() => {}
             () = self.wait_is_over(limit) => {}
         }
     }
 
     async fn wait_is_over(&self, limit: Duration) {
         loop {
-            let since = poll_fn(|_| match self.since.load(Ordering::Relaxed) {
-                NOT => Poll::Pending,
-                nanos => Poll::Ready(self.began + Duration::from_nanos(nanos)),
-            });
+            let since = poll_fn(|_| self.waiting_since().map_or(Poll::Pending, Poll::Ready));
             let end = after(since.await, limit);
             if Instant::now() >= end {
                 return;
@@ -102,6 +112,7 @@ where
     fn execute(&self, stream: F) {
         let control = Arc::clone(&self.control);
         self.tasks.execute(async move {
+            let _panics = CountPanic(Arc::clone(&control));
             let watch = Arc::new(Watch::new());
             tokio::select! {
                 biased;

@@ -9,7 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use http::StatusCode;
 use http_body::{Body as _, Frame};
 use tenure::{Held, hold};
@@ -48,7 +48,7 @@ impl App {
             .route("/fail", get(fail))
             .route("/panic", get(panics))
             .route("/gate", get(gate))
-            .route("/for-ever", get(for_ever))
+            .route("/for-ever", any(for_ever))
             .route("/stream", get(stream))
             .route("/flood", get(flood))
             .route("/upload", post(upload))

@@ -201,7 +201,11 @@ fn law_05_an_exit_that_fails_after_the_answer_is_reported_and_seen_by_the_next()
     check(async || {
         let (log, mut events) = log();
         let sink = log.clone();
-        tenure::set_report_sink(move |incident| sink.note(format!("{}: {}", incident.kind, incident.message)));
+        tenure::set_report_sink(move |incident| {
+            // Where it was entered, not where this crate reports it.
+            assert!(incident.location.file().ends_with("tests/it/handler.rs"), "{incident}");
+            sink.note(format!("{}: {}", incident.kind, incident.message));
+        });
         for waits in [false, true] {
             let body = answered(&log, move |scope, log| async move {
                 drop(scope.enter(log.quick("a")).await.unwrap());
@@ -223,6 +227,48 @@ fn law_05_an_exit_that_fails_after_the_answer_is_reported_and_seen_by_the_next()
                 "{report}"
             );
             assert!(report.contains(file!()), "{report}");
+        }
+    });
+}
+
+#[test]
+fn law_05_an_exit_that_fails_or_panics_without_an_answer_is_reported_with_its_place() {
+    check(async || {
+        for (panics, choice) in
+            [(false, OnDisconnect::Cancel), (true, OnDisconnect::Cancel), (false, OnDisconnect::Complete)]
+        {
+            let (log, mut events) = log();
+            let sink = log.clone();
+            tenure::set_report_sink(move |incident| {
+                sink.note(format!("{}: {}", incident.location.file(), incident.message));
+            });
+            let go = std::sync::Arc::new(tokio::sync::Notify::new());
+            let waits = std::sync::Arc::clone(&go);
+            let layer = RequestScopeLayer::new().on_disconnect(choice);
+            let service = service(&layer, &log, move |scope: RequestScope, log: Log| {
+                let go = std::sync::Arc::clone(&waits);
+                async move {
+                    let failing = closing(async { Ok::<_, Infallible>(()) }, async move |()| {
+                        if panics {
+                            tenure_test::panic_quietly("no rollback")
+                        }
+                        Err::<(), _>("no rollback")
+                    });
+                    drop(scope.enter(failing).await.unwrap());
+                    log.note("begun");
+                    go.notified().await;
+                    Ok(Response::new(Script::new(&[], End::Ends)))
+                }
+            });
+            let call = tokio::spawn(service.oneshot(Request::new(())));
+            events.expect(&["begun"]).await;
+            call.abort();
+            assert!(call.await.unwrap_err().is_cancelled());
+            go.notify_one();
+            let report = events.next().await;
+            assert!(report.contains("no rollback"), "{report}");
+            // A panic is the tenure's that it went through.
+            assert!(panics || report.contains("tests/it/handler.rs:"), "{report}");
         }
     });
 }

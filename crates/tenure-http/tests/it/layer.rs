@@ -4,7 +4,7 @@ use std::pin::pin;
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::{Body as _, Frame};
-use tenure_http::{OnDisconnect, RequestScope, RequestScopeBody, RequestScopeLayer};
+use tenure_http::{OnDisconnect, Outcomes, RequestScope, RequestScopeBody, RequestScopeLayer};
 use tower::ServiceExt as _;
 
 use crate::script::{End, Script, answered, frame, read, service};
@@ -73,15 +73,23 @@ fn quick_exits_have_run_when_the_end_is_reported() {
 }
 
 #[test]
-fn a_server_error_is_a_failure_and_a_client_error_is_not() {
+fn an_error_is_a_failure_by_default_and_a_client_error_is_none_by_choice() {
     check(async || {
+        let (client, server) = (
+            "failed: the request was answered with 404 Not Found",
+            "failed: the request was answered with 502 Bad Gateway",
+        );
+        let lenient = RequestScopeLayer::new().outcomes(Outcomes::server_errors());
         let cases = [
-            (StatusCode::BAD_GATEWAY, "failed: the request was answered with 502 Bad Gateway"),
-            (StatusCode::NOT_FOUND, "completed"),
+            (RequestScopeLayer::new(), StatusCode::SEE_OTHER, "completed"),
+            (RequestScopeLayer::new(), StatusCode::NOT_FOUND, client),
+            (RequestScopeLayer::new(), StatusCode::BAD_GATEWAY, server),
+            (lenient.clone(), StatusCode::NOT_FOUND, "completed"),
+            (lenient, StatusCode::BAD_GATEWAY, server),
         ];
-        for (status, outcome) in cases {
+        for (layer, status, outcome) in cases {
             let (log, mut events) = log();
-            let response = answer(RequestScopeLayer::new(), &log, Method::GET, move || {
+            let response = answer(layer, &log, Method::GET, move || {
                 Response::builder().status(status).body(Script::new(&[], End::Ends)).unwrap()
             });
             assert!(frame(pin!(response.await.into_body())).await.is_none());

@@ -88,7 +88,7 @@ fn an_oversized_upload_is_refused_before_its_end() {
         // The connection cannot be used again, since nobody reads the rest: it is closed.
         let answer = client.read_to_end().await;
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
-        events.entered_and_exited("completed").await;
+        events.entered_and_exited("failed: the request was answered with 413 Payload Too Large").await;
     });
 }
 

@@ -1,20 +1,35 @@
 //! What is said of requests, servers and connections, against real sockets.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![cfg(all(feature = "axum", feature = "serve", feature = "pool"))]
+#![cfg(all(
+    feature = "axum",
+    feature = "serve",
+    feature = "pool",
+    feature = "tls",
+    feature = "ws",
+    feature = "connect-info"
+))]
 
 mod app;
 mod client;
 mod disconnect;
 mod everywhere;
+mod gone;
+mod grpc;
 mod half_open;
 mod handler;
 mod layer;
 mod limits;
+mod listeners;
+mod outcomes;
 mod pool;
+mod recipes;
 mod script;
 mod server;
+mod sockets;
 mod stalled;
+mod stopping;
 mod support;
 mod tls;
+mod tls_peer;
 #[cfg(target_os = "linux")]
 mod vanished;

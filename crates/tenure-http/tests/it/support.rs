@@ -203,7 +203,7 @@ impl RawClient {
             assert!(length > 0, "the server closed after {:?}", String::from_utf8_lossy(&read));
             read.extend_from_slice(&buffer[..length]);
         }
-        String::from_utf8(read).unwrap()
+        String::from_utf8_lossy(&read).into_owned()
     }
 
     /// Reads until the server closes; a reset counts.

@@ -237,7 +237,7 @@ impl<V: Says, K: Told, X: Debug> Settle for Exited<V, K, X> {
 
     fn settle(self, record: &Record) {
         // An error that the exit has dealt with is nobody's any more.
-        let is_recovered = self.exit.as_ref().is_ok_and(Says::is_recovered);
+        let is_recovered = self.told.outcome().is_failed() && self.exit.as_ref().is_ok_and(Says::is_recovered);
         self.exit.settle(record);
         if let Some(unclaimed) = self.told.unclaimed().filter(|_| !is_recovered) {
             record.incident(IncidentKind::BodyUnclaimed, unclaimed);

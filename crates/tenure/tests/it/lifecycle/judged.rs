@@ -259,7 +259,8 @@ fn law_35b_what_nobody_exits_is_given_up_by_name() {
 /// What another task holds exits.
 #[track_caller]
 fn check_detached(ended: &super::Ended, name: &str, clean: i32) {
-    ended.check(Some(clean), &[&format!("exited {name}")]);
+    assert_eq!(ended.code, Some(clean), "{ended:?}");
+    assert!(ended.said(&format!("exited {name}")), "{ended:?}");
 }
 
 #[test]
