@@ -398,7 +398,7 @@ where
         let mut polled = if self.body.is_some() { self.as_mut().poll_body(context) } else { Poll::Ready(()) };
         if polled.is_ready() {
             let this = self.as_mut().project();
-            polled = this.left.as_mut().map_or(Poll::Ready(()), |left| left.poll_empty(context));
+            polled = this.left.as_mut().map_or(Poll::Ready(()), |left| left.poll_listed(context));
         }
         drop(frame);
         *self.as_mut().project().outer = outer;

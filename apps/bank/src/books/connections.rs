@@ -110,7 +110,7 @@ mod tests {
         let tested = with(DatabaseFile::claim(None), async |database| {
             database.prepare().await?;
             let pool = connections::<Sqlite>(database.options(), &tally);
-            pool.resize(1);
+            pool.resize(1).expect("one is a size");
             with(pool, async |pool| {
                 let before =
                     with(pool.get(), async |lease| Ok::<_, Problem>(Sqlite::books(lease).await?)).await?;

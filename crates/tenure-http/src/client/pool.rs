@@ -15,8 +15,7 @@ use std::time::Duration;
 
 use tenure::{AsyncExit, Outcome};
 use tenure_pool::{
-    Context, CreateContext, GetError, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError,
-    Status,
+    Context, CreateContext, GetError, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError, Status,
 };
 
 use super::connect::Target;

@@ -149,8 +149,9 @@ fn leave_out(held: &Held, job: Id, left_out: &mut HashSet<Id>) {
         if !left_out.insert(id) {
             return;
         }
-        let waits_for_this =
-            |sibling: Id, other: &Pending| other.waits && sibling < id && Arc::ptr_eq(&other.scope, &this.scope);
+        let waits_for_this = |sibling: Id, other: &Pending| {
+            other.waits && sibling < id && Arc::ptr_eq(&other.scope, &this.scope)
+        };
         let waiting = held.pending.iter().filter(|(sibling, other)| waits_for_this(**sibling, other));
         left_out.extend(waiting.map(|(id, _)| *id));
         id = this.parent;

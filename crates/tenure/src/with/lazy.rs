@@ -26,7 +26,6 @@ where
     pub(crate) fn new(call: C) -> Self {
         Self::Uncalled { call: Some(call) }
     }
-
 }
 
 impl<C, F> Lazy<C, F> {

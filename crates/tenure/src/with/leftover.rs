@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use crate::frame::Node;
 use crate::job::{Begun, Record, Settle};
 use crate::label::{Id, Label};
+use crate::registry::Phase;
 use crate::scope::Wait;
 use crate::tenure::Tenure;
 
@@ -39,6 +40,16 @@ impl Leftover {
             None => Poll::Ready(()),
             Some(children) => self.wait.poll_empty(children, context),
         }
+    }
+
+    /// As [`poll_empty`](Self::poll_empty); while it waits it is listed, so that a drain inside of what is left finds out
+    /// that this waits for it.
+    pub(crate) fn poll_listed(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let polled = self.poll_empty(context);
+        if polled.is_pending() {
+            self.tenure.list(Phase::Waiting, context);
+        }
+        polled
     }
 
     #[cold]

@@ -4,16 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tenure::{
-    AsyncExit, Closing, Ending, ExitStack, Held, Lender, Outcome, context, drain, entered, hold, released, with,
-    with_stack,
+    AsyncExit, Closing, Ending, ExitStack, Held, Lender, Outcome, context, drain, entered, hold, released,
+    with, with_stack,
 };
 use tenure_test::{Act, Fault, Proof, Recorded, Recorder, both_flavours, cancel_everywhere, hang, suspend};
 use tokio::sync::{Mutex, Notify};
 
-use crate::support::{LONG, drop_at, drained, settled, suspend_to};
+use crate::support::{LONG, drained, drop_at, settled, suspend_to};
 
 /// A resource whose exit takes a lock, and suspends while it has it.
-fn locking(recorder: &Recorder, name: &'static str, lock: &Arc<Mutex<()>>) -> impl AsyncExit<Error = Fault> + use<> {
+fn locking(
+    recorder: &Recorder,
+    name: &'static str,
+    lock: &Arc<Mutex<()>>,
+) -> impl AsyncExit<Error = Fault> + use<> {
     let (recorder, lock) = (recorder.clone(), Arc::clone(lock));
     Closing::of((), async move |()| {
         let _locked = lock.lock().await;
@@ -221,12 +225,14 @@ fn law_13_an_exit_may_wait_for_a_signal_of_the_guard_it_has_dropped() {
             }));
             let session = Session { told, ..session(&recorder, inner, How::DropAndWait) };
             let whole = with(recorder.resource("outer").on_enter(Act::at_once()), async |_| {
-                with(entered(session), async |_| {
-                    if is_cancelled { hang().await } else { Ok::<_, Fault>(()) }
-                })
-                .await
+                with(entered(session), async |_| if is_cancelled { hang().await } else { Ok::<_, Fault>(()) })
+                    .await
             });
-            if is_cancelled { drop_at(1, whole).await } else { whole.await.unwrap() }
+            if is_cancelled {
+                drop_at(1, whole).await
+            } else {
+                whole.await.unwrap()
+            }
             settled().await;
             let outer = if is_cancelled { "exit outer: cancelled" } else { "exit outer: completed" };
             recorder.trace().assert_order(["session returns", outer]);
@@ -242,7 +248,8 @@ fn law_18_a_drain_inside_an_exit_that_is_handed_over_leaves_out_what_has_come_to
         let begun = tokio::time::Instant::now();
         let older = hold(recorder.resource("older").on_exit(Act::suspend(1))).await.unwrap();
         let whole = with(recorder.resource("outer").on_enter(Act::at_once()), async |_| {
-            let inner = hold(inside.resource("inner").on_enter(Act::at_once()).on_exit(Act::suspend(2))).await?;
+            let inner =
+                hold(inside.resource("inner").on_enter(Act::at_once()).on_exit(Act::suspend(2))).await?;
             with(entered(session(&inside, inner, How::Drain)), async |_| Ok::<_, Fault>(())).await
         });
         drop_at(1, whole).await;
@@ -380,7 +387,11 @@ fn law_13_ten_thousand_siblings_exit_in_order_and_in_linear_time() {
                 Held::new(Closing::of((), async move |()| {
                     suspend(1).await;
                     let before = count.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                    if before == 9_999 - number { Ok(()) } else { Err(Fault::new(format!("{number} after {before}"))) }
+                    if before == 9_999 - number {
+                        Ok(())
+                    } else {
+                        Err(Fault::new(format!("{number} after {before}")))
+                    }
                 }))
             })
             .collect();

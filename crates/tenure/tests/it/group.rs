@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tenure::{
-    Closing, ExitErrors, ExitStack, IncidentKind, Options, Stopped, TaskGroup, entered, hold, join, task_group, with,
-    with_stack,
+    Closing, ExitErrors, ExitStack, IncidentKind, Options, Stopped, TaskGroup, entered, hold, join, task_group,
+    with, with_stack,
 };
 use tenure_test::{Act, Fault, Proof, Recorder, Seen, both_flavours, hang, panic_quietly, paused, suspend};
 use tokio::time::{Instant, sleep};
@@ -369,7 +369,11 @@ fn law_34_a_group_whose_caller_is_dropped_while_it_waits_cancels_its_children() 
         });
         let mut waiting = Box::pin(waiting);
         while recorder.trace().entered("a") == 0 {
-            assert!(std::future::poll_fn(|task| std::task::Poll::Ready(waiting.as_mut().poll(task))).await.is_pending());
+            assert!(
+                std::future::poll_fn(|task| std::task::Poll::Ready(waiting.as_mut().poll(task)))
+                    .await
+                    .is_pending()
+            );
             tokio::task::yield_now().await;
         }
         drop_at(1, waiting).await;

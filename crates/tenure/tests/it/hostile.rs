@@ -6,8 +6,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use tenure::{
-    AsyncExit, Closing, ExitStack, Held, IncidentKind, Options, Outcome, Stopped, counters, entered, hold, join,
-    released, set_report_sink, shield, task_group, with, with_stack,
+    AsyncExit, Closing, ExitStack, Held, IncidentKind, Options, Outcome, Stopped, counters, entered, hold,
+    join, released, set_report_sink, shield, task_group, with, with_stack,
 };
 use tenure_test::{Act, Fault, Recorder, both_flavours, hang, panic_quietly, suspend};
 
@@ -43,18 +43,33 @@ fn balanced() {
 fn law_06_what_is_dropped_while_a_handed_over_exit_is_settled_may_panic() {
     type Enter = fn() -> Box<dyn FnOnce() -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
     let cases: [(&str, Enter); 3] = [
-        ("the exit's error", || Box::new(|| Box::pin(async {
-            drop(Held::new(Closing::of((), async |()| Err::<(), _>(Bomb))));
-        }))),
-        ("the payload of the exit's panic", || Box::new(|| Box::pin(async {
-            drop(Held::new(Closing::of((), async |()| -> Result<(), Fault> {
-                std::panic::resume_unwind(Box::new(Bomb))
-            })));
-        }))),
-        ("the body's unclaimed error", || Box::new(|| Box::pin(async {
-            let slow = Closing::of((), async |()| { suspend(3).await; Ok::<_, Fault>(()) });
-            drop_at(1, with(entered(slow), async |_| Err::<(), _>(Bomb))).await;
-        }))),
+        ("the exit's error", || {
+            Box::new(|| {
+                Box::pin(async {
+                    drop(Held::new(Closing::of((), async |()| Err::<(), _>(Bomb))));
+                })
+            })
+        }),
+        ("the payload of the exit's panic", || {
+            Box::new(|| {
+                Box::pin(async {
+                    drop(Held::new(Closing::of((), async |()| -> Result<(), Fault> {
+                        std::panic::resume_unwind(Box::new(Bomb))
+                    })));
+                })
+            })
+        }),
+        ("the body's unclaimed error", || {
+            Box::new(|| {
+                Box::pin(async {
+                    let slow = Closing::of((), async |()| {
+                        suspend(3).await;
+                        Ok::<_, Fault>(())
+                    });
+                    drop_at(1, with(entered(slow), async |_| Err::<(), _>(Bomb))).await;
+                })
+            })
+        }),
     ];
     for (name, enter) in cases {
         both_flavours(|_| async move {
@@ -140,7 +155,9 @@ fn law_07_an_enter_that_panics_when_it_is_dropped_has_entered() {
             let enter = Enter(Some(resource));
             let payload = match kind {
                 "with" => caught(with(enter, async |_| Ok::<_, Fault>(inside.note("body")))).await.err(),
-                "shield" => caught(with(shield(enter), async |_| Ok::<_, Fault>(inside.note("body")))).await.err(),
+                "shield" => {
+                    caught(with(shield(enter), async |_| Ok::<_, Fault>(inside.note("body")))).await.err()
+                }
                 "hold" => caught(async { hold(enter).await.map(drop) }).await.err(),
                 "stack" => {
                     let on_stack = with_stack(async |stack: &mut ExitStack<Fault>| {

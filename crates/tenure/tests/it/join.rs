@@ -242,10 +242,15 @@ fn law_32_an_enter_that_panics_exits_the_others_in_place_and_then_resumes() {
         };
         let shielded = shield(recorder.resource("shielded").on_enter(Act::suspend(9)).on_exit(Act::suspend(2)));
         let a = recorder.resource("a").on_exit(Act::suspend(3));
-        let payload = caught(with(join((a, panics, shielded)), async |_| Ok::<_, Error>(()))).await.err().unwrap();
+        let payload =
+            caught(with(join((a, panics, shielded)), async |_| Ok::<_, Error>(()))).await.err().unwrap();
         assert_eq!(message(&*payload), "injected panic: the enter");
         recorder.note("the panic is out");
-        recorder.trace().assert_order(["exit a: panicked: injected panic: the enter", "exited a", "the panic is out"]);
+        recorder.trace().assert_order([
+            "exit a: panicked: injected panic: the enter",
+            "exited a",
+            "the panic is out",
+        ]);
         // Finished and exited, and awaited as well.
         recorder.trace().assert_order(["exited shielded", "the panic is out"]);
         settled().await;

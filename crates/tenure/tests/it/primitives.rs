@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use tenure::{
-    Closing, Ending, ExitError, Held, Incident, IncidentKind, WithError, background, entered, open, panic_message,
-    report, with, with_detailed,
+    Closing, Ending, ExitError, Held, Incident, IncidentKind, WithError, background, entered, open,
+    panic_message, report, with, with_detailed,
 };
 use tenure_test::{Act, Fault, Proof, Recorder, both_flavours, hang, suspend};
 

@@ -194,7 +194,10 @@ fn compare(depth: usize) {
                                 *message = message.replace("panicked: ", "");
                             }
                         }
-                        assert_eq!(stacked, nested, "stacked, and nested: {exits:?}, {body:?}, dropped at {cut:?}");
+                        assert_eq!(
+                            stacked, nested,
+                            "stacked, and nested: {exits:?}, {body:?}, dropped at {cut:?}"
+                        );
                     }
                 }
                 compared += 1;

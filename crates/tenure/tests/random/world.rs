@@ -270,7 +270,8 @@ async fn ops(run: &Shared, id: CodeId, locals: &mut Locals, lock: &mut Lock) -> 
             Op::Give(var) => give(locals.take(*var)),
             Op::With(..) | Op::Group(..) => within(run, op, locals).await?,
             Op::Join(branches) => {
-                let branch = |id: &CodeId| code(Arc::clone(run), *id, locals.split(&run.program, *id));
+                let branch =
+                    |id: &CodeId| in_hand(run, code(Arc::clone(run), *id, locals.split(&run.program, *id)));
                 let branches: Vec<_> = branches.iter().map(branch).collect();
                 both(run, join_all(branches).await)?;
             }
@@ -286,9 +287,28 @@ async fn ops(run: &Shared, id: CodeId, locals: &mut Locals, lock: &mut Lock) -> 
     Ok(())
 }
 
+/// The failure of a branch that has ended, in the hands of the `join!`. Dropped along with the others, it is put aside.
+struct InHand {
+    run: Arc<Run>,
+    failure: Option<Failure>,
+}
+
+impl Drop for InHand {
+    fn drop(&mut self) {
+        if let Some(failure) = &self.failure {
+            self.run.deliver(&format!("{failure:?}"));
+        }
+    }
+}
+
+fn in_hand(run: &Arc<Run>, branch: impl Future<Output = Result<(), Failure>>) -> impl Future<Output = InHand> {
+    let run = Arc::clone(run);
+    async move { InHand { failure: branch.await.err(), run } }
+}
+
 /// The first failure; the second is put aside, as `join!` and `?` do.
-fn both(run: &Run, results: Vec<Result<(), Failure>>) -> Result<(), Failure> {
-    let mut failures = results.into_iter().filter_map(Result::err);
+fn both(run: &Run, results: Vec<InHand>) -> Result<(), Failure> {
+    let mut failures = results.into_iter().filter_map(|mut branch| branch.failure.take());
     let first = failures.next();
     failures.for_each(|failure| run.deliver(&format!("{failure:?}")));
     first.map_or(Ok(()), Err)
