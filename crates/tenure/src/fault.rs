@@ -5,7 +5,7 @@
 
 use std::any::Any;
 use std::fmt;
-use std::mem;
+use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ pub(crate) fn quietly(work: impl FnOnce()) {
 pub(crate) fn drop_payload(payload: Payload) {
     if let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         // A payload whose drop panics with a payload whose drop may panic: leaked, and that is the end of it.
-        mem::forget(second);
+        let _ = ManuallyDrop::new(second);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Ready-made resources: for types one does not own, for values whose `Drop` is all, for nothing at all.
 
 use std::fmt;
-use std::future::ready;
+use std::future::{Ready, ready};
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -287,6 +287,6 @@ impl<R: AsyncExit> AsyncExit for Option<R> {
 ///
 /// # Errors
 /// Never fails; the error type exists so that `with` can infer it.
-pub fn entered<R: AsyncExit>(resource: R) -> impl Future<Output = Result<R, R::Error>> + Send {
-    async move { Ok(resource) }
+pub fn entered<R: AsyncExit>(resource: R) -> Ready<Result<R, R::Error>> {
+    ready(Ok(resource))
 }

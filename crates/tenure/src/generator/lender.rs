@@ -154,10 +154,10 @@ impl<T: Send + 'static> Lender<T> {
         // The exit, which returns the value, polls the function itself. Until this poll has ended, it cannot have begun.
         let mut suspended = false;
         let take_back = poll_fn(|context| {
-            if mem::replace(&mut suspended, true) {
-                if let Some(returned) = self.exchange.take_back() {
-                    return Poll::Ready(returned);
-                }
+            if mem::replace(&mut suspended, true)
+                && let Some(returned) = self.exchange.take_back()
+            {
+                return Poll::Ready(returned);
             }
             self.exchange.wait(context);
             Poll::Pending

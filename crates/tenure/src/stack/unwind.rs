@@ -59,14 +59,14 @@ pub(super) async fn unwind<E: ErrorValue>(
         course.has_stopped = stopped_by == Some(taken.index);
         let outcome = course.outcome();
         let fails_after_recovery = outcome.is_failed() && taken.entry().fails_after_recovery();
-        let progress = Progress { registry, label };
+        let mut progress = Progress { registry, cut_off: Some(label) };
         let ended = {
             let call = || EntryExit::begin(taken, outcome);
             let exit = Exiting::with_limit(call, limit.map(|ExitLimit { limit, .. }| limit));
             let mut exit = pin!(AsPart::new(id, label, exit));
             poll_fn(|context| exit.as_mut().poll_exit(context, |id| shown.set(id))).await
         };
-        progress.done();
+        progress.cut_off = None;
         let (exit, label) = ended;
         count_exited(registry, &exit);
         match exit {
@@ -85,22 +85,18 @@ pub(super) async fn unwind<E: ErrorValue>(
 /// An entry whose exit is under way. Dropped before its end, it was cut off with the exit of the stack.
 struct Progress<'r> {
     registry: &'r Registry,
-    label: Label,
-}
-
-impl Progress<'_> {
-    fn done(self) {
-        std::mem::forget(self);
-    }
+    /// There until it has ended.
+    cut_off: Option<Label>,
 }
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        let waited_for = String::new();
-        let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for });
-        count_exited(self.registry, &Err::<(), _>(fault));
-        let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for: String::new() });
-        self.registry.log_incident(fault.report(self.registry, self.label));
+        if let Some(label) = self.cut_off {
+            let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for: String::new() });
+            let incident = fault.report(self.registry, label);
+            count_exited(self.registry, &Err::<(), _>(fault));
+            self.registry.log_incident(incident);
+        }
     }
 }
 

@@ -229,9 +229,9 @@ fn law_13_an_exit_may_wait_for_a_signal_of_the_guard_it_has_dropped() {
                     .await
             });
             if is_cancelled {
-                drop_at(1, whole).await
+                drop_at(1, whole).await;
             } else {
-                whole.await.unwrap()
+                whole.await.unwrap();
             }
             settled().await;
             let outer = if is_cancelled { "exit outer: cancelled" } else { "exit outer: completed" };

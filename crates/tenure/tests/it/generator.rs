@@ -326,7 +326,7 @@ fn law_29_the_value_comes_back_to_a_lend_inside_a_set_of_futures() {
             let mut set = FuturesUnordered::new();
             let lend = async move {
                 let back = lender.lend(7).await;
-                let kind = back.look(|outcome| outcome.is_completed()).await;
+                let kind = back.look(|outcome| !outcome.is_failed()).await;
                 (back.value, kind)
             };
             set.push(Box::pin(lend));

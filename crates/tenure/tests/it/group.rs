@@ -266,7 +266,7 @@ fn b218_at_the_time_limit_of_the_exit_the_children_are_aborted() {
                 Ok::<_, Error>(())
             })
             .await;
-        assert!(matches!(result, Err(Error::Stopped(tenure::Stopped::ExitLimit(LIMIT)))), "{result:?}");
+        assert!(matches!(result, Err(Error::Stopped(Stopped::ExitLimit(LIMIT)))), "{result:?}");
         assert_eq!(reports.all()[0].kind, IncidentKind::ExitTimedOut);
         // The abort drops the child, whose resource is handed over.
         while recorder.trace().exited("a") == 0 {

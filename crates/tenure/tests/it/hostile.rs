@@ -95,7 +95,7 @@ fn law_06_a_request_to_stop_that_panics_when_it_is_dropped_changes_nothing() {
         let bomb = Bomb;
         let request = async move {
             let _bomb = bomb;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         };
         let options = Options::new().stop_when(request);
         let result = options.with(recorder.resource("a"), async |_| Ok::<_, Error>(7)).await;
@@ -252,7 +252,7 @@ fn law_07_what_is_replaced_or_refused_is_dropped_outside_of_locks() {
     struct Uses;
     impl Drop for Uses {
         fn drop(&mut self) {
-            let _ = tenure::counters();
+            let _ = counters();
             drop(Held::new(Closing::of((), async |()| Ok::<_, Fault>(()))));
             set_report_sink(|_| {});
         }

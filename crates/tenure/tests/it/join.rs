@@ -169,7 +169,7 @@ fn law_33_b138_each_outcome_reaches_all() {
         settled().await;
         recorder.trace().assert_outcome("b", &Seen::Cancelled);
         let both = join((recorder.resource("c"), recorder.resource("c")));
-        let body = async |_: &mut _| -> Result<(), Error> { tenure_test::panic_quietly("body") };
+        let body = async |_: &mut _| -> Result<(), Error> { panic_quietly("body") };
         caught(with(both, body)).await.unwrap_err();
         recorder.trace().assert_outcome("c", &Seen::Panicked("injected panic: body".to_owned()));
         recorder.trace().assert_all_exited_once();

@@ -92,7 +92,7 @@ async fn by_recovering(recorder: Recorder, level: &str, inner: Inner) -> Result<
 }
 
 async fn by_limits(recorder: Recorder, level: &str, inner: Inner) -> Result<(), Error> {
-    let options = Options::new().body_timeout(LONG).exit_limit(LONG).cancel_on(&tenure::CancelToken::new());
+    let options = Options::new().body_timeout(LONG).exit_limit(LONG).cancel_on(tenure::CancelToken::new());
     options.with(recorder.resource(level), async |_| inner.await).await
 }
 
