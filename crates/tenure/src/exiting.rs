@@ -148,6 +148,12 @@ where
         Self { code: Caught::Uncalled { call: Some(exit) }, stage: Stage::Before, ended: None, rare: None }
     }
 
+    /// As [`new`](Self::new), where the body is known to have left nothing behind.
+    #[inline]
+    pub(crate) fn alone(exit: C) -> Self {
+        Self { stage: Stage::Running, ..Self::new(exit) }
+    }
+
     pub(crate) fn with_limit(exit: C, limit: Option<Duration>) -> Self {
         let limited =
             |limit| Box::new(Rare { limit: Some(Limit { limit, timer: None }), wait: Wait::default() });

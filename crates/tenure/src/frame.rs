@@ -14,7 +14,7 @@
 //! 6. A frame encloses the code of its own place alone: of the task, on the runtime, that pushed it. Whatever else a
 //!    thread polls meanwhile, the tasks of a `LocalSet` or of another runtime that is driven inside a body, is not in it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::task::Context;
 
@@ -82,7 +82,10 @@ impl Node {
     #[inline]
     pub(crate) fn enter_as_part(&mut self, context: &Context<'_>) -> Entered<'_> {
         let role = if is_abandoned() { Role::Abandoned } else { Role::Inline };
-        self.push(place_in(context), role)
+        // The exit around it is polled right now, by the same task.
+        let around = FRAMES.try_with(|frames| frames.borrow().stack.last().map(|frame| frame.place));
+        let place = around.ok().flatten().unwrap_or_else(|| place_in(context));
+        self.push(place, role)
     }
 
     /// As [`enter`](Self::enter) and [`enter_to_drop`](Self::enter_to_drop), for a handed-over exit.
@@ -141,7 +144,17 @@ struct Frames {
     extras: Vec<Extra>,
 }
 
+impl Role {
+    fn is_abandoned(self) -> bool {
+        matches!(self, Self::Abandoned | Self::Job { abandoned: true, .. })
+    }
+}
+
 thread_local! {
+    /// How many frames of this thread have an extra, and how many are of abandoned exits: none, as a rule, which is known
+    /// without a look at the frames.
+    static EXTRAS: Cell<usize> = const { Cell::new(0) };
+    static ABANDONED: Cell<usize> = const { Cell::new(0) };
     static FRAMES: RefCell<Frames> = const { RefCell::new(Frames { stack: Vec::new(), extras: Vec::new() }) };
 }
 
@@ -149,6 +162,9 @@ impl Frames {
     #[inline]
     fn push(&mut self, node: &mut Node, place: Place, role: Role) {
         self.stack.push(Frame { id: node.id, label: node.label, place, role });
+        if role.is_abandoned() {
+            ABANDONED.set(ABANDONED.get() + 1);
+        }
         if node.children.is_some() {
             self.extra().children = node.children.take();
         }
@@ -160,6 +176,9 @@ impl Frames {
         let depth = self.stack.len();
         if let Some(frame) = self.stack.pop() {
             node.id = frame.id;
+            if frame.role.is_abandoned() {
+                ABANDONED.set(ABANDONED.get() - 1);
+            }
         }
         self.extras.last().is_some_and(|extra| extra.depth == depth)
     }
@@ -180,6 +199,7 @@ impl Frames {
         if self.extra_if_any().is_none() {
             let depth = self.stack.len();
             self.extras.push(Extra { depth, children: None, after: Vec::new(), blamed: None });
+            EXTRAS.set(self.extras.len());
         }
         self.extra_if_any().expect("it was just pushed")
     }
@@ -209,7 +229,12 @@ impl Drop for Entered<'_> {
 /// Of the frame that was just popped.
 #[cold]
 fn take_back_extra(node: &mut Node) {
-    let extra = FRAMES.try_with(|frames| frames.borrow_mut().extras.pop());
+    let extra = FRAMES.try_with(|frames| {
+        let extras = &mut frames.borrow_mut().extras;
+        let extra = extras.pop();
+        EXTRAS.set(extras.len());
+        extra
+    });
     if let Ok(Some(Extra { children, after, blamed, .. })) = extra {
         node.children = children;
         node.label = blamed.unwrap_or(node.label);
@@ -292,6 +317,11 @@ pub(crate) fn scopes_up_to(home: Id) -> (Vec<Arc<Scope>>, bool) {
 /// For the code that a frame was pushed for, which knows that the innermost frame is its own.
 #[inline]
 pub(crate) fn own_children() -> Option<Arc<Scope>> {
+    if EXTRAS.get() == 0 { None } else { children_of_innermost() }
+}
+
+#[cold]
+fn children_of_innermost() -> Option<Arc<Scope>> {
     let children = FRAMES.try_with(|frames| frames.borrow_mut().extra_if_any()?.children.clone());
     children.ok().flatten().filter(|children| !children.is_empty())
 }
@@ -301,12 +331,14 @@ pub(crate) fn own_children() -> Option<Arc<Scope>> {
 /// For the code that a frame was pushed for, which knows that the innermost frame is its own.
 #[inline]
 pub(crate) fn is_abandoned() -> bool {
-    let abandoned = |frames: &RefCell<Frames>| match frames.borrow().stack.last().map(|frame| frame.role) {
-        Some(Role::Abandoned) => true,
-        Some(Role::Job { abandoned, .. }) => abandoned,
-        Some(Role::Body | Role::Inline) | None => false,
-    };
-    FRAMES.try_with(abandoned).unwrap_or(false)
+    ABANDONED.get() != 0 && innermost_is_abandoned()
+}
+
+#[cold]
+fn innermost_is_abandoned() -> bool {
+    let look =
+        |frames: &RefCell<Frames>| frames.borrow().stack.last().is_some_and(|frame| frame.role.is_abandoned());
+    FRAMES.try_with(look).unwrap_or(false)
 }
 
 /// Says that the error which the exit of the innermost frame is about to return is that of another tenure: of an entry

@@ -5,7 +5,7 @@
 //! runtime that is driven inside a task, by `block_in_place`, has the id of that task and another waker. Where there is no
 //! waker to compare, tokio is asked.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::ptr;
 use std::sync::{Arc, LazyLock, Mutex, PoisonError};
@@ -51,8 +51,18 @@ impl Here {
     }
 }
 
+/// What a poll compares: plain data, which is read without a check whether the thread is being torn down.
+#[derive(Clone, Copy)]
+struct Known {
+    task: task::Id,
+    waker: *const (),
+    place: Place,
+}
+
 thread_local! {
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
+    /// That of `HERE`, if it was asked for in a poll of a task.
+    static KNOWN: Cell<Option<Known>> = const { Cell::new(None) };
 }
 
 /// The place of what is polled with this context.
@@ -60,12 +70,10 @@ thread_local! {
 pub(crate) fn place_in(context: &Context<'_>) -> Place {
     let task = task::try_id();
     let waker = context.waker().data();
-    let known = HERE.try_with(|here| {
-        let here = here.borrow();
-        let here = here.as_ref()?;
-        (task.is_some() && here.place.task == task && here.waker == waker).then_some(here.place)
-    });
-    known.ok().flatten().unwrap_or_else(|| refresh(task, Some(waker)))
+    match KNOWN.get() {
+        Some(known) if known.waker == waker && Some(known.task) == task => known.place,
+        _ => refresh(task, Some(waker)),
+    }
 }
 
 /// The place of the code that runs now.
@@ -124,6 +132,10 @@ fn refresh(task: Option<task::Id>, waker: Option<*const ()>) -> Place {
             }
             _ => forgotten = here.replace(Here::new(place, waker.unwrap_or(ptr::null()))),
         }
+        KNOWN.set(here.as_ref().and_then(|here| {
+            let task = here.place.task.filter(|_| !here.waker.is_null())?;
+            Some(Known { task, waker: here.waker, place: here.place })
+        }));
     });
     // Behind the borrow: it may be the last to know a registry, and with it a user's sink.
     drop(forgotten);

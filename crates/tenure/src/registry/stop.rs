@@ -32,6 +32,7 @@ impl Registry {
     }
 
     /// Asks every outermost body that is held now to stop, but for those of these ids. Returns whether there was any.
+    #[cfg_attr(not(feature = "signal"), expect(dead_code, reason = "`run` calls it"))]
     pub(crate) fn ask_to_stop(&self, except: &HashSet<Id>) -> bool {
         self.stopping.store(true, Ordering::Relaxed);
         let mut wakers = Vec::new();

@@ -13,7 +13,6 @@ use super::Leave;
 use super::body::{Body, Ended};
 use super::body_fn::BodyFn;
 use super::guard::Guard;
-use super::leftover::Leftover;
 use super::steps::{Entered, Steps};
 use super::stop::{Stop, Stopped};
 use crate::exiting::Exiting;
@@ -82,7 +81,7 @@ where
             match ended {
                 // The common case by itself, so that it is short.
                 Ended::Value(value) if guard.is_plain() => {
-                    let exit = Exiting::new(|| leave.leave(Outcome::Completed));
+                    let exit = Exiting::alone(|| leave.leave(Outcome::Completed));
                     let exit = InlineExit::new(exit, &mut guard.tenure).await;
                     result(guard.tenure.label(), Course::Run { body: Ended::Value(value), exit })
                 }
@@ -96,7 +95,7 @@ where
             }
         })
     };
-    Steps::new(|| context.into_future(), stop, Leftover::new(label), then)
+    Steps::new(label, || context.into_future(), stop, then)
 }
 
 /// How a body ended, less the error.

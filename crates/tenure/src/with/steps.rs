@@ -28,7 +28,7 @@ pin_project! {
     /// An async block that awaits one after the other keeps room for both, and for the captures that it moves on.
     #[project = StepsProjection]
     pub(super) enum Steps<C, F, S, G, A> {
-        Entering { #[pin] enter: Enter<C, F>, left: Leftover, stopped: Option<Stopped>, after: Option<(S, G)> },
+        Entering { #[pin] enter: Enter<C, F>, label: Label, stopped: Option<Box<WasStopped>>, after: Option<(S, G)> },
         Entered { #[pin] rest: A },
         Over,
     }
@@ -41,18 +41,25 @@ where
     S: Stop,
 {
     /// `then` makes the rest, or, if there is none, the result.
-    pub(super) fn new(enter: C, stop: S, left: Leftover, then: G) -> Self {
+    pub(super) fn new(label: Label, enter: C, stop: S, then: G) -> Self {
         let enter = Enter::new(enter, stop.exit_limit());
-        Self::Entering { enter, left, stopped: None, after: Some((stop, then)) }
+        Self::Entering { enter, label, stopped: None, after: Some((stop, then)) }
     }
+}
+
+/// An enter that was stopped, and what it has left behind.
+struct WasStopped {
+    by: Stopped,
+    left: Leftover,
 }
 
 /// Polls the enter; or, once it has been stopped, waits for what it has left behind: the end of a shielded enter, and its
 /// exit (law 14).
+#[inline]
 fn poll_enter<C, F, S>(
     enter: Pin<&mut Enter<C, F>>,
-    left: &mut Leftover,
-    stopped: &mut Option<Stopped>,
+    label: Label,
+    stopped: &mut Option<Box<WasStopped>>,
     stop: &mut S,
     context: &mut Context<'_>,
 ) -> Poll<Entered<F::Output>>
@@ -61,16 +68,21 @@ where
     F: Future,
     S: Stop,
 {
-    if let (None, Poll::Ready(by)) = (&stopped, stop.poll_enter(context)) {
-        *stopped = Some(by);
-        let _frame = left.node().enter(context);
-        enter.finish();
-    } else if stopped.is_none() {
-        let output = ready!(enter.poll_kept(context));
-        return Poll::Ready(output);
-    }
-    ready!(left.poll_empty(context));
-    Poll::Ready(Entered::Stopped(stopped.take().expect("it was just set, if not before")))
+    let stopped = match stopped {
+        Some(stopped) => stopped,
+        None => match stop.poll_enter(context) {
+            Poll::Pending => return enter.poll_kept(context),
+            Poll::Ready(by) => {
+                let stopped = stopped.insert(Box::new(WasStopped { by, left: Leftover::new(label) }));
+                let frame = stopped.left.node().enter(context);
+                enter.finish();
+                drop(frame);
+                stopped
+            }
+        },
+    };
+    ready!(stopped.left.poll_empty(context));
+    Poll::Ready(Entered::Stopped(stopped.by))
 }
 
 /// Enters, unless `stop` is ready before; what an enter that was stopped has left behind is waited for.
@@ -80,9 +92,8 @@ pub(crate) async fn entered<C: IntoFuture>(
     stop: &mut impl Stop,
 ) -> Entered<C::Output> {
     let mut enter = pin!(Enter::new(|| context.into_future(), stop.exit_limit()));
-    let mut left = Leftover::new(label);
     let mut stopped = None;
-    poll_fn(|context| poll_enter(enter.as_mut(), &mut left, &mut stopped, stop, context)).await
+    poll_fn(|context| poll_enter(enter.as_mut(), label, &mut stopped, stop, context)).await
 }
 
 /// Enters; what the enter's future panics with when it is dropped does not take the output along.
@@ -174,9 +185,9 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
-        if let StepsProjection::Entering { enter, left, stopped, after } = self.as_mut().project() {
+        if let StepsProjection::Entering { enter, label, stopped, after } = self.as_mut().project() {
             let (stop, _) = after.as_mut().expect("an enter that has panicked is not polled again");
-            let entered = ready!(poll_enter(enter, left, stopped, stop, context));
+            let entered = ready!(poll_enter(enter, *label, stopped, stop, context));
             let (stop, then) = after.take().expect("it was there a moment ago");
             match then(stop, entered) {
                 Ok(rest) => self.set(Self::Entered { rest }),

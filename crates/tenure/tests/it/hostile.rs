@@ -11,7 +11,7 @@ use tenure::{
 };
 use tenure_test::{Act, Fault, Recorder, both_flavours, hang, panic_quietly, suspend};
 
-use crate::support::{Error, LONG, Reports, caught, drop_at, message, settled};
+use crate::support::{Error, Reports, caught, drop_at, message, settled};
 
 /// An error, a payload, a field: whatever it is, its drop panics.
 #[derive(Debug)]
@@ -349,8 +349,8 @@ fn law_15_the_limit_covers_the_wait_for_what_the_body_left_and_names_it() {
         let limit = Options::new().name("outer").exit_limit(Duration::from_millis(50));
         let result = limit
             .with(released(async { Ok::<_, Error>(()) }), async |_| {
-                // It ends at a limit of its own, long after.
-                let options = Options::new().name("stuck").exit_limit(LONG / 2);
+                // It ends at a limit of its own, later.
+                let options = Options::new().name("stuck").exit_limit(Duration::from_millis(500));
                 drop(options.hold(async { Ok::<_, Error>(stuck) }).await?);
                 Ok::<_, Error>(())
             })

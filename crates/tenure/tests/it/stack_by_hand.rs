@@ -188,10 +188,14 @@ fn compare(depth: usize) {
                             stacked.result.clone_from(&nested.result);
                         }
                         if cut.is_some() {
-                            // By hand, the error of an inner exit is that of the body of the next one, which is unclaimed.
-                            for (kind, message) in stacked.reports.iter_mut().chain(&mut nested.reports) {
-                                *kind = ANY;
-                                *message = message.replace("panicked: ", "");
+                            // By hand, the error of an inner exit is that of the body of the next one, which is unclaimed; and
+                            // each context tells in its turn, the stack when all of its exits have ended.
+                            for seen in [&mut stacked, &mut nested] {
+                                for (kind, message) in &mut seen.reports {
+                                    *kind = ANY;
+                                    *message = message.replace("panicked: ", "");
+                                }
+                                seen.reports.sort_by(|one, other| one.1.cmp(&other.1));
                             }
                         }
                         assert_eq!(
