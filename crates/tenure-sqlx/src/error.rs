@@ -342,7 +342,11 @@ impl From<Error> for sqlx::Error {
                 ..
             } => source,
             #[cfg(feature = "pool")]
-            Error { reason: Reason::NotLent(error), .. } if error.kind().is_overload() => Self::PoolTimedOut,
+            Error { reason: Reason::NotLent(error), .. }
+                if error.kind().is_overload() || error.kind().is_timeout() =>
+            {
+                Self::PoolTimedOut
+            }
             #[cfg(feature = "pool")]
             Error { reason: Reason::NotLent(error), .. } if error.kind() == GetErrorKind::Closed => {
                 Self::PoolClosed

@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 
 use crate::fault::{Expired, Fault, Payload, drop_payload, quietly};
 use crate::frame;
-use crate::scope::Wait;
+use crate::scope::{Scope, Wait};
 
 pin_project! {
     /// Calls, polls what the call has returned to its end or its panic, and drops that at once.
@@ -38,10 +38,12 @@ where
     F: Future<Output = Result<V, X>>,
 {
     /// Drops what is left. The first panic counts, if there is one.
+    #[inline]
     fn finish(mut self: Pin<&mut Self>) {
         self.set(Self::Over);
     }
 
+    #[inline]
     fn poll_uncaught(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
         if let CaughtProjection::Uncalled { call } = self.as_mut().project() {
             let call = call.take().expect("a call that has panicked is not polled again");
@@ -53,6 +55,7 @@ where
         future.poll(context)
     }
 
+    #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
         let polled = catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_uncaught(context)));
         let ended = match polled {
@@ -69,6 +72,7 @@ where
 }
 
 /// The first of two panics: that of the code, if it was one, before that of its drop.
+#[cold]
 fn first_of<V, X>(ended: Result<V, Fault<X>>, of_drop: Payload) -> Payload {
     if let Err(Fault::Panicked(payload)) = ended {
         drop_payload(of_drop);
@@ -162,11 +166,17 @@ where
 }
 
 /// Waits until the scope of the innermost frame is empty.
+#[inline]
 fn poll_children(rare: &mut Option<Box<Rare>>, context: &mut Context<'_>) -> Poll<()> {
     match frame::own_children() {
         None => Poll::Ready(()),
-        Some(children) => rare.get_or_insert_default().wait.poll_empty(&children, context),
+        Some(children) => poll_empty(rare, &children, context),
     }
+}
+
+#[cold]
+fn poll_empty(rare: &mut Option<Box<Rare>>, children: &Scope, context: &mut Context<'_>) -> Poll<()> {
+    rare.get_or_insert_default().wait.poll_empty(children, context)
 }
 
 impl<C, F, V, X> Future for Exiting<C, F, V, X>
@@ -176,31 +186,49 @@ where
 {
     type Output = Result<V, Fault<X>>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let mut this = self.project();
-        let ended = loop {
-            match this.stage {
-                Stage::Before => match poll_children(this.rare, context) {
-                    Poll::Ready(()) => *this.stage = Stage::Running,
-                    Poll::Pending => break None,
-                },
-                Stage::Running => match this.code.as_mut().poll(context) {
-                    Poll::Ready(ended) if frame::own_children().is_none() => break Some(ended),
-                    Poll::Ready(ended) => {
-                        *this.ended = Some(ended);
-                        *this.stage = Stage::After;
-                    }
-                    Poll::Pending => break None,
-                },
-                Stage::After => match poll_children(this.rare, context) {
-                    Poll::Ready(()) => break this.ended.take(),
-                    Poll::Pending => break None,
-                },
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.as_mut().project();
+        if let Stage::Running = this.stage {
+            // The common case by itself, so that it is short.
+            match this.code.poll(context) {
+                Poll::Ready(ended) if frame::own_children().is_none() => return Poll::Ready(ended),
+                Poll::Ready(ended) => {
+                    *this.ended = Some(ended);
+                    *this.stage = Stage::After;
+                }
+                Poll::Pending if this.rare.is_none() => return Poll::Pending,
+                Poll::Pending => return self.poll_limit(context),
             }
-        };
-        if let Some(ended) = ended {
-            return Poll::Ready(ended);
         }
+        self.poll_around(context)
+    }
+}
+
+impl<C, F, V, X> Exiting<C, F, V, X>
+where
+    C: FnOnce() -> F,
+    F: Future<Output = Result<V, X>>,
+{
+    /// Polls it where it has to wait for children, before its code or behind.
+    fn poll_around(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+        let this = self.as_mut().project();
+        match (*this.stage, poll_children(this.rare, context)) {
+            (Stage::Before, Poll::Ready(())) => {
+                *this.stage = Stage::Running;
+                self.poll(context)
+            }
+            (Stage::Running | Stage::After, Poll::Ready(())) => {
+                Poll::Ready(this.ended.take().expect("its code has ended"))
+            }
+            (_, Poll::Pending) => self.poll_limit(context),
+        }
+    }
+
+    /// Drops its code if its time is up.
+    #[cold]
+    fn poll_limit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+        let this = self.project();
         let Some(Rare { limit: Some(limit), .. }) = this.rare.as_deref_mut() else { return Poll::Pending };
         let passed = catch_unwind(AssertUnwindSafe(|| limit.poll(context)));
         let fault = match passed {
@@ -212,17 +240,14 @@ where
             Err(payload) => Fault::Panicked(payload),
         };
         // The resource's own `Drop` is the forceful close.
-        match catch_unwind(AssertUnwindSafe(|| this.code.finish())) {
-            Ok(()) => {}
-            Err(payload) => {
-                if let Fault::TimedOut(_) = fault {
-                    return Poll::Ready(Err(Fault::Panicked(payload)));
-                }
-                drop_payload(payload);
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| this.code.finish())) {
+            if let Fault::TimedOut(_) = fault {
+                return Poll::Ready(Err(Fault::Panicked(payload)));
             }
+            drop_payload(payload);
         }
         match this.ended.take() {
-            // Its own error says more than that it then waited for too long, but both are to be told: the limit has passed.
+            // Its own error says more than that it then waited for too long.
             Some(Err(own)) => Poll::Ready(Err(own)),
             _ => Poll::Ready(Err(fault)),
         }

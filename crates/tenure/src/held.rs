@@ -208,7 +208,7 @@ impl<R: AsyncExit> Held<R> {
                 Ok(value) => (Some(value), Known::Completed),
                 Err(error) => (None, Known::Failed(error)),
             };
-            let (label, Exited { exit, told }) = self.leave(told).await;
+            let (label, Exited { exit, told, .. }) = self.leave(told).await;
             match (value, told, exit) {
                 (Some(value), _, Ok(())) => Ok(value),
                 (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),

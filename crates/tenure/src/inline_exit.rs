@@ -23,6 +23,8 @@ where
     tenure: &'t mut Tenure,
     /// There until a guard may begin.
     gate: Option<Gate>,
+    /// Whether nobody waits for its end: dropped, it is not abandoned.
+    is_detached: bool,
 }
 
 impl<'t, F> InlineExit<'t, F>
@@ -32,12 +34,17 @@ where
     /// The exit of a body, which waits for no sibling.
     #[inline]
     pub(crate) fn new(future: F, tenure: &'t mut Tenure) -> Self {
-        Self { future: Some(Box::pin(future)), tenure, gate: None }
+        Self { future: Some(Box::pin(future)), tenure, gate: None, is_detached: false }
     }
 
     /// The exit of a guard, by hand: it begins when those that were entered later, and are dropped, have ended.
     pub(crate) fn of_guard(future: F, tenure: &'t mut Tenure) -> Self {
-        Self { future: Some(Box::pin(future)), tenure, gate: Some(Gate::default()) }
+        Self { future: Some(Box::pin(future)), tenure, gate: Some(Gate::default()), is_detached: false }
+    }
+
+    /// As [`of_guard`](Self::of_guard), by code that does not wait for its end.
+    pub(crate) fn detached(future: F, tenure: &'t mut Tenure) -> Self {
+        Self { future: Some(Box::pin(future)), tenure, gate: Some(Gate::default()), is_detached: true }
     }
 
     #[cold]
@@ -94,7 +101,12 @@ where
     #[inline]
     fn drop(&mut self) {
         if let Some(future) = self.future.take() {
-            let begun = if self.gate.is_some() { Begun::No } else { Begun::Inline };
+            let begun = match (self.is_detached, &self.gate) {
+                (true, Some(_)) => Begun::Guard,
+                (true, None) => Begun::Branch,
+                (false, Some(_)) => Begun::No,
+                (false, None) => Begun::Inline,
+            };
             self.tenure.hand_over(future, begun);
         }
     }

@@ -2,33 +2,20 @@
 
 use std::any::{Any, type_name};
 use std::future::{pending, poll_fn, ready};
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::panic::Location;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use tenure::{AsyncExit, Ending, ExitError, ExitErrors, Outcome, with_at};
-use tokio::runtime::Handle;
-use tokio::task::coop::unconstrained;
-
 use super::ExitFailed;
 use super::handle::Stack;
+use tenure::{AsyncExit, Ending, ExitError, ExitErrors, Outcome, with_at};
 
 /// Exits all, told `ending`: here and now as far as that needs no waiting, the rest in the background.
 ///
-/// An exit that is dropped half-way is handed over by the hub; that is the whole trick. It makes the exits that do not
-/// wait, such as giving a connection back to its pool, cheap: no task is spawned for them.
+/// So exits that do not wait, such as giving a connection back to its pool, are cheap: no task is spawned for them.
 pub(crate) fn close_now(stack: Stack, ending: Ending, location: &'static Location<'static>) {
-    if Handle::try_current().is_err() {
-        // Without a runtime an exit is not to be polled. Dropped, the stack goes to the one it was entered on.
-        return;
-    }
-    // Out of tokio's budget: a task that has used it up would have each exit handed over.
-    let mut closing = pin!(unconstrained(stack.close_with(ending)));
-    let mut context = Context::from_waker(Waker::noop());
-    match catch_unwind(AssertUnwindSafe(|| closing.as_mut().poll(&mut context))) {
-        Ok(Poll::Pending | Poll::Ready(Ok(_))) => {}
-        Ok(Poll::Ready(Err(errors))) => report_all(errors, location),
-        Err(payload) => report(nameless(format!("it panicked: {}", message_of(&*payload)), location)),
+    if let Some(Err(errors)) = stack.detach(ending) {
+        report_all(errors, location);
     }
 }
 

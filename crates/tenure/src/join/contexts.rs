@@ -286,7 +286,7 @@ impl<S: Enters> Entering<S> {
         let mut tenure = Tenure::entered(label);
         // Polled at once by the caller, so that the exit cannot be dropped before it is on its way.
         self.unwinding = Some(Box::pin(async move {
-            let Exited { exit, told } = InlineExit::new(exit, &mut tenure).await;
+            let Exited { exit, told, .. } = InlineExit::new(exit, &mut tenure).await;
             if let Err(fault) = exit {
                 report(tenure.label(), &fault);
             }

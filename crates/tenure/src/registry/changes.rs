@@ -1,6 +1,6 @@
 //! The news that something was handed over or has ended, for the few that wait for it.
 
-use std::sync::atomic::{AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -19,9 +19,8 @@ pub(crate) struct Listener<'c> {
 impl Changes {
     /// Tells all who listen.
     pub(crate) fn tell(&self) {
-        // Pairs with the fence in `listen`: either this sees the listener, or the listener, which looks at the state after it
-        // has registered, sees the change that this tells of.
-        fence(Ordering::SeqCst);
+        // Relaxed: what changed lies behind a lock that this has held before, and that a listener takes after it has
+        // registered, to look. Either it sees the change there, or this has taken the lock after it and sees the listener.
         if self.listeners.load(Ordering::Relaxed) != 0 {
             self.news.notify_waiters();
         }
@@ -29,7 +28,6 @@ impl Changes {
 
     pub(crate) fn listen(&self) -> Listener<'_> {
         self.listeners.fetch_add(1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
         Listener { changes: self }
     }
 }

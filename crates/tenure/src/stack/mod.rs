@@ -10,8 +10,13 @@ use std::fmt;
 use std::future::ready;
 use std::marker::PhantomData;
 use std::panic::{Location, resume_unwind};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::task::coop::unconstrained;
 
 use crate::ExitErrors;
 use crate::exit::StopBody;
@@ -294,6 +299,64 @@ impl<E: ErrorValue> ExitStack<E> {
             Made::Panicked(_, payload, _) => {
                 others.for_each(|(label, fault)| report(label, &fault));
                 resume_unwind(payload)
+            }
+        }
+    }
+
+    /// Exits all, told this ending, without waiting: as far as nothing has to be waited for here and now, the rest in the
+    /// background. No task is spawned where all exits end at once.
+    ///
+    /// Returns what came of the exits if they have ended. `None` says that they go on in the background, where what goes
+    /// wrong is told to the report sink.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tenure::{Ending, ExitStack};
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() {
+    /// let stack = ExitStack::<std::io::Error>::new();
+    /// stack.defer(|| println!("at once"));
+    /// assert!(stack.detach(Ending::Completed).is_some());
+    ///
+    /// let stack = ExitStack::<std::io::Error>::new();
+    /// stack.defer_async(async || Ok(tokio::time::sleep(Duration::from_millis(1)).await));
+    /// assert!(stack.detach(Ending::Completed).is_none());
+    /// assert!(tenure::drain(Duration::from_secs(5)).await.is_clean());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`close_with`](Self::close_with); a panic of an exit is one of them.
+    #[must_use = "what went wrong with exits that have ended is told to nobody else"]
+    pub fn detach(mut self, ending: Ending) -> Option<Result<Verdict, ExitErrors<E>>> {
+        let OnStack { loans, tenure, .. } = self.held.take().expect(FULL);
+        let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let exits = loans.into_exits();
+        if exits.is_empty() {
+            return Some(Ok(Verdict::Propagate));
+        }
+        let exits = unwind_all(tenure.registry(), exits, ending, self.limit);
+        if Handle::try_current().is_err() {
+            // Without a runtime an exit is not to be polled.
+            tenure.hand_over(Box::pin(exits), Begun::Guard);
+            return None;
+        }
+        // Out of tokio's budget: a task that has used it up would have each exit handed over.
+        let mut closing = pin!(unconstrained(InlineExit::detached(exits, &mut tenure)));
+        match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => None,
+            Poll::Ready(Unwound { made, others }) => {
+                let first = match made {
+                    Made::Recovered => {
+                        others.iter().for_each(|(label, fault)| report(*label, fault));
+                        return Some(Ok(Verdict::Recover));
+                    }
+                    Made::Unchanged => None,
+                    Made::Failed(_, error) => Some(Fault::Failed(error)),
+                    Made::Panicked(_, payload, _) => Some(Fault::Panicked(payload)),
+                };
+                let faults: Vec<_> =
+                    first.into_iter().chain(others.into_iter().map(|(_, fault)| fault)).collect();
+                Some(if faults.is_empty() { Ok(Verdict::Propagate) } else { Err(ExitErrors::of(faults)) })
             }
         }
     }

@@ -89,7 +89,7 @@ where
                     // The exit takes along what it is told; the rest stays here.
                     let (kept, told) = Kept::split(ended);
                     let exit = guard.exit_job(leave, told);
-                    let Exited { exit, told } = InlineExit::new(exit, &mut guard.tenure).await;
+                    let Exited { exit, told, .. } = InlineExit::new(exit, &mut guard.tenure).await;
                     result(guard.tenure.label(), Course::Run { body: kept.join(told), exit })
                 }
             }
@@ -196,6 +196,8 @@ impl Told for Ending {
 pub(crate) struct Exited<V, K, X> {
     pub(crate) exit: Result<V, Fault<X>>,
     pub(crate) told: K,
+    /// That of the resource, see [`Leave`].
+    fails_after_recovery: bool,
 }
 
 /// An exit without a caller: it is counted, and a fault is reported.
@@ -236,7 +238,12 @@ impl<V: Says, K: Told, X: Debug> Settle for Exited<V, K, X> {
 
     fn settle(self, record: &Record) {
         // An error that the exit has dealt with is nobody's any more.
-        let is_recovered = self.told.outcome().is_failed() && self.exit.as_ref().is_ok_and(Says::is_recovered);
+        let is_recovered = self.told.outcome().is_failed()
+            && match &self.exit {
+                Ok(said) => said.is_recovered(),
+                Err(Fault::Failed(_) | Fault::Panicked(_)) => self.fails_after_recovery,
+                Err(Fault::TimedOut(_)) => false,
+            };
         self.exit.settle(record);
         if let Some(unclaimed) = self.told.unclaimed().filter(|_| !is_recovered) {
             record.incident(IncidentKind::BodyUnclaimed, unclaimed);
@@ -251,7 +258,7 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     limit: Option<Duration>,
 ) -> Exited<L::Verdict, K, L::Error> {
     let exit = Exiting::with_limit(|| leave.leave(outcome_now(told.outcome())), limit).await;
-    Exited { exit, told }
+    Exited { exit, told, fails_after_recovery: L::FAILS_AFTER_RECOVERY }
 }
 
 /// What an exit is told that begins now. Whoever waited for its end may be gone by now, and there is nobody left to whom

@@ -97,14 +97,35 @@ pub(crate) async fn entered<C: IntoFuture>(
 }
 
 /// Enters; what the enter's future panics with when it is dropped does not take the output along.
-pub(crate) async fn kept<C: IntoFuture>(
+#[inline]
+pub(crate) fn kept<C: IntoFuture>(
     context: C,
     exit_limit: Option<Duration>,
-) -> (C::Output, Option<Payload>) {
-    let mut enter = pin!(Enter::new(|| context.into_future(), exit_limit));
-    match poll_fn(|context| enter.as_mut().poll_kept(context)).await {
-        Entered::Output(output, panicked) => (output, panicked),
-        Entered::Stopped(stopped) => unreachable!("nothing could have stopped it: {stopped}"),
+) -> Kept<impl FnOnce() -> C::IntoFuture, C::IntoFuture> {
+    Kept { enter: Enter::new(|| context.into_future(), exit_limit) }
+}
+
+pin_project! {
+    /// See [`kept`].
+    pub(crate) struct Kept<C, F> {
+        #[pin]
+        enter: Enter<C, F>,
+    }
+}
+
+impl<C, F> Future for Kept<C, F>
+where
+    C: FnOnce() -> F,
+    F: Future,
+{
+    type Output = (F::Output, Option<Payload>);
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match ready!(self.project().enter.poll_kept(context)) {
+            Entered::Output(output, panicked) => Poll::Ready((output, panicked)),
+            Entered::Stopped(stopped) => unreachable!("nothing could have stopped it: {stopped}"),
+        }
     }
 }
 
