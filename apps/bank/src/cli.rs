@@ -14,7 +14,7 @@ use url::Url;
 #[command(name = "bank", version)]
 #[command(after_help = "The exit code is 0 if the money is conserved, every enter has had its exit, \
     and nothing is left open; 1 if not, or if the bank could not do its work; 2 if an argument is wrong; \
-    130 after Ctrl-C, 143 after SIGTERM.")]
+    130 after Ctrl-C, 143 after SIGTERM, each only if all has exited well, else 70.")]
 pub(crate) struct Settings {
     /// How many clients transfer money at the same time
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]

@@ -9,6 +9,7 @@ use sqlx::error::DatabaseError;
 use tenure_pool::GetErrorKind;
 
 use crate::Backend;
+use crate::lease::is_out_of_place;
 use crate::retry::GaveUp;
 
 /// What failed on the way into or out of a connection, a transaction or a savepoint.
@@ -113,6 +114,11 @@ enum Reason {
 }
 
 impl Error {
+    /// Whether the connection has lost its place in the protocol.
+    pub(crate) fn is_out_of_place(&self) -> bool {
+        matches!(&self.reason, Reason::Sqlx { source, .. } if is_out_of_place(source))
+    }
+
     pub(crate) fn new<DB: Backend>(stage: Stage, source: sqlx::Error) -> Self {
         let is_answer = DB::is_answer(&source);
         Self::of(stage, Reason::Sqlx { source, is_answer })

@@ -465,11 +465,17 @@ impl<DB: Backend> Lease<DB> {
     }
 }
 
+const OUT_OF_PLACE: &str =
+    "the connection has lost its place in the protocol: a statement on it was abandoned half-way";
+
 /// The error of a connection whose place in the protocol is not known.
 pub(crate) fn out_of_place() -> sqlx::Error {
-    let abandoned =
-        "the connection has lost its place in the protocol: a statement on it was abandoned half-way";
-    sqlx::Error::Protocol(abandoned.to_owned())
+    sqlx::Error::Protocol(OUT_OF_PLACE.to_owned())
+}
+
+/// Whether it is that of [`out_of_place`].
+pub(crate) fn is_out_of_place(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Protocol(message) if message == OUT_OF_PLACE)
 }
 
 impl<DB: Backend> Drop for Lease<DB> {

@@ -354,7 +354,13 @@ impl<DB: Backend> AsyncExit for Transaction<DB> {
         lease.holder_mut().wait().await?;
         let ended = match outcome {
             Outcome::Completed => commit(&mut lease, terms).await,
-            Outcome::Failed(_) | Outcome::Panicked(_) | Outcome::Cancelled => undo(&mut lease, terms).await,
+            Outcome::Failed(_) | Outcome::Panicked(_) => undo(&mut lease, terms).await,
+            Outcome::Cancelled => match undo(&mut lease, terms).await {
+                // A body that is dropped amid a statement may take the connection's place along. The connection is closed,
+                // since the lease stays dirty, and the transaction ends with it: nothing has gone wrong.
+                Err(error) if error.is_out_of_place() => Ok(()),
+                undone => undone,
+            },
         };
         if !lease.is_for_good() {
             if let Some(keeper) = lease.end() {

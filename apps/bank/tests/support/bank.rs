@@ -142,12 +142,20 @@ pub(crate) struct Ended {
     pub(crate) complaints: String,
 }
 
+/// What the bank itself complains of, or a panic: without the library's lines on what did not start, and on the failures of
+/// clients that were cancelled.
+fn complaints(told: &str) -> String {
+    let by_library = ["tenure: it did not start: ", "tenure: body failed and nobody was there to be told: "];
+    let own = |line: &&str| !by_library.iter().any(|beginning| line.starts_with(beginning));
+    told.split_inclusive('\n').filter(own).collect()
+}
+
 impl Ended {
     pub(crate) fn of(output: &Output) -> Self {
         Self {
             code: output.status.code(),
             table: String::from_utf8(output.stdout.clone()).unwrap(),
-            complaints: String::from_utf8(output.stderr.clone()).unwrap(),
+            complaints: complaints(&String::from_utf8(output.stderr.clone()).unwrap()),
         }
     }
 

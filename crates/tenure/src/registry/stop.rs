@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //! 1. Wakers are cloned, called and dropped behind the locks.
-//! 2. Whoever has been asked hands its exit over at its next poll, and is pending from then on: there is no result that
-//!    its caller could be given, and no caller that will need one.
+//! 2. Whoever has been asked stops at its next poll. One that can be stopped, by its options, is stopped as by a request, and
+//!    returns. Another one hands its exit over and is pending from then on: there is no result that its caller could be given.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering;
@@ -31,21 +31,18 @@ impl Registry {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Asks every outermost body that is held now to stop, but for those of these ids. Returns whether there was any.
+    /// Asks every outermost body that is held now to stop, but for those of these ids.
     #[cfg_attr(not(feature = "signal"), expect(dead_code, reason = "`run` calls it"))]
-    pub(crate) fn ask_to_stop(&self, except: &HashSet<Id>) -> bool {
+    pub(crate) fn ask_to_stop(&self, except: &HashSet<Id>) {
         self.stopping.store(true, Ordering::Relaxed);
         let mut wakers = Vec::new();
-        let mut any = false;
         self.held.each(|entry| {
             let Some(stop) = &mut entry.stop else { return };
             if entry.phase == Phase::Held && !except.contains(&entry.id) {
-                any = true;
                 stop.asked = true;
                 wakers.extend(stop.waker.take());
             }
         });
         wakers.into_iter().for_each(Waker::wake);
-        any
     }
 }

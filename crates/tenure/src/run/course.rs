@@ -20,7 +20,7 @@ use tokio::time;
 
 use super::Settings;
 use super::end::{Registration, Stage};
-use super::held::{released, stop_all};
+use super::held::released;
 use super::tell::tell;
 use super::verdict::Ran;
 use crate::fault::Payload;
@@ -84,7 +84,6 @@ where
     let ended = settle(ended, catch_unwind(AssertUnwindSafe(|| body.set(None))));
     let ended = settle(ended, catch_unwind(AssertUnwindSafe(|| drop(stop))));
     end.set_stage(Stage::Exits);
-    stop_all(end.outside());
     let reserve = (settings.exit_timeout / 10).min(RESERVE_MAX);
     let (report, held) = released(end.outside(), began_paused + left.saturating_sub(reserve)).await;
     Ran { settings, ended, deadline: began + left, before, report, held }

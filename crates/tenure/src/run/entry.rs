@@ -9,7 +9,7 @@ use tokio::runtime::{Builder, Runtime};
 use tokio::time::Instant;
 
 use super::end::listen;
-use super::held::{Outside, add, released, stop_all};
+use super::held::{Outside, add, released};
 use super::tell::tell;
 use super::verdict::UNCLEAN_CODE;
 use super::{BLOCKING_TASKS_TIMEOUT, EXIT_TIMEOUT_MAX, Run, not_begun};
@@ -218,7 +218,7 @@ impl Test {
         let (report, open) = runtime.block_on(async {
             let report = drain(limit).await;
             let open = open();
-            if !open.is_empty() && stop_all(&Outside::default()) {
+            if !open.is_empty() {
                 let deadline = Instant::now() + limit.min(EXIT_TIMEOUT_MAX);
                 let (stopped, _) = released(&Outside::default(), deadline).await;
                 return (with(report, stopped), open);

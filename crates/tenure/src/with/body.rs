@@ -102,7 +102,7 @@ where
                         if !this.tenure.is_asked_to_stop() {
                             return Poll::Pending;
                         }
-                        Ended::Process
+                        if S::CAN_STOP { Ended::Stopped(Stopped::Cancelled) } else { Ended::Process }
                     }
                 };
                 let _frame = this.tenure.node.enter_body(context);
