@@ -326,6 +326,9 @@ impl<E: ErrorValue> ExitStack<E> {
     ///
     /// # Errors
     /// As [`close_with`](Self::close_with); a panic of an exit is one of them.
+    ///
+    /// # Panics
+    /// Never: a stack is full until it is consumed.
     #[must_use = "what went wrong with exits that have ended is told to nobody else"]
     pub fn detach(mut self, ending: Ending) -> Option<Result<Verdict, ExitErrors<E>>> {
         let OnStack { loans, tenure, .. } = self.held.take().expect(FULL);
