@@ -286,14 +286,17 @@ fn law_13_siblings_dropped_one_by_one_in_reverse_are_in_order_too() {
 
 #[test]
 fn law_13_an_older_sibling_waits_for_a_younger_one_that_still_exits() {
-    both_flavours(|_| async {
+    both_flavours(|flavour| async move {
         let recorder = Recorder::new();
         let older = hold(recorder.resource("older")).await.unwrap();
         drop(hold(recorder.resource("younger").on_exit(Act::suspend(9))).await.unwrap());
         drop(older);
-        let waiting = open();
-        let phases: Vec<_> = waiting.iter().map(|tenure| tenure.phase).collect();
-        assert_eq!(phases[0], Phase::Waiting, "{waiting}");
+        // On several threads both may have ended by now.
+        if flavour == Flavour::CurrentThread {
+            let waiting = open();
+            let phases: Vec<_> = waiting.iter().map(|tenure| tenure.phase).collect();
+            assert_eq!(phases[0], Phase::Waiting, "{waiting}");
+        }
         settled().await;
         recorder.trace().assert_nested("younger", "older");
     });
