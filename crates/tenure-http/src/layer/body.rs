@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tenure::Ending;
 
 use super::outcomes::{AtTrailers, Judgement};
-use crate::scope::{Closed, Word, close_now, exit_told, hand_over, message_of};
+use crate::scope::{Closed, Word, close_now, exit_told, hand_over};
 use crate::{RequestFailed, RequestScope};
 
 pin_project! {
@@ -149,7 +149,7 @@ impl<B: Body<Error: Debug>> Body for RequestScopeBody<B> {
             Err(payload) => {
                 // Should the drop panic as well, the first panic counts.
                 let _ = catch_unwind(AssertUnwindSafe(|| this.inner.set(None)));
-                this.closing.close_with(Ending::Panicked(message_of(&*payload)));
+                this.closing.close_with(Ending::Panicked(tenure::panic_message(&*payload)));
                 resume_unwind(payload)
             }
         };

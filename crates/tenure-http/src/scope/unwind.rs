@@ -1,6 +1,6 @@
 //! Closing a stack where nobody can await it: in a poll that is about something else, or in a drop.
 
-use std::any::{Any, type_name};
+use std::any::type_name;
 use std::future::{pending, poll_fn, ready};
 use std::panic::Location;
 use std::pin::pin;
@@ -110,15 +110,4 @@ impl AsyncExit for Reported {
 /// A failure of which it is not known whose it is; the scope was first used there.
 fn nameless(message: String, location: &'static Location<'static>) -> ExitFailed {
     ExitFailed { name: "a resource of a request", location, message }
-}
-
-/// The message of a panic, as the panic hook prints it.
-pub(crate) fn message_of(payload: &(dyn Any + Send)) -> String {
-    if let Some(message) = payload.downcast_ref::<&'static str>() {
-        (*message).to_owned()
-    } else if let Some(message) = payload.downcast_ref::<String>() {
-        message.clone()
-    } else {
-        "a panic whose payload is not a string".to_owned()
-    }
 }

@@ -6,7 +6,6 @@
 //! 3. Leaving takes no longer than the lame duck time, the grace, the time after the cut and that of the hand-over together:
 //!    what has not ended by then goes on in the background.
 
-use std::any::Any;
 use std::error::Error;
 use std::fmt::{self, Debug};
 use std::future::poll_fn;
@@ -134,7 +133,7 @@ impl Server {
                 self.connections.push(connections);
                 Ok(())
             }
-            Err(Ok(payload)) => Err(ServeError::Accept(message_of(&*payload))),
+            Err(Ok(payload)) => Err(ServeError::Accept(tenure::panic_message(&*payload))),
             // Cancelled: by the runtime, which is shutting down.
             Err(Err(_)) => Ok(()),
         }
@@ -177,12 +176,6 @@ impl AsyncExit for Server {
         }
         accepted
     }
-}
-
-fn message_of(payload: &(dyn Any + Send)) -> String {
-    let message = payload.downcast_ref::<&'static str>().copied();
-    let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    message.unwrap_or("a panic whose payload is not a string").to_owned()
 }
 
 impl Drop for Server {
