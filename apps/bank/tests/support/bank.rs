@@ -159,6 +159,12 @@ impl Ended {
         }
     }
 
+    /// The sentences of the bank itself: without what the library and the driver say of exits that met a disk or a server
+    /// that was gone, in the background, where no caller was left to be told.
+    pub(crate) fn sentences(&self) -> Vec<&str> {
+        self.complaints.lines().filter(|line| line.starts_with("bank: ")).collect()
+    }
+
     /// The value in the row of this label.
     #[track_caller]
     pub(crate) fn value(&self, label: &str) -> &str {
