@@ -1,22 +1,26 @@
 //! The command line.
 
 use crate::error::Error;
+use crate::steps::Suite;
 
 pub(crate) const HELP: &str = "\
 All checks of this workspace.
 
 Usage:
   cargo xtask test [--only STEP]… [--list] [--verbose]
+  cargo xtask verify [--only STEP]… [--list] [--verbose]
   cargo xtask model
   cargo xtask servers [-- COMMAND…]
 
 Commands:
   test      run every check, stop at the first that fails
+  verify    run the long checks, which take hours and need a nightly toolchain for some: 200,000 random programs, 10,000
+            ways to leave a connection, miri, the thread sanitizer
   model     run the loom models alone: `test --only model`
   servers   start private PostgreSQL and MariaDB servers and hold them until Ctrl-C, or while COMMAND runs, which finds
             their addresses in TENURE_POSTGRES_URL and TENURE_MYSQL_URL
 
-Options of `test`:
+Options of `test` and `verify`:
   --only STEP   run this step alone; may be given more than once
   --list        say what the steps are
   --verbose     show what the tools print while they run, not only when they fail
@@ -26,8 +30,8 @@ Options of `test`:
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Cli {
     Help,
-    List,
-    Test { only: Vec<String>, verbose: bool },
+    List { suite: Suite },
+    Check { suite: Suite, only: Vec<String>, verbose: bool },
     Servers { command: Vec<String> },
 }
 
@@ -39,9 +43,11 @@ impl Cli {
         let rest: Vec<String> = words.collect();
         match command.as_deref() {
             None | Some("help" | "--help" | "-h") => Ok(Self::Help),
-            Some("test") => Self::parse_test(rest),
+            Some("test") => Self::parse_check(Suite::Test, rest),
+            Some("verify") => Self::parse_check(Suite::Verify, rest),
             Some("model") => {
-                Self::parse_test(["--only".to_owned(), "model".to_owned()].into_iter().chain(rest))
+                let only = ["--only".to_owned(), "model".to_owned()];
+                Self::parse_check(Suite::Test, only.into_iter().chain(rest))
             }
             Some("servers") => Self::parse_servers(rest),
             Some(other) => Err(Error::Usage(format!("there is no command `{other}`"))),
@@ -58,7 +64,7 @@ impl Cli {
         }
     }
 
-    fn parse_test(words: impl IntoIterator<Item = String>) -> Result<Self, Error> {
+    fn parse_check(suite: Suite, words: impl IntoIterator<Item = String>) -> Result<Self, Error> {
         let mut words = words.into_iter();
         let mut only = Vec::new();
         let mut verbose = false;
@@ -75,13 +81,14 @@ impl Cli {
                 other => return Err(Error::Usage(format!("there is no option `{other}`"))),
             }
         }
-        Ok(if list { Self::List } else { Self::Test { only, verbose } })
+        Ok(if list { Self::List { suite } } else { Self::Check { suite, only, verbose } })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::Cli;
+    use crate::steps::Suite;
 
     fn parse(line: &str) -> Result<Cli, String> {
         Cli::parse(line.split_whitespace().map(str::to_owned)).map_err(|error| error.to_string())
@@ -90,8 +97,15 @@ mod tests {
     #[test]
     fn test_takes_steps() {
         let only = vec!["docs".to_owned(), "format".to_owned()];
-        let verbose = true;
-        assert_eq!(parse("test --only docs --verbose --only format"), Ok(Cli::Test { only, verbose }));
+        let (suite, verbose) = (Suite::Test, true);
+        assert_eq!(parse("test --only docs --verbose --only format"), Ok(Cli::Check { suite, only, verbose }));
+    }
+
+    #[test]
+    fn verify_has_the_options_of_test() {
+        let (suite, only, verbose) = (Suite::Verify, vec!["random".to_owned()], false);
+        assert_eq!(parse("verify --only random"), Ok(Cli::Check { suite, only, verbose }));
+        assert_eq!(parse("verify --list"), Ok(Cli::List { suite: Suite::Verify }));
     }
 
     #[test]

@@ -1,7 +1,8 @@
-//! One entry for all checks of this workspace: `cargo xtask test`.
+//! One entry for all checks of this workspace: `cargo xtask test`, and `cargo xtask verify` for those that take hours.
 //!
 //! - [`cli`]: the command line, as words.
 //! - [`steps`]: what is checked, in order; the place to add a check.
+//! - [`verify`]: the checks that take long.
 //! - [`runner`]: runs the steps and says how they went.
 //! - [`process`]: one child at a time, in a process group that never outlives its step.
 //! - [`servers`]: private database servers for as long as a step needs them.
@@ -20,6 +21,7 @@ mod runner;
 mod servers;
 mod steps;
 mod toolchain;
+mod verify;
 mod workspace;
 
 use std::process::ExitCode;
@@ -48,8 +50,8 @@ fn run() -> Result<(), Error> {
             print!("{}", cli::HELP);
             Ok(())
         }
-        Cli::List => runner::list(&workspace),
-        Cli::Test { only, verbose } => runner::test(&workspace, &interrupt, &only, verbose),
+        Cli::List { suite } => runner::list(&workspace, suite),
+        Cli::Check { suite, only, verbose } => runner::check(&workspace, &interrupt, suite, &only, verbose),
         Cli::Servers { command } if command.is_empty() => servers::hold(&interrupt),
         Cli::Servers { command } => servers::hold_for(&command, &interrupt),
     }

@@ -13,26 +13,24 @@ use crate::interrupt::Interrupt;
 use crate::process::{self, Ended, Observer};
 use crate::results::Results;
 use crate::servers::Servers;
-use crate::steps::{Needs, Plan, Step};
+use crate::steps::{Needs, Plan, Step, Suite};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
 
-/// How long one command of a step may take.
-const COMMAND_LIMIT: Duration = Duration::from_secs(30 * 60);
-
 /// Says what the steps are.
-pub(crate) fn list(workspace: &Workspace) -> Result<(), Error> {
+pub(crate) fn list(workspace: &Workspace, suite: Suite) -> Result<(), Error> {
     let toolchain = &Toolchain::find()?;
-    for (step, _) in (Plan { workspace, toolchain }).steps() {
+    for (step, _) in (Plan { workspace, toolchain }).steps(suite) {
         say(format_args!("{:<10} {}\n", step.name, step.about));
     }
     Ok(())
 }
 
 /// Runs the steps, all or those named, and stops at the first that fails.
-pub(crate) fn test(
+pub(crate) fn check(
     workspace: &Workspace,
     interrupt: &Interrupt,
+    suite: Suite,
     only: &[String],
     verbose: bool,
 ) -> Result<(), Error> {
@@ -41,7 +39,10 @@ pub(crate) fn test(
     if let Some(remark) = toolchain.remark() {
         say(format_args!("note: {remark}\n"));
     }
-    let steps = chosen(Plan { workspace, toolchain }.steps(), only)?;
+    let steps = chosen(Plan { workspace, toolchain }.steps(suite), only)?;
+    if steps.iter().any(|(step, _)| step.needs == Needs::Nightly) {
+        toolchain.check_nightly()?;
+    }
     let start = Instant::now();
     let mut results = Results::default();
     let mut runner = Runner { workspace, interrupt, verbose, count: steps.len(), results: &mut results };
@@ -102,7 +103,8 @@ impl Runner<'_> {
         let mut servers = None;
         let mut variables: Vec<(&str, OsString)> = Vec::new();
         match step.needs {
-            Needs::Nothing => {}
+            // Whether the nightly toolchain is there was asked before the first step.
+            Needs::Nothing | Needs::Nightly => {}
             Needs::Servers => {
                 let started = servers.insert(Servers::start(self.interrupt, &mut |line| view.line(line))?);
                 variables.extend(started.addresses().map(|(name, address)| (name, address.into())));
@@ -115,7 +117,7 @@ impl Runner<'_> {
         for mut call in calls {
             view.line(&format!("$ {}", words(&call)));
             call.envs(variables.iter().map(|(name, value)| (name, value)));
-            let why = match process::run(&mut call, COMMAND_LIMIT, self.interrupt, view)? {
+            let why = match process::run(&mut call, step.command_timeout, self.interrupt, view)? {
                 Ended::Exited(status) if status.success() => continue,
                 Ended::Exited(status) => format!("failed: `{}` ended with {status}", words(&call)),
                 Ended::OutOfTime(limit) => {

@@ -4,9 +4,11 @@
 //! step without commands has nothing to check in this workspace and is not shown.
 
 use std::process::Command;
+use std::time::Duration;
 
 use crate::servers::Servers;
 use crate::toolchain::Toolchain;
+use crate::verify;
 use crate::workspace::Workspace;
 
 /// The packages some of whose tests want more than a compiler. These are in test targets of their own, which need
@@ -38,6 +40,8 @@ pub(crate) struct Step {
     pub(crate) about: &'static str,
     /// What is there while it runs.
     pub(crate) needs: Needs,
+    /// How long one of its commands may take.
+    pub(crate) command_timeout: Duration,
     calls: fn(&Plan<'_>) -> Vec<Command>,
 }
 
@@ -47,6 +51,17 @@ pub(crate) enum Needs {
     Nothing,
     Servers,
     Browser,
+    /// The nightly toolchain, with its sources and miri.
+    Nightly,
+}
+
+/// Which checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Suite {
+    /// Those that every change has to pass.
+    Test,
+    /// Those that take hours.
+    Verify,
 }
 
 /// What the steps are made from.
@@ -70,25 +85,49 @@ const STEPS: &[Step] = &[
     Step::new("servers", "tests on PostgreSQL and MariaDB", on_servers).with(Needs::Servers),
 ];
 
+/// How long one command of a step may take, where the step says nothing else.
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+
 impl Step {
-    const fn new(name: &'static str, about: &'static str, calls: fn(&Plan<'_>) -> Vec<Command>) -> Self {
-        Self { name, about, needs: Needs::Nothing, calls }
+    pub(crate) const fn new(
+        name: &'static str,
+        about: &'static str,
+        calls: fn(&Plan<'_>) -> Vec<Command>,
+    ) -> Self {
+        Self { name, about, needs: Needs::Nothing, command_timeout: COMMAND_TIMEOUT, calls }
     }
 
-    const fn with(mut self, needs: Needs) -> Self {
+    pub(crate) const fn with(mut self, needs: Needs) -> Self {
         self.needs = needs;
+        self
+    }
+
+    pub(crate) const fn within(mut self, command_timeout: Duration) -> Self {
+        self.command_timeout = command_timeout;
         self
     }
 }
 
 impl Plan<'_> {
     /// The steps that have something to check here, each with its commands.
-    pub(crate) fn steps(&self) -> Vec<(&'static Step, Vec<Command>)> {
-        STEPS.iter().map(|step| (step, (step.calls)(self))).filter(|(_, calls)| !calls.is_empty()).collect()
+    pub(crate) fn steps(&self, suite: Suite) -> Vec<(&'static Step, Vec<Command>)> {
+        let steps = match suite {
+            Suite::Test => STEPS,
+            Suite::Verify => verify::STEPS,
+        };
+        steps.iter().map(|step| (step, (step.calls)(self))).filter(|(_, calls)| !calls.is_empty()).collect()
     }
 
-    fn cargo(&self, words: &str) -> Command {
+    pub(crate) fn cargo(&self, words: &str) -> Command {
         let mut cargo = self.toolchain.cargo();
+        cargo.current_dir(self.workspace.root());
+        cargo.args(words.split_whitespace());
+        cargo
+    }
+
+    /// As [`cargo`](Self::cargo), of the nightly toolchain.
+    pub(crate) fn nightly(&self, words: &str) -> Command {
+        let mut cargo = self.toolchain.nightly();
         cargo.current_dir(self.workspace.root());
         cargo.args(words.split_whitespace());
         cargo
@@ -168,7 +207,7 @@ fn examples(plan: &Plan<'_>) -> Vec<Command> {
 ///
 /// In release, for a model explores many thousand interleavings, and in a target folder of its own, for
 /// the flag makes cargo build everything anew.
-fn model(plan: &Plan<'_>) -> Vec<Command> {
+pub(crate) fn model(plan: &Plan<'_>) -> Vec<Command> {
     let target = plan.workspace.target_dir().join("loom");
     let call = |library: String| {
         let mut call = plan.cargo("test --release --lib --no-fail-fast");
@@ -217,7 +256,7 @@ fn tested_apart(plan: &Plan<'_>) -> impl Iterator<Item = &'static Apart> {
 }
 
 /// Adds to the compiler flags that the user may have set.
-fn add_flags(command: &mut Command, variable: &str, flags: &str) {
+pub(crate) fn add_flags(command: &mut Command, variable: &str, flags: &str) {
     let flags = match std::env::var(variable) {
         Ok(before) if !before.is_empty() => format!("{before} {flags}"),
         _ => flags.to_owned(),

@@ -16,6 +16,11 @@ const MEASURE: Version = Version(1, 95);
 /// The name under which rustup has it.
 const MEASURE_NAME: &str = "1.95.0";
 
+/// The toolchain of the long checks: miri and sanitizers are in no other.
+const NIGHTLY: &str = "nightly";
+const NIGHTLY_COMPONENTS: [&str; 2] = ["miri", "rust-src"];
+const NIGHTLY_USES: &str = "for miri and the thread sanitizer";
+
 /// The cargo to call.
 #[derive(Debug)]
 pub(crate) struct Toolchain {
@@ -79,6 +84,52 @@ impl Toolchain {
         cargo
     }
 
+    /// A call of the nightly cargo, free of the same things.
+    pub(crate) fn nightly(&self) -> Command {
+        let mut cargo = self.cargo();
+        cargo.env("RUSTUP_TOOLCHAIN", NIGHTLY);
+        cargo
+    }
+
+    /// Checks that the nightly toolchain is there, with the components that the long checks need.
+    pub(crate) fn check_nightly(&self) -> Result<(), Error> {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["component", "list", "--installed", "--toolchain", NIGHTLY]).stdin(Stdio::null());
+        let Ok(output) = rustup.output() else {
+            return Err(Error::Missing(format!(
+                "some of these steps need rustup ({NIGHTLY_USES}); install it from https://rustup.rs"
+            )));
+        };
+        let all = NIGHTLY_COMPONENTS.join(",");
+        if !output.status.success() {
+            return Err(Error::Missing(format!(
+                "the nightly toolchain is missing ({NIGHTLY_USES}); run `rustup toolchain install {NIGHTLY} \
+                 --profile minimal --component {all}`"
+            )));
+        }
+        let missing = missing_components(&String::from_utf8_lossy(&output.stdout));
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let missing = missing.join(" ");
+        Err(Error::Missing(format!(
+            "the nightly toolchain lacks {missing} ({NIGHTLY_USES}); run `rustup component add {missing} --toolchain {NIGHTLY}`"
+        )))
+    }
+
+    /// The triple of this machine, as the nightly compiler names it: what the sanitizer builds the standard library for.
+    pub(crate) fn host(&self) -> String {
+        let said = self.nightly_rustc_says();
+        let host = said.lines().find_map(|line| line.strip_prefix("host: "));
+        host.unwrap_or("x86_64-unknown-linux-gnu").to_owned()
+    }
+
+    fn nightly_rustc_says(&self) -> String {
+        let mut rustup = Command::new("rustup");
+        let output = rustup.args(["run", NIGHTLY, "rustc", "-vV"]).stdin(Stdio::null()).output();
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
+    }
+
     /// Checks that rustfmt, clippy and a C compiler are there.
     pub(crate) fn check_tools(&self) -> Result<(), Error> {
         for (tool, component) in [("fmt", "rustfmt"), ("clippy", "clippy")] {
@@ -106,6 +157,15 @@ impl Toolchain {
                 .to_owned(),
         ))
     }
+}
+
+/// Those that are not in the list of what is installed, each on a line, some with the host's triple behind the name.
+fn missing_components(installed: &str) -> Vec<&'static str> {
+    let is_there = |component: &str| {
+        let name_of = |line: &str| line == component || line.starts_with(&format!("{component}-"));
+        installed.lines().map(str::trim).any(name_of)
+    };
+    NIGHTLY_COMPONENTS.into_iter().filter(|component| !is_there(component)).collect()
 }
 
 /// Variables that cargo sets for the program it runs.
@@ -160,7 +220,14 @@ fn succeeds(command: &mut Command) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::Version;
+    use super::{Version, missing_components};
+
+    #[test]
+    fn components_are_known_with_and_without_a_triple() {
+        assert_eq!(missing_components("cargo-x86_64-unknown-linux-gnu\nrust-src\n"), ["miri"]);
+        assert_eq!(missing_components("miri-x86_64-unknown-linux-gnu\nrust-src\n"), [""; 0]);
+        assert_eq!(missing_components("rust-std\n"), ["miri", "rust-src"]);
+    }
 
     #[test]
     fn versions_are_read_and_ordered() {
