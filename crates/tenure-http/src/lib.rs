@@ -66,6 +66,7 @@
 //! it likes, and nobody can await that.
 //!
 //! [reqwest]: https://docs.rs/reqwest
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 /// How to come here from `axum::serve`, and recipes.
@@ -126,3 +127,8 @@ pub use serve::{
 pub use serve::{Tls, TlsError};
 #[cfg(any(feature = "serve", feature = "client"))]
 pub use tcp::PEER_LOST_LIMIT_DEFAULT;
+
+/// The example of the README, as a test.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -52,6 +52,7 @@
 //! ```
 //!
 //! `main` calls exactly one of `current_thread` and `multi_thread`; so does `test`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod context;
 mod entry;
@@ -311,3 +312,8 @@ pub fn lend(_: TokenStream) -> TokenStream {
 pub fn within(args: TokenStream, item: TokenStream) -> TokenStream {
     within::within(args.into(), item.into()).into()
 }
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

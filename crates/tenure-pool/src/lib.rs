@@ -104,6 +104,7 @@
 //! - `metrics`: `Builder::metrics` reports the pool's figures through the `metrics` facade.
 //!
 //! To move from another pool, see [`migration`].
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod budget;
@@ -165,3 +166,8 @@ pub use crate::pool::Pool;
 pub use crate::settings::{Codel, Order, Settings};
 pub use crate::status::{Counters, Histograms, Holder, Status};
 pub use crate::weak::WeakPool;
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

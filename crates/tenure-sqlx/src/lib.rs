@@ -34,6 +34,7 @@
 //! # What cannot be promised
 //! A runtime that is shut down before what was handed over to it has ended drops the connections concerned, which
 //! closes them; the database then rolls back. To see the clean end, drain: `tenure::run` does.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
 
 mod acquire;
@@ -78,3 +79,8 @@ pub use retry::Retry;
 pub use run::is_conflict;
 pub use savepoint::{Savepoint, SetSavepoint};
 pub use transaction::{Begin, Transaction};
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

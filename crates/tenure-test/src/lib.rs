@@ -99,6 +99,7 @@
 //!
 //! What a proof cannot see: a place that no run reaches, and an interleaving of threads that did not happen.
 //! [`Proof::repeat`] tries each place more often; the [`Report`] says what was tried.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod budget;
@@ -152,3 +153,8 @@ pub use site::{At, Hang, Suspend, hang, suspend};
 pub use survey::{Finding, Survey};
 pub use trace::Trace;
 pub use verify::{Violation, Who};
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -69,6 +69,7 @@
 //! - `macros`: `#[tenure::main]`, `#[tenure::test]`, `#[tenure::context]`, `#[tenure::within]`.
 //! - `tokio-util`: [`CancelToken`] from and to tokio-util's `CancellationToken`.
 //! - `test-util`: a paused clock, `#[tenure::test(start_paused = true)]`.
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 
 mod as_part;
@@ -133,3 +134,8 @@ pub use with::{
 pub mod __private {
     pub use crate::run::{Fallible, Main, Test};
 }
+
+/// The examples of the README, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -82,7 +82,7 @@ pub fn serve<S: HttpService>(listener: impl Into<Listener>, service: S) -> Serve
     Serve { listeners: vec![listener.into()], service, limits: Limits::default() }
 }
 
-/// A service that can be served: of requests with a [`RequestBody`], clonable, and sent between threads. Implemented for every
+/// A service that can be served: of requests with a [`RequestBody`], cloneable, and sent between threads. Implemented for every
 /// service of tower that is one, and by nobody else.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be served",

@@ -384,7 +384,7 @@ fn law_34_a_group_whose_caller_is_dropped_while_it_waits_cancels_its_children() 
 
 /// gh-155433 of CPython: an outer cancellation in the poll in which a child fails is not lost.
 #[test]
-fn law_34_an_outer_stop_in_the_same_poll_as_a_childs_failure_is_not_lost() {
+fn law_34_an_outer_stop_in_the_same_poll_as_the_failure_of_a_child_is_not_lost() {
     both_flavours(|_| async {
         let outer = tenure::CancelToken::new();
         let asking = outer.clone();
