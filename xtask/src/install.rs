@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Ended, LastWords, Observer as _};
 use crate::servers::place::is_root;
+use crate::setup::Tool;
 
 /// How long the system's package manager may take.
 const INSTALL_LIMIT: Duration = Duration::from_secs(10 * 60);
@@ -25,34 +26,61 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
     folders.into_iter().map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
-/// A program that [`ensure`] has seen.
+/// Finds a program that [`ensure`] has seen.
 pub(crate) fn found(program: &str) -> Result<PathBuf, Error> {
     find(program).ok_or_else(|| Error::Missing(format!("`{program}` is missing")))
 }
 
-/// Makes sure that the programs are there.
+/// Whether packages may be installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Installing {
+    Allowed,
+    Refused,
+}
+
+/// Returns `true` if all of a tool's programs are there.
+pub(crate) fn is_there(tool: &Tool) -> bool {
+    tool.programs.iter().all(|program| find(program).is_some())
+}
+
+/// Returns `true` where packages can be installed from here: by root, with Debian's package manager.
+fn can_install() -> bool {
+    is_root() && find("apt-get").is_some()
+}
+
+/// Says what [`ensure`] would do about a tool that is missing.
+pub(crate) fn what_would_happen(tool: &Tool) -> String {
+    if can_install() {
+        format!("`cargo xtask setup` installs the Debian packages {}", tool.debian_packages.join(" "))
+    } else {
+        tool.cure.to_owned()
+    }
+}
+
+/// Makes sure that a tool is there: brought by the user, found, or installed.
 ///
 /// # Errors
-/// If they are not and cannot be installed from here; the error says what to install: that is the `cure`.
+/// If it is missing and cannot, or may not, be installed from here; the error says what to install.
 pub(crate) fn ensure(
-    name: &str,
-    programs: &[&str],
-    packages: &[&str],
-    cure: &str,
+    tool: &Tool,
+    installing: Installing,
     interrupt: &Interrupt,
     say: &mut dyn FnMut(&str),
 ) -> Result<(), Error> {
-    let is_missing = || programs.iter().any(|program| find(program).is_none());
-    if !is_missing() {
+    if tool.is_brought() || is_there(tool) {
         return Ok(());
     }
-    if is_root() && find("apt-get").is_some() {
-        say(&format!("{name} is missing, installing {}", packages.join(" ")));
+    let Tool { name, programs, debian_packages: packages, cure, .. } = tool;
+    if installing == Installing::Allowed && can_install() {
+        say(&format!("{name} is missing, installing the packages {}", packages.join(" ")));
         install(packages, interrupt)?;
     }
-    if is_missing() {
-        let missing = programs.join(" and ");
-        return Err(Error::Missing(format!("{name} is missing ({missing}); {cure}")));
+    if !is_there(tool) {
+        let variables = tool.variables.join(" and ");
+        let programs = programs.join(" and ");
+        return Err(Error::Missing(format!(
+            "{name} is missing ({programs}); {cure}, or set {variables} to bring your own"
+        )));
     }
     Ok(())
 }

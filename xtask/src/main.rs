@@ -6,7 +6,8 @@
 //! - [`runner`]: runs the steps and says how they went.
 //! - [`process`]: one child at a time, in a process group that never outlives its step.
 //! - [`servers`]: private database servers for as long as a step needs them.
-//! - [`browser`]: a browser, likewise; [`install`]: how what is missing comes onto the machine.
+//! - [`browser`]: a browser, likewise.
+//! - [`setup`]: what these need; [`install`]: how what is missing comes onto the machine.
 //! - [`toolchain`]: which compiler is used, and what a machine lacks.
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,7 @@ mod process;
 mod results;
 mod runner;
 mod servers;
+mod setup;
 mod steps;
 mod toolchain;
 mod verify;
@@ -51,8 +53,11 @@ fn run() -> Result<(), Error> {
             Ok(())
         }
         Cli::List { suite } => runner::list(&workspace, suite),
-        Cli::Check { suite, only, verbose } => runner::check(&workspace, &interrupt, suite, &only, verbose),
-        Cli::Servers { command } if command.is_empty() => servers::hold(&interrupt),
-        Cli::Servers { command } => servers::hold_for(&command, &interrupt),
+        Cli::Check { suite, only, verbose, installing } => {
+            runner::check(&workspace, &interrupt, &runner::Chosen { suite, only, verbose, installing })
+        }
+        Cli::Servers { command, installing } if command.is_empty() => servers::hold(&interrupt, installing),
+        Cli::Servers { command, installing } => servers::hold_for(&command, &interrupt, installing),
+        Cli::Setup { only_say } => setup::run(only_say, &interrupt),
     }
 }

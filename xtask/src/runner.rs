@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use crate::browser;
 use crate::error::Error;
+use crate::install::Installing;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Ended, Observer};
 use crate::results::Results;
 use crate::servers::Servers;
+use crate::setup;
 use crate::steps::{Needs, Plan, Step, Suite};
 use crate::toolchain::Toolchain;
 use crate::workspace::Workspace;
@@ -26,26 +28,33 @@ pub(crate) fn list(workspace: &Workspace, suite: Suite) -> Result<(), Error> {
     Ok(())
 }
 
-/// Runs the steps, all or those named, and stops at the first that fails.
-pub(crate) fn check(
-    workspace: &Workspace,
-    interrupt: &Interrupt,
-    suite: Suite,
-    only: &[String],
-    verbose: bool,
-) -> Result<(), Error> {
+/// What to check, and how.
+#[derive(Debug)]
+pub(crate) struct Chosen {
+    pub(crate) suite: Suite,
+    /// The names of the steps; all, if there is none.
+    pub(crate) only: Vec<String>,
+    pub(crate) verbose: bool,
+    pub(crate) installing: Installing,
+}
+
+/// Runs the steps that are chosen, and stops at the first that fails.
+pub(crate) fn check(workspace: &Workspace, interrupt: &Interrupt, chosen: &Chosen) -> Result<(), Error> {
     let toolchain = &Toolchain::find()?;
     toolchain.check_tools()?;
     if let Some(remark) = toolchain.remark() {
         say(format_args!("note: {remark}\n"));
     }
-    let steps = chosen(Plan { workspace, toolchain }.steps(suite), only)?;
+    let steps = named(Plan { workspace, toolchain }.steps(chosen.suite), &chosen.only)?;
+    let needs = steps.iter().map(|(step, _)| step.needs);
+    setup::ensure(needs, chosen.installing, interrupt, &mut |line| say(format_args!("{line}\n")))?;
     if steps.iter().any(|(step, _)| step.needs == Needs::Nightly) {
         toolchain.check_nightly()?;
     }
     let start = Instant::now();
     let mut results = Results::default();
-    let mut runner = Runner { workspace, interrupt, verbose, count: steps.len(), results: &mut results };
+    let count = steps.len();
+    let mut runner = Runner { workspace, interrupt, verbose: chosen.verbose, count, results: &mut results };
     let ended = steps
         .into_iter()
         .enumerate()
@@ -60,7 +69,7 @@ pub(crate) fn check(
 type Planned = (&'static Step, Vec<Command>);
 
 /// The steps that were asked for, in their own order; all, if none was named.
-fn chosen(steps: Vec<Planned>, only: &[String]) -> Result<Vec<Planned>, Error> {
+fn named(steps: Vec<Planned>, only: &[String]) -> Result<Vec<Planned>, Error> {
     let names: Vec<&str> = steps.iter().map(|(step, _)| step.name).collect();
     if let Some(wrong) = only.iter().find(|name| !names.contains(&name.as_str())) {
         let names = names.join(", ");
@@ -110,7 +119,7 @@ impl Runner<'_> {
                 variables.extend(started.addresses().map(|(name, address)| (name, address.into())));
             }
             Needs::Browser => {
-                let found = browser::variables(self.interrupt, &mut |line| view.line(line))?;
+                let found = browser::variables()?;
                 variables.extend(found.map(|(name, path)| (name, path.into())));
             }
         }

@@ -9,6 +9,7 @@ use super::Kind;
 use super::place::{HOST, Place, ROLE};
 use crate::error::Error;
 use crate::install::found;
+use crate::setup::Tool;
 
 /// How long to wait for a greeting.
 const GREETING_LIMIT: Duration = Duration::from_millis(500);
@@ -21,11 +22,14 @@ pub(crate) struct MariaDb;
 impl Kind for MariaDb {
     const NAME: &'static str = "MariaDB";
     const VARIABLE: &'static str = "TENURE_MYSQL_URL";
-    const PROGRAMS: &'static [&'static str] = &["mariadb-install-db", "mariadbd"];
-    /// The package without `core` would start a server of its own.
-    const DEBIAN_PACKAGES: &'static [&'static str] = &["mariadb-server-core", "mariadb-client-core"];
-    const CURE: &'static str = "install it (Debian: `mariadb-server-core`, Fedora: \
-                                `mariadb-server`, Homebrew: `mariadb`)";
+    const TOOL: Tool = Tool {
+        name: Self::NAME,
+        programs: &["mariadb-install-db", "mariadbd"],
+        // The package without `core` would start a server of its own.
+        debian_packages: &["mariadb-server-core", "mariadb-client-core"],
+        cure: "install it (Debian: `mariadb-server-core`, Fedora: `mariadb-server`, Homebrew: `mariadb`)",
+        variables: &[Self::VARIABLE],
+    };
     const STOP: &'static str = "TERM";
 
     fn initialise(place: &Place) -> Result<Vec<Command>, Error> {

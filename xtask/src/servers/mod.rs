@@ -19,9 +19,11 @@ use std::thread;
 use std::time::Duration;
 
 use crate::error::Error;
-use crate::install;
+use crate::install::Installing;
 use crate::interrupt::Interrupt;
 use crate::process::{self, Ended, LastWords, Observer};
+use crate::setup::{self, Tool};
+use crate::steps::Needs;
 use keeper::Keeper;
 use place::Place;
 
@@ -39,12 +41,8 @@ trait Kind {
     const NAME: &'static str;
     /// The variable that tells tests its address.
     const VARIABLE: &'static str;
-    /// The programs it is made of.
-    const PROGRAMS: &'static [&'static str];
-    /// The packages to install where programs are missing.
-    const DEBIAN_PACKAGES: &'static [&'static str];
-    /// What to tell where packages cannot be installed from here.
-    const CURE: &'static str;
+    /// The programs that it is made of.
+    const TOOL: Tool;
     /// The signal that ends it without waiting for clients.
     const STOP: &'static str;
 
@@ -58,6 +56,9 @@ trait Kind {
     fn url(place: &Place) -> String;
 }
 
+/// What [`Servers::start`] needs.
+pub(crate) const TOOLS: &[Tool] = &[postgres::Postgres::TOOL, mariadb::MariaDb::TOOL];
+
 /// The servers that tests use, stopped when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Servers {
@@ -66,7 +67,7 @@ pub(crate) struct Servers {
 }
 
 impl Servers {
-    /// Starts them all, installing what is missing where that is allowed.
+    /// Starts them all.
     pub(crate) fn start(interrupt: &Interrupt, say: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         let mut servers = Self { keepers: Vec::new(), addresses: Vec::new() };
         servers.add::<postgres::Postgres>(interrupt, say)?;
@@ -91,8 +92,6 @@ impl Servers {
             self.addresses.push((K::VARIABLE, url));
             return Ok(());
         }
-        let cure = format!("{}, or set {} to a server of your own", K::CURE, K::VARIABLE);
-        install::ensure(K::NAME, K::PROGRAMS, K::DEBIAN_PACKAGES, &cure, interrupt, say)?;
         let mut tries = 1;
         let (keeper, url) = loop {
             match start::<K>(interrupt) {
@@ -123,7 +122,8 @@ impl Servers {
 }
 
 /// Starts the servers, says where they are, and holds them until a signal comes.
-pub(crate) fn hold(interrupt: &Interrupt) -> Result<(), Error> {
+pub(crate) fn hold(interrupt: &Interrupt, installing: Installing) -> Result<(), Error> {
+    setup::ensure([Needs::Servers], installing, interrupt, &mut |line| eprintln!("{line}"))?;
     let mut servers = Servers::start(interrupt, &mut |line| eprintln!("{line}"))?;
     for (variable, url) in servers.addresses() {
         println!("export {variable}='{url}'");
@@ -141,10 +141,11 @@ pub(crate) fn hold(interrupt: &Interrupt) -> Result<(), Error> {
 ///
 /// # Errors
 /// Also if the command fails.
-pub(crate) fn hold_for(command: &[String], interrupt: &Interrupt) -> Result<(), Error> {
+pub(crate) fn hold_for(command: &[String], interrupt: &Interrupt, installing: Installing) -> Result<(), Error> {
     let [program, arguments @ ..] = command else {
         return Err(Error::Usage("there is no command".to_owned()));
     };
+    setup::ensure([Needs::Servers], installing, interrupt, &mut |line| eprintln!("{line}"))?;
     let servers = Servers::start(interrupt, &mut |line| eprintln!("{line}"))?;
     let mut command = std::process::Command::new(program);
     command.args(arguments).envs(servers.addresses());

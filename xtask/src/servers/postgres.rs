@@ -6,16 +6,20 @@ use super::Kind;
 use super::place::{HOST, Place, ROLE};
 use crate::error::Error;
 use crate::install::found;
+use crate::setup::Tool;
 
 pub(crate) struct Postgres;
 
 impl Kind for Postgres {
     const NAME: &'static str = "PostgreSQL";
     const VARIABLE: &'static str = "TENURE_POSTGRES_URL";
-    const PROGRAMS: &'static [&'static str] = &["initdb", "postgres"];
-    const DEBIAN_PACKAGES: &'static [&'static str] = &["postgresql"];
-    const CURE: &'static str = "install it (Debian: `postgresql`, Fedora: `postgresql-server`, \
-                                Homebrew: `postgresql`)";
+    const TOOL: Tool = Tool {
+        name: Self::NAME,
+        programs: &["initdb", "postgres"],
+        debian_packages: &["postgresql"],
+        cure: "install it (Debian: `postgresql`, Fedora: `postgresql-server`, Homebrew: `postgresql`)",
+        variables: &[Self::VARIABLE],
+    };
     /// A fast shutdown: clients are cut off, the data is left whole.
     const STOP: &'static str = "INT";
 
