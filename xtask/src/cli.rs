@@ -14,6 +14,7 @@ Usage:
   cargo xtask test [--only STEP]… [--list] [--verbose] [--no-install]
   cargo xtask verify [--only STEP]… [--list] [--verbose] [--no-install]
   cargo xtask model
+  cargo xtask tidy
   cargo xtask servers [--no-install] [-- COMMAND…]
 
 Commands:
@@ -23,6 +24,7 @@ Commands:
   verify    run the long checks, which take hours and need a nightly toolchain for some: 200,000 random programs, 10,000
             ways to leave a connection, miri, the thread sanitizer
   model     run the loom models alone: `test --only model`
+  tidy      measure the words of the documentation, and look for import circles and for names defined twice
   servers   start private PostgreSQL and MariaDB servers and hold them until Ctrl-C, or while COMMAND runs, which finds
             their addresses in TENURE_POSTGRES_URL and TENURE_MYSQL_URL
 
@@ -44,6 +46,7 @@ pub(crate) enum Cli {
     Check { suite: Suite, only: Vec<String>, verbose: bool, installing: Installing },
     Servers { command: Vec<String>, installing: Installing },
     Setup { only_say: bool },
+    Tidy,
 }
 
 impl Cli {
@@ -61,6 +64,8 @@ impl Cli {
                 Self::parse_check(Suite::Test, only.into_iter().chain(rest))
             }
             Some("servers") => Self::parse_servers(rest),
+            Some("tidy") if rest.is_empty() => Ok(Self::Tidy),
+            Some("tidy") => Err(Error::Usage("`tidy` takes no options".to_owned())),
             Some("setup") => Self::parse_setup(&rest),
             Some(other) => Err(Error::Usage(format!("there is no command `{other}`"))),
         }
@@ -169,6 +174,7 @@ mod tests {
             ("test --fast", "there is no option `--fast`"),
             ("servers now", "`servers` takes no options"),
             ("servers --", "needs a command"),
+            ("tidy now", "`tidy` takes no options"),
             ("setup now", "`setup` takes no options"),
         ] {
             let error = parse(line).expect_err("a wrong line is refused");

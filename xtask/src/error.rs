@@ -19,6 +19,8 @@ pub(crate) enum Error {
     Command { program: String, status: ExitStatus },
     /// A signal ended the run.
     Interrupted { signal: i32 },
+    /// Words or imports are not as they are to be; each place has been named.
+    Untidy { faults: usize },
     /// The operating system refused something.
     Io { doing: String, source: io::Error },
 }
@@ -37,6 +39,7 @@ impl Error {
             Self::Missing(_)
             | Self::Step { .. }
             | Self::Server { .. }
+            | Self::Untidy { .. }
             | Self::Command { .. }
             | Self::Io { .. } => 1,
         }
@@ -51,6 +54,7 @@ impl fmt::Display for Error {
             Self::Step { name, why } => write!(f, "step `{name}` {why}"),
             Self::Server { name, why } => write!(f, "{name}: {why}"),
             Self::Command { program, status } => write!(f, "{program} ended with {status}"),
+            Self::Untidy { faults } => write!(f, "{faults} places are untidy, listed above"),
             Self::Interrupted { signal } => write!(f, "stopped by signal {signal}"),
             Self::Io { doing, source } => write!(f, "cannot {doing}: {source}"),
         }

@@ -8,6 +8,7 @@
 //! - [`servers`]: private database servers for as long as a step needs them.
 //! - [`browser`]: a browser, likewise.
 //! - [`setup`]: what these need; [`install`]: how what is missing comes onto the machine.
+//! - [`tidy`]: checks the words of the documentation and the shape of the crates.
 //! - [`toolchain`]: which compiler is used, and what a machine lacks.
 #![forbid(unsafe_code)]
 
@@ -22,6 +23,7 @@ mod runner;
 mod servers;
 mod setup;
 mod steps;
+mod tidy;
 mod toolchain;
 mod verify;
 mod workspace;
@@ -58,6 +60,7 @@ fn run() -> Result<(), Error> {
         }
         Cli::Servers { command, installing } if command.is_empty() => servers::hold(&interrupt, installing),
         Cli::Servers { command, installing } => servers::hold_for(&command, &interrupt, installing),
+        Cli::Tidy => tidy::check(&workspace),
         Cli::Setup { only_say } => setup::run(only_say, &interrupt),
     }
 }

@@ -62,6 +62,12 @@ impl Workspace {
         libraries
     }
 
+    /// The folders of the libraries, sorted by name.
+    pub(crate) fn library_folders(&self) -> Vec<PathBuf> {
+        let crates = self.root.join("crates");
+        self.libraries().iter().map(|library| crates.join(&library.name)).collect()
+    }
+
     /// The libraries that have loom models.
     pub(crate) fn modelled(&self) -> Vec<String> {
         self.libraries()
