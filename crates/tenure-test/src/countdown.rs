@@ -25,7 +25,7 @@ use crate::{EventKind, ProofOutput, Recorder, spy};
 /// How long [`CancelBy::Timeout`] lets everything else run before it drops the future, in milliseconds.
 const TIMEOUT_MILLISECONDS: u64 = 1;
 
-/// How a future is dropped at a suspension. They differ in where the drop runs, and in what else has happened
+/// Way of dropping a future at a suspension. They differ in where the drop runs, and in what else has happened
 /// by then; code that survives one may fall to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -34,7 +34,7 @@ pub enum CancelBy {
     Drop,
     /// At once, by the runtime: its task was aborted with [`JoinHandle::abort`](tokio::task::JoinHandle::abort).
     Abort,
-    /// When it has been woken but not yet polled again: what it waited for has happened, and nobody will look.
+    /// When it has been woken but not yet polled again: what it waited for has happened, and is not looked at again.
     Wake,
     /// A little later, when a timer fires: what runs in the background has gone on meanwhile.
     Timeout,

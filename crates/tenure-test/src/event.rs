@@ -43,7 +43,7 @@ impl fmt::Display for Seen {
     }
 }
 
-/// What happened. The text behind the dash is how [`Event`] prints it, and what the assertions on a
+/// Kind of an event. The text behind the dash is how [`Event`] prints it, and what the assertions on a
 /// [`Trace`](crate::Trace) compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -96,19 +96,19 @@ pub struct Event {
 }
 
 impl Event {
-    /// What happened.
+    /// Returns the kind of the event.
     #[must_use]
     pub fn kind(&self) -> &EventKind {
         &self.kind
     }
 
-    /// The name of the resource or of the step, or the text of the note.
+    /// Returns the name of the resource or of the step, or the text of the note.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the resource, step or note is written in the test.
+    /// Returns the place where the resource, step or note is written in the test.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location

@@ -89,7 +89,7 @@ where
     Proof::new().cancel_everywhere(make)
 }
 
-/// As [`cancel_everywhere`], and returns the leak.
+/// Runs the same proof as [`cancel_everywhere`], and returns the leak.
 ///
 /// # Errors
 /// The first run in which something leaked.
@@ -124,7 +124,7 @@ where
     Proof::new().fail_everywhere(make)
 }
 
-/// As [`fail_everywhere`], and returns the leak.
+/// Runs the same proof as [`fail_everywhere`], and returns the leak.
 ///
 /// # Errors
 /// The first run in which something leaked.

@@ -33,7 +33,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// A new error, unequal to every other.
+    /// Creates an error, unequal to every other.
     #[must_use]
     #[track_caller]
     pub fn new(message: impl AsRef<str>) -> Self {
@@ -50,13 +50,13 @@ impl Fault {
         }
     }
 
-    /// The text.
+    /// Returns the text.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// Where the fault was made, or the step in which it was injected.
+    /// Returns the place where the fault was made, or the step in which it was injected.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location

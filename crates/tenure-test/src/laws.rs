@@ -1,4 +1,4 @@
-//! Conformance suites: the contracts of the hub's traits, to run on implementations of one's own.
+//! Conformance suites: the contracts of the hub's traits, to run on your own implementations.
 
 use std::fmt;
 use std::fmt::Debug;
@@ -9,7 +9,7 @@ use tenure::{AsyncExit, Ending, IncidentKind, WithError, hold, shield, with_deta
 
 use crate::{Fault, Leak, Proof, Recorder, Report, Run, panic_quietly, suspend};
 
-/// The laws of a resource, checked on the enter and exit of a real one: connections, transactions, leases.
+/// Checks the laws of a resource on the enter and exit of a real one: connections, transactions, leases.
 ///
 /// `enter` makes a context, a fresh one for each run. Each of them is entered in all the ways there are (`with`, a
 /// shielded enter, `hold`), its body completes, fails and panics, and each such run is cut at every suspension of
@@ -117,7 +117,7 @@ where
     R: AsyncExit,
     N: Debug + Send + 'static,
 {
-    /// What the body does with the resource before it ends: a query, so that there is something to roll back.
+    /// Sets what the body does with the resource before it ends: a query, so that there is something to roll back.
     /// Default: nothing. In every case the body suspends once, after that.
     pub fn body<B>(mut self, body: B) -> Self
     where
@@ -130,7 +130,7 @@ where
         self
     }
 
-    /// The options of the runs. Default: those of [`Proof::new`]. Its check, if it has one, gives way to that of
+    /// Sets the options of the runs. Default: those of [`Proof::new`]. Its check, if it has one, gives way to that of
     /// [`is_clean`](Self::is_clean), whichever is set last.
     pub fn proof(mut self, proof: Proof) -> Self {
         self.proof = proof;

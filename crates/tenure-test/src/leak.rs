@@ -65,25 +65,25 @@ impl Leak {
         })
     }
 
-    /// The suspension at which the future was dropped: 0 is before its first poll. `None` if it was not.
+    /// Returns the suspension at which the future was dropped: 0 is before its first poll. `None` if it was not.
     #[must_use]
     pub fn suspension(&self) -> Option<u64> {
         self.plan.cut.map(|cut| cut.at)
     }
 
-    /// How the future was dropped.
+    /// Returns the way in which the future was dropped.
     #[must_use]
     pub fn cancelled_by(&self) -> Option<CancelBy> {
         self.plan.cut.map(|cut| cut.by)
     }
 
-    /// The flavour of the runtime it ran on.
+    /// Returns the flavour of the runtime that the future ran on.
     #[must_use]
     pub fn flavour(&self) -> Flavour {
         self.plan.flavour
     }
 
-    /// The fault points at which a fault was injected, and which.
+    /// Returns the fault points at which a fault was injected, and which.
     #[must_use]
     pub fn faults(&self) -> &[(u64, FaultKind)] {
         &self.plan.faults
@@ -114,13 +114,13 @@ impl Leak {
         &self.place.libraries
     }
 
-    /// The laws that were broken.
+    /// Returns the laws that were broken.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
 
-    /// What happened in the run.
+    /// Returns the trace of the run.
     pub fn trace(&self) -> &Trace {
         &self.trace
     }

@@ -1,10 +1,10 @@
-//! Proof that whatever is entered is exited: for the laws of [`tenure`], and for code of one's own.
+//! Proof that whatever is entered is exited: for the laws of [`tenure`], and for your own code.
 //!
 //! - [`cancel_everywhere`] runs a future again and again and drops it at its 0th, 1st, 2nd … suspension, in four
 //!   ways, on both flavours of the runtime, until it completes.
 //! - [`fail_everywhere`] lets each of its steps fail, then panic; [`Proof`] has the options, pairs of faults and
 //!   faults with cancellation among them.
-//! - [`laws::resource`] is the suite to run on a resource of one's own.
+//! - [`laws::resource`] is the suite to run on your own resource.
 //! - [`Recorder`] makes resources that write down what is done to them, and [`Trace`] has assertions that read
 //!   like the laws.
 //! - [`Sequencer`], [`suspend`], [`hang`], [`paused`] and [`both_flavours`] replace every sleep in a test.
@@ -52,7 +52,7 @@
 //! 3. Nothing is open in the hub's registry, and it lost nothing, after a drain.
 //! 4. What [`Proof::check`] says.
 //!
-//! # What makes a proof fail besides a leak
+//! # What makes a proof fail, other than a leak
 //! A proof that has tried too little does not pass:
 //!
 //! - A run to which nothing was done returns an error ([`ProofOutput`], [`Proof::allow_errors`]).

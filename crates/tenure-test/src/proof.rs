@@ -63,7 +63,7 @@ impl Proof {
         self
     }
 
-    /// Real time on the current-thread flavour too. Default: paused.
+    /// Uses real time on the current-thread flavour too. Default: paused.
     ///
     /// Needed by whatever waits for the world outside the runtime: sockets, or threads of its own, as SQLite's
     /// drivers use. A paused clock would take that waiting for idleness and fire every timer, limits included. See
@@ -73,7 +73,7 @@ impl Proof {
         self
     }
 
-    /// The ways in which the future is dropped, each at each suspension. Default: [`CancelBy::ALL`].
+    /// Sets the ways in which the future is dropped, each at each suspension. Default: [`CancelBy::ALL`].
     ///
     /// # Panics
     /// If there is none: such a proof would try nothing.
@@ -84,7 +84,7 @@ impl Proof {
         self
     }
 
-    /// The faults that are injected, each at each fault point. Default: an error, a panic.
+    /// Sets the faults that are injected, each at each fault point. Default: an error, a panic.
     ///
     /// A [`FaultKind::Hang`] in an exit leaks, rightly, unless that exit has a time limit.
     ///
@@ -104,26 +104,26 @@ impl Proof {
         self
     }
 
-    /// With each single fault, also drops the future at each suspension. Default: faults alone. Costs the
+    /// Drops the future at each suspension also with each single fault. Default: faults alone. Costs the
     /// product of the fault points and the suspensions.
     pub fn and_cancel(mut self) -> Self {
         self.settings.and_cancel = true;
         self
     }
 
-    /// More suspensions, or fault points, than this in one run end the proof as a failure. Default: 1,000.
+    /// Limits the suspensions, and the fault points, of one run; more of them fail the proof. Default: 1,000.
     pub fn max_steps(mut self, steps: u64) -> Self {
         self.settings.max_steps = steps;
         self
     }
 
-    /// How long one run may take until the future counts as hung. Default: 5 s of real time, a day of paused.
+    /// Limits the time of one run, after which the future counts as hung. Default: 5 s of real time, a day of paused.
     pub fn run_limit(mut self, limit: Duration) -> Self {
         self.settings.run_limit = Some(limit);
         self
     }
 
-    /// How long after a [`hang`](crate::hang) was polled a run in real time counts as hung. Default: 100 ms.
+    /// Sets the time after which a run in real time that polled a [`hang`](crate::hang) counts as hung. Default: 100 ms.
     ///
     /// Larger where such a hang races with something slower.
     pub fn hang_limit(mut self, limit: Duration) -> Self {
@@ -131,26 +131,26 @@ impl Proof {
         self
     }
 
-    /// How long handed-over exits may take after each run. Default: 5 s of real time, a day of paused.
+    /// Limits the time of handed-over exits after each run. Default: 5 s of real time, a day of paused.
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.settings.drain_limit = Some(limit);
         self
     }
 
-    /// The future may hang: it is then dropped, and the enumeration ends there. Default: a hang is a failure.
+    /// Allows the future to hang: it is then dropped, and the enumeration ends there. Default: a hang is a failure.
     pub fn allow_hang(mut self) -> Self {
         self.settings.allow_hang = true;
         self
     }
 
-    /// The future may panic by itself. Default: any panic but an injected one, a failed assertion for example,
+    /// Allows the future to panic by itself. Default: any panic but an injected one, a failed assertion for example,
     /// goes on through the proof.
     pub fn allow_panics(mut self) -> Self {
         self.settings.allow_panics = true;
         self
     }
 
-    /// An exit may be dropped half-way: for resources with an exit time limit (law 15). Default: that is a leak.
+    /// Allows an exit to be dropped half-way: for resources with an exit time limit (law 15). Default: that is a leak.
     pub fn allow_cut_exits(mut self) -> Self {
         self.settings.allow_cut_exits = true;
         self
@@ -260,7 +260,7 @@ impl Proof {
         self
     }
 
-    /// Names the frames of libraries in which a future stood, besides the user's own line. Default: the user's line
+    /// Names the frames of libraries in which a future stood, beside the user's own line. Default: the user's line
     /// alone. See [`Leak::library_frames`].
     pub fn library_frames(mut self) -> Self {
         self.settings.library_frames = true;

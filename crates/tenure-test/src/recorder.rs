@@ -59,7 +59,7 @@ struct State {
 }
 
 impl Recorder {
-    /// A recorder with an empty trace that injects nothing.
+    /// Creates a recorder with an empty trace that injects nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -80,15 +80,15 @@ impl Recorder {
         self.run_id
     }
 
-    /// A context that enters a recorded resource of this name. Awaited, or given to `with`, it enters.
+    /// Makes a context that enters a recorded resource of this name. Awaited, or given to `with`, it enters.
     #[track_caller]
     pub fn resource(&self, name: impl Into<String>) -> Resource {
         Resource::new(self.clone(), name.into(), Location::caller())
     }
 
-    /// A step of the test: suspends once, and is a point at which a fault may be injected.
+    /// Runs a step of the test: suspends once, and is a point at which a fault may be injected.
     ///
-    /// The label and the line are what a failing proof names. To label a future of one's own, see
+    /// The label and the line are what a failing proof names. To label your own future, see
     /// [`at`](Self::at); for a fault point that does not suspend, see [`point`](Self::point).
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Recorder {
         }
     }
 
-    /// A point at which a fault may be injected, without a suspension. A planned hang is an error here, since
+    /// Marks a point at which a fault may be injected, without a suspension. A planned hang is an error here, since
     /// nothing can be awaited.
     ///
     /// # Errors
@@ -138,7 +138,7 @@ impl Recorder {
         self.push(EventKind::Note, &text.into(), 0, Location::caller(), None);
     }
 
-    /// What has happened until now.
+    /// Returns what has happened until now.
     pub fn trace(&self) -> Trace {
         Trace::new(self.state().events.clone())
     }

@@ -21,7 +21,7 @@ pub struct Report {
     pub cut: u64,
     /// Runs that returned an error although nothing was done to them. Zero unless errors are allowed.
     pub failed: u64,
-    /// The most suspensions seen in one run: the places at which the future was dropped, besides before its
+    /// The most suspensions seen in one run: the places at which the future was dropped, apart from the one before its
     /// first poll.
     pub suspensions: u64,
     /// The fewest suspensions seen in a run that nothing was done to. `None` if there was no such run.

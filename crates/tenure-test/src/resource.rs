@@ -44,7 +44,7 @@ impl<T> Future for Entering<T> {
     }
 }
 
-/// What a recorded enter, exit or drop does: it suspends a number of times, then ends in its way.
+/// Script of a recorded enter, exit or drop: it suspends a number of times, then ends in its way.
 ///
 /// ```
 /// use tenure_test::Act;
@@ -81,7 +81,7 @@ impl Act {
         Self { end: Some(FaultKind::Panic), ..self }
     }
 
-    /// Never ends. A drop cannot hang.
+    /// Makes it never end. A drop cannot hang.
     pub const fn then_hang(self) -> Self {
         Self { end: Some(FaultKind::Hang), ..self }
     }
@@ -114,24 +114,24 @@ impl Resource {
         }
     }
 
-    /// What the enter does. Default: suspend once.
+    /// Sets what the enter does. Default: suspend once.
     pub fn on_enter(self, act: Act) -> Self {
         Self { on_enter: act, ..self }
     }
 
-    /// What the exit does. Default: suspend once.
+    /// Sets what the exit does. Default: suspend once.
     pub fn on_exit(self, act: Act) -> Self {
         Self { on_exit: act, ..self }
     }
 
-    /// What the drop of the entered resource does; only a panic has a meaning here. Default: nothing.
+    /// Sets what the drop of the entered resource does; only a panic has a meaning here. Default: nothing.
     ///
     /// It does not panic while its thread unwinds already: that would abort the test.
     pub fn on_drop(self, act: Act) -> Self {
         Self { on_drop: act, ..self }
     }
 
-    /// The same resource with an exit that may recover from the body's error, for `with_recovering`.
+    /// Turns this into the same resource with an exit that may recover from the body's error, for `with_recovering`.
     pub fn recovering(self, verdict: Verdict) -> RecoveringResource {
         RecoveringResource::new(self, verdict)
     }
@@ -182,13 +182,13 @@ enum Phase {
 }
 
 impl Recorded {
-    /// The name it was entered under.
+    /// Returns the name that it was entered under.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.spec.name
     }
 
-    /// The recorder it writes to.
+    /// Returns the recorder that it writes to.
     #[must_use]
     pub fn recorder(&self) -> &Recorder {
         &self.spec.recorder

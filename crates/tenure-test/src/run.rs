@@ -30,7 +30,7 @@ const SPAWNED_LIMIT_MILLISECONDS: u64 = 200;
 /// A paused clock that ran ahead by more, in seconds, has let a timer fire that a real one would not have.
 const CLOCK_AHEAD_SECONDS: u64 = 1;
 
-/// One run, after it was drained: what a check of one's own is given.
+/// One run, after it was drained: what a user's check is given.
 #[derive(Clone, Debug)]
 pub struct Run {
     pub(crate) plan: Plan,
@@ -39,7 +39,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// What happened.
+    /// Returns the trace of the run.
     pub fn trace(&self) -> Trace {
         self.recorder.trace()
     }
@@ -50,7 +50,7 @@ impl Run {
         self.recorder.run_id()
     }
 
-    /// The suspension at which the future was dropped, 0 for before its first poll; `None` if it ran to its end.
+    /// Returns the suspension at which the future was dropped, 0 for before its first poll; `None` if it ran to its end.
     #[must_use]
     pub fn suspension(&self) -> Option<u64> {
         match self.end {
@@ -59,19 +59,19 @@ impl Run {
         }
     }
 
-    /// Whether the future returned: it was neither dropped nor did it panic or hang.
+    /// Returns `true` if the future returned: it was neither dropped nor did it panic or hang.
     #[must_use]
     pub fn is_completed(&self) -> bool {
         self.end == End::Completed
     }
 
-    /// How many faults were injected.
+    /// Returns the number of faults that were injected.
     #[must_use]
     pub fn faults(&self) -> u64 {
         self.recorder.points_and_injected().1
     }
 
-    /// The flavour of the runtime.
+    /// Returns the flavour of the runtime.
     #[must_use]
     pub fn flavour(&self) -> Flavour {
         self.plan.flavour

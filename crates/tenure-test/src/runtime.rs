@@ -58,7 +58,7 @@ pub(crate) enum Clock {
     Real,
 }
 
-/// A current-thread runtime whose clock is paused: timers fire in their order, at once, when nothing else can
+/// Makes a current-thread runtime whose clock is paused: timers fire in their order, at once, when nothing else can
 /// run.
 ///
 /// # Panics

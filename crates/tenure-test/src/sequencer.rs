@@ -55,7 +55,7 @@ impl Default for Sequencer {
 }
 
 impl Sequencer {
-    /// A sequence whose first turn is 0.
+    /// Creates a sequence whose first turn is 0.
     #[must_use]
     pub fn new() -> Self {
         Self { state: Arc::new(watch::Sender::new(State::default())) }
@@ -67,7 +67,7 @@ impl Sequencer {
     /// If the turn was taken before, or if an earlier one was given up by a taker that was dropped.
     ///
     /// # Cancel safety
-    /// Dropped while it waits, it breaks the sequence: whoever waits for a later turn panics.
+    /// Dropped while it waits, it breaks the sequence: a wait for a later turn panics.
     pub async fn turn(&self, turn: u64) -> Turn {
         let is_new = self.state.send_if_modified(|state| state.taken.insert(turn));
         assert!(is_new, "turn {turn} of the sequence was taken before");

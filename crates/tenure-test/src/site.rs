@@ -102,7 +102,7 @@ impl Future for Suspend {
     }
 }
 
-/// Never completes.
+/// Waits for ever.
 ///
 /// Unlike [`std::future::pending`], it tells the harness so, which then need not wait for its limit on a clock
 /// that cannot be paused; and its line is named in messages.

@@ -22,37 +22,37 @@ impl Trace {
         Self { events }
     }
 
-    /// The events, in order.
+    /// Returns the events, in order.
     #[must_use]
     pub fn events(&self) -> &[Event] {
         &self.events
     }
 
-    /// How many resources of this name were entered.
+    /// Returns the number of resources of this name that were entered.
     #[must_use]
     pub fn entered(&self, name: &str) -> usize {
         self.count(|event| event.name == name && event.kind == EventKind::Entered)
     }
 
-    /// How many exits of this name began.
+    /// Returns the number of exits of this name that began.
     #[must_use]
     pub fn exited(&self, name: &str) -> usize {
         self.count(|event| event.name == name && matches!(event.kind, EventKind::Exiting(_)))
     }
 
-    /// How many resources were entered in all.
+    /// Returns the number of resources that were entered in all.
     #[must_use]
     pub fn entered_in_all(&self) -> usize {
         self.count(|event| event.kind == EventKind::Entered)
     }
 
-    /// Whether a line of this text is in the trace.
+    /// Returns `true` if a line of this text is in the trace.
     #[must_use]
     pub fn contains(&self, line: &str) -> bool {
         self.events.iter().any(|event| event.to_string() == line)
     }
 
-    /// The outcome that the last exit of this name was told.
+    /// Returns the outcome that the last exit of this name was told.
     #[must_use]
     pub fn outcome(&self, name: &str) -> Option<&Seen> {
         self.events.iter().rev().find_map(|event| match &event.kind {
@@ -61,7 +61,7 @@ impl Trace {
         })
     }
 
-    /// Law 7, for one name: entered, and as many times exited, each to its end.
+    /// Asserts law 7 for one name: entered, and as many times exited, each to its end.
     ///
     /// # Panics
     /// If it was never entered, or is not exited exactly once for each enter.
@@ -73,7 +73,7 @@ impl Trace {
         assert!(broken.is_empty(), "{}{self}", lines(&broken));
     }
 
-    /// Law 7, for everything in the trace.
+    /// Asserts law 7 for everything in the trace.
     ///
     /// # Panics
     /// If anything entered is not exited exactly once, to its end.
@@ -83,7 +83,7 @@ impl Trace {
         assert!(broken.is_empty(), "{}{self}", lines(&broken));
     }
 
-    /// Neither entered nor exited (laws 2 and 9).
+    /// Asserts that it was neither entered nor exited (laws 2 and 9).
     ///
     /// # Panics
     /// If a resource of this name was entered, or an exit of it began.
@@ -92,7 +92,7 @@ impl Trace {
         assert_eq!((self.entered(name), self.exited(name)), (0, 0), "\"{name}\"\n{self}");
     }
 
-    /// Law 13: whatever was entered in a task while something else was held ended before that began its exit.
+    /// Asserts law 13: whatever was entered in a task while something else was held ended before that began its exit.
     ///
     /// For resources of several tasks, say which is inside which: [`assert_nested`](Self::assert_nested).
     ///
@@ -104,7 +104,7 @@ impl Trace {
         assert!(broken.is_empty(), "{}{self}", lines(&broken));
     }
 
-    /// The exit of `inner` ended before the exit of `outer` began, in whatever tasks they ran.
+    /// Asserts that the exit of `inner` ended before the exit of `outer` began, in whatever tasks they ran.
     ///
     /// # Panics
     /// If it did not, or if one of them was never entered or never exited.
@@ -119,7 +119,7 @@ impl Trace {
         }
     }
 
-    /// These lines occur in this order; others may stand between.
+    /// Asserts that these lines occur in this order; others may stand between.
     ///
     /// # Panics
     /// If one is missing, or stands before its predecessor.
@@ -135,7 +135,7 @@ impl Trace {
         }
     }
 
-    /// These are the principal lines, all of them, in this order.
+    /// Asserts that these are the principal lines, all of them, in this order.
     ///
     /// Principal are `enter a`, `exit a: …`, steps, notes and whatever failed, panicked or was dropped half-way.
     /// Left out are the beginnings of enters, the ends of exits that succeeded, drops after an exit, and what
@@ -151,7 +151,7 @@ impl Trace {
         assert_eq!(found, expected, "found, and expected\n{self}");
     }
 
-    /// Every exit of this name was told this outcome.
+    /// Asserts that every exit of this name was told this outcome.
     ///
     /// # Panics
     /// If there is no such exit, or one saw another outcome.
@@ -165,7 +165,7 @@ impl Trace {
         }
     }
 
-    /// The exits of this name saw that very [`Fault`], not one that looks like it (law 3).
+    /// Asserts that the exits of this name saw that very [`Fault`], not one that looks like it (law 3).
     ///
     /// # Panics
     /// If there is no such exit, or one saw anything else.
@@ -179,8 +179,8 @@ impl Trace {
         }
     }
 
-    /// The incidents of this kind that the hub reported during the run: those of handed-over exits, and those
-    /// whose error or panic was nobody's result.
+    /// Returns the incidents of this kind that the hub reported during the run: those of handed-over exits, and those
+    /// whose error or panic was no caller's result.
     pub fn incidents(&self, kind: IncidentKind) -> impl Iterator<Item = &Event> {
         self.events.iter().filter(move |event| event.kind == EventKind::Incident(kind))
     }

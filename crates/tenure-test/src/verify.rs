@@ -33,7 +33,7 @@ pub enum Violation {
     },
     /// The hub's registry says that something is held or was lost.
     Registry(String),
-    /// The check of one's own failed.
+    /// The user's check failed.
     Check(String),
     /// A call of the check did not end within its limit.
     CheckTimedOut {
@@ -90,13 +90,13 @@ pub struct Who {
 }
 
 impl Who {
-    /// Its name.
+    /// Returns its name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// Where the test made it.
+    /// Returns the place where the test made it.
     #[must_use]
     pub fn location(&self) -> &'static Location<'static> {
         self.location

@@ -8,7 +8,7 @@ use crate::Outcome;
 
 /// A resource with an asynchronous exit: the one trait to implement.
 ///
-/// Entering needs no trait; any future that yields the resource is an enter. Where the type is not one's own, `closing`
+/// Entering needs no trait; any future that yields the resource is an enter. For a foreign type, `closing`
 /// makes a resource of a value and a function.
 ///
 /// ```
@@ -129,7 +129,7 @@ pub trait RecoverExit: Send + 'static {
     }
 }
 
-/// What a recovering exit makes of the body's error.
+/// Decision of a recovering exit about the body's error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(clippy::exhaustive_enums, reason = "an error goes on or it does not")]
 pub enum Verdict {

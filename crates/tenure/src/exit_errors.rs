@@ -6,7 +6,7 @@ use std::fmt;
 use crate::fault::Fault;
 use crate::with::ExitError;
 
-/// What went wrong with the exits of a stack, of joined contexts, or of a task group: one failure as it is, several as
+/// Failures of the exits of a stack, of joined contexts, or of a task group: one failure as it is, several as
 /// a list (law 25).
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "one or several: there is nothing else")]
@@ -28,7 +28,7 @@ impl<E> ExitErrors<E> {
         }
     }
 
-    /// The first error that an exit returned, if one did. The others are dropped.
+    /// Returns the first error that an exit returned, if one did. The others are dropped.
     #[must_use]
     pub fn into_first(self) -> Option<E> {
         match self {

@@ -3,7 +3,7 @@
 //! # Invariants
 //! 1. Each job makes exactly one end: settled when its future is ready, else lost when it is dropped.
 //! 2. What came of it is recorded first, then it leaves the registry, then its scope, then its latch is set. A record
-//!    leaves when it is dropped: whatever panics on the way, nobody waits for it for ever.
+//!    leaves when it is dropped: whatever panics on the way, no wait for it lasts for ever.
 //! 3. An exit is polled and dropped in a frame of its own. A shielded enter is part of the body it was called in: it is
 //!    polled in a frame of that one. What is left of either is dropped in a frame of its parent.
 

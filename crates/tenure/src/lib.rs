@@ -34,7 +34,7 @@
 //! | to … | use |
 //! |---|---|
 //! | hold one resource for the length of a block | [`with`] |
-//! | make a resource of a type of one's own, or of another's | [`AsyncExit`], [`closing`], [`released`] |
+//! | make a resource of your own type, or of a foreign one | [`AsyncExit`], [`closing`], [`released`] |
 //! | write enter and exit as one function | [`context()`](fn@context) |
 //! | hold several, their number known at run time | [`ExitStack`], [`with_stack`] |
 //! | enter several side by side | [`join`](fn@join) |
@@ -53,7 +53,7 @@
 //!
 //! # When a future is dropped
 //! The body is dropped first; then the exit runs to its end in the background, on the runtime the resource was entered
-//! on, before the exits of everything around it. An exit that is half done goes on where it was. Whoever dropped the
+//! on, before the exits of everything around it. An exit that is half done goes on where it was. The caller that dropped the
 //! future does not wait for that, for `Drop` cannot: [`drain`] does, and [`Options`] offers limits and tokens that stop a
 //! body and await its exit in place.
 //!

@@ -1,14 +1,14 @@
 //! How a body ended: [`Outcome`], as an exit sees it, and [`Ending`], its owned form.
 //!
 //! # Invariants
-//! 1. An outcome never owns the error: the error belongs to whoever gets it back as the result (law 3).
+//! 1. An outcome never owns the error: the error belongs to the caller, as the result (law 3).
 //! 2. A panic is known by its message alone. The payload is not `Sync`, so a look at it could not be held
 //!    across an await; it stays with the caller, who resumes it (law 4).
 
 use std::any::{Any, type_name};
 use std::fmt;
 
-/// How the body of a tenure ended, as its exit is told.
+/// End of the body of a tenure, as its exit is told.
 ///
 /// It is complete: there is no fifth way, and an exit may match on it without a wildcard arm.
 ///
@@ -40,36 +40,36 @@ pub enum Outcome<'a> {
 }
 
 impl<'a> Outcome<'a> {
-    /// An outcome that failed with `error`.
+    /// Creates an outcome that failed with `error`.
     pub fn failed<E: ErrorValue>(error: &'a E) -> Self {
         Self::Failed(Failure::new(error))
     }
 
-    /// Whether the body returned `Ok`.
+    /// Returns `true` if the body returned `Ok`.
     #[must_use]
     pub const fn is_completed(self) -> bool {
         matches!(self, Self::Completed)
     }
 
-    /// Whether the body returned an error.
+    /// Returns `true` if the body returned an error.
     #[must_use]
     pub const fn is_failed(self) -> bool {
         matches!(self, Self::Failed(_))
     }
 
-    /// Whether the body panicked.
+    /// Returns `true` if the body panicked.
     #[must_use]
     pub const fn is_panicked(self) -> bool {
         matches!(self, Self::Panicked(_))
     }
 
-    /// Whether the body was stopped before it ended.
+    /// Returns `true` if the body was stopped before it ended.
     #[must_use]
     pub const fn is_cancelled(self) -> bool {
         matches!(self, Self::Cancelled)
     }
 
-    /// The body's error, if it failed with one of type `E`.
+    /// Returns the body's error, if it failed with one of type `E`.
     #[must_use]
     pub fn error<E: ErrorValue>(self) -> Option<&'a E> {
         match self {
@@ -88,7 +88,7 @@ pub struct Failure<'a> {
 }
 
 impl<'a> Failure<'a> {
-    /// A look at `error`.
+    /// Creates a view of `error`.
     pub fn new<E: ErrorValue>(error: &'a E) -> Self {
         Self { error }
     }
@@ -98,20 +98,20 @@ impl<'a> Failure<'a> {
         Self { error }
     }
 
-    /// The error, if it is of type `E`.
+    /// Returns the error, if it is of type `E`.
     #[must_use]
     pub fn downcast_ref<E: ErrorValue>(self) -> Option<&'a E> {
         let any: &'a dyn Any = self.error;
         any.downcast_ref()
     }
 
-    /// Whether the error is of type `E`.
+    /// Returns `true` if the error is of type `E`.
     #[must_use]
     pub fn is<E: ErrorValue>(self) -> bool {
         self.downcast_ref::<E>().is_some()
     }
 
-    /// The name of the error's type, for messages; its spelling is not stable.
+    /// Returns the name of the error's type, for messages; its spelling is not stable.
     #[must_use]
     pub fn type_name(self) -> &'static str {
         self.error.type_name()
@@ -124,12 +124,12 @@ impl fmt::Debug for Failure<'_> {
     }
 }
 
-/// What the error of a body has to be: something to print, to downcast, and to look at from an exit
+/// Bounds on the error of a body: it can be printed, downcast, and looked at from an exit
 /// that may end on another thread.
 ///
-/// Implemented for every type that meets the bounds; nobody else needs to.
+/// Implemented for every type that meets the bounds.
 pub trait ErrorValue: Any + fmt::Debug + Send + Sync + private::Sealed {
-    /// The name of the error's type.
+    /// Returns the name of the error's type.
     fn type_name(&self) -> &'static str;
 }
 
@@ -144,7 +144,7 @@ mod private {
     impl<T: std::any::Any + std::fmt::Debug + Send + Sync> Sealed for T {}
 }
 
-/// How a body ended, owned: what to give to an exit that is called by hand.
+/// End of a body, owned: the argument of an exit that is called by hand.
 ///
 /// A hand-called exit may outlive its caller (it is finished in the background when the caller is
 /// dropped), so it cannot borrow the error from it.
@@ -162,12 +162,12 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// An ending that failed with `error`.
+    /// Creates an ending that failed with `error`.
     pub fn failed<E: ErrorValue>(error: E) -> Self {
         Self::Failed(Box::new(error))
     }
 
-    /// The ending as an exit is told it.
+    /// Returns the ending as an exit is told it.
     #[must_use]
     pub fn outcome(&self) -> Outcome<'_> {
         match self {

@@ -113,7 +113,7 @@ pub struct Closing<R, F> {
     close: F,
 }
 
-/// What closes a value. Implemented by what [`closing`] makes of a function.
+/// Function that closes a value. Implemented by what [`closing`] makes of a function.
 pub trait ExitFn<R>: Send + 'static + sealed::Sealed {
     /// What it fails with.
     type Error: fmt::Debug + Send + 'static;

@@ -65,7 +65,7 @@ where
     Ok(Lent { generator: Generator::enter(function).await? })
 }
 
-/// As [`context`], for a function that may recover from the body's error: it returns a [`Verdict`].
+/// Makes a context of one function that may recover from the body's error: it returns a [`Verdict`].
 ///
 /// Enter it with [`with_recovering`](crate::with_recovering).
 ///

@@ -177,7 +177,7 @@ impl<T> fmt::Debug for Lender<T> {
 pub struct Returned<T> {
     /// The value.
     pub value: T,
-    /// How the body ended.
+    /// End of the body.
     pub ended: Ended,
     exchange: Arc<Exchange<T>>,
 }
@@ -233,7 +233,7 @@ impl<T: fmt::Debug> fmt::Debug for Returned<T> {
     }
 }
 
-/// How the body of a generator context ended, for its function to keep. The error itself is shown by
+/// End of the body of a generator context, for its function to keep. The error itself is shown by
 /// [`Returned::look`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::exhaustive_enums, reason = "the twin of `Outcome`, complete for the same reason")]
@@ -249,7 +249,7 @@ pub enum Ended {
 }
 
 impl Ended {
-    /// Whether the body returned `Ok`.
+    /// Returns `true` if the body returned `Ok`.
     #[must_use]
     pub const fn is_completed(&self) -> bool {
         matches!(self, Self::Completed)

@@ -57,7 +57,7 @@ pub fn join<J: Join>(contexts: J) -> impl Future<Output = Result<J::Resources, J
     Entering { label, enters: contexts.into_enters(), unwinding: None, left, ended: None }
 }
 
-/// What can be [joined](join()): tuples of up to eight contexts, and `Vec`s.
+/// Contexts that can be [joined](join()): tuples of up to eight contexts, and `Vec`s.
 pub trait Join: sealed::Sealed {
     /// The resources, in the order of the contexts.
     type Resources: AsyncExit;
@@ -82,7 +82,7 @@ mod sealed {
         /// The resources, as far as they are entered.
         type Partial: AsyncExit;
 
-        /// Ready when all are entered, or one has failed or panicked.
+        /// Becomes ready when all are entered, or one has failed or panicked.
         fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Trouble<Self::Error>>>;
         /// Drops those still entering, and takes what is entered, if anything.
         fn take_entered(&mut self) -> Option<Self::Partial>;

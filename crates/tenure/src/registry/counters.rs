@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// How often each thing has happened in a runtime since it began.
+/// Numbers of enters, exits and losses of a runtime since it began.
 ///
 /// When nothing is open, `entered == exited + lost + disarmed`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

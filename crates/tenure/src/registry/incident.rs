@@ -15,7 +15,7 @@ use crate::label::Label;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Incident {
-    /// What happened.
+    /// The kind of the incident.
     pub kind: IncidentKind,
     /// The name of the tenure: as set in its options, else the type of its resource.
     pub name: &'static str,
@@ -29,7 +29,7 @@ pub struct Incident {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum IncidentKind {
-    /// An exit failed, and its error is nobody's result: the body had failed before it, or the caller was gone.
+    /// An exit failed, and its error is no caller's result: the body had failed before it, or the caller was gone.
     ExitFailed,
     /// An exit panicked, and no caller resumes the panic.
     ExitPanicked,
@@ -37,7 +37,7 @@ pub enum IncidentKind {
     ExitTimedOut,
     /// An exit could not end, since its runtime was gone or there was none.
     ///
-    /// The resource is dropped instead. If that panics, the panic hook is told, and nobody else.
+    /// The resource is dropped instead. If that panics, only the panic hook is told.
     ExitLost,
     /// A shielded enter could not end, since its runtime was gone or there was none.
     EnterLost,
@@ -97,7 +97,7 @@ pub fn set_default_report_sink(sink: impl Fn(&Incident) + Send + Sync + 'static)
     replace(&DEFAULT_SINK, Arc::new(sink));
 }
 
-/// Tells the current runtime's report sink of something that went wrong and is nobody's result.
+/// Tells the current runtime's report sink of something that went wrong and is no caller's result.
 ///
 /// For resources and adapters that meet a second error, or one that has no caller. The incident also counts for the next
 /// [`drain`](crate::drain), whose report is not clean then.

@@ -7,29 +7,29 @@ use super::snapshot::OpenTenures;
 use super::{Incident, IncidentKind, KEPT_INCIDENTS_MAX, Registry};
 use crate::label::Label;
 
-/// What came of the exits that were handed over since the last drain.
+/// Report of a drain: the exits that were handed over since the last one.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 #[must_use = "a report that is not read hides the exits that failed"]
 pub struct DrainReport {
     /// Handed-over exits that have ended, in whatever way.
     pub ended: u64,
-    /// What went wrong with them, in order; at most [`KEPT_INCIDENTS_MAX`].
+    /// The incidents among them, in order; at most [`KEPT_INCIDENTS_MAX`].
     pub incidents: Vec<Incident>,
     /// Incidents beyond that many: the report sink was told of them.
     pub incidents_dropped: u64,
-    /// What was handed over and has not ended by the deadline.
+    /// Exits that were handed over and have not ended by the deadline.
     pub open: OpenTenures,
 }
 
 impl DrainReport {
-    /// Whether every exit ended, and ended well.
+    /// Returns `true` if every exit ended, and ended well.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.incidents.is_empty() && self.incidents_dropped == 0 && self.open.is_empty()
     }
 
-    /// The incidents of one kind.
+    /// Returns the incidents of one kind.
     pub fn of_kind(&self, kind: IncidentKind) -> impl Iterator<Item = &Incident> {
         self.incidents.iter().filter(move |incident| incident.kind == kind)
     }

@@ -46,7 +46,7 @@ pub(crate) use stop::Asked;
 /// Incidents kept for the next drain's report. Later ones are counted, and all reach the report sink.
 pub const KEPT_INCIDENTS_MAX: usize = 1_024;
 
-/// The counters of this runtime, since it began.
+/// Returns the counters of this runtime, since it began.
 ///
 /// Outside of a runtime: those of all tenures entered outside of any.
 #[must_use]

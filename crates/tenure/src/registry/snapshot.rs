@@ -10,7 +10,7 @@ use super::{Registry, current};
 use crate::frame;
 use crate::label::{Id, Label};
 
-/// How far a held tenure has come.
+/// Phase of a held tenure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
@@ -49,32 +49,32 @@ pub struct OpenTenure {
     pub location: &'static Location<'static>,
     /// Since its first suspension after the enter. Zero if there has been none yet.
     pub age: Duration,
-    /// How far it has come.
+    /// The phase of the tenure.
     pub phase: Phase,
-    /// Whether its caller is gone and it exits in the background.
+    /// `true` if the caller is gone and the exit runs in the background.
     pub handed_over: bool,
 }
 
-/// What is open now, as a tree when displayed.
+/// Tenures that are open now, as a tree when displayed.
 #[derive(Clone, Debug, Default)]
 pub struct OpenTenures {
     tenures: Vec<OpenTenure>,
 }
 
 impl OpenTenures {
-    /// How many are open.
+    /// Returns the number of open tenures.
     #[must_use]
     pub fn len(&self) -> usize {
         self.tenures.len()
     }
 
-    /// Whether none is open.
+    /// Returns `true` if no tenure is open.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.tenures.is_empty()
     }
 
-    /// All of them, in the order of entering.
+    /// Returns all of them, in the order of entering.
     pub fn iter(&self) -> std::slice::Iter<'_, OpenTenure> {
         self.tenures.iter()
     }
@@ -132,7 +132,7 @@ impl fmt::Display for OpenTenure {
     }
 }
 
-/// What is held now on this runtime.
+/// Returns what is held now on this runtime.
 ///
 /// A tenure on another thread appears neither here nor in [`counters`](crate::counters) until its body has suspended
 /// once. All others do: those held by bodies that run, by guards, by stacks, and those handed over.

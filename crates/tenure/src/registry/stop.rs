@@ -2,7 +2,7 @@
 //!
 //! A body that is the outermost of its task can be dropped by the tenure that polls it; all that is entered inside goes
 //! with it, in order. So the outermost ones leave their wakers here when they suspend. A guard outside of any body is in
-//! the hands of code that nobody polls on its behalf: it cannot be asked.
+//! the hands of code that does not poll on its behalf: it cannot be asked.
 //!
 //! # Invariants
 //! 1. Wakers are cloned, called and dropped behind the locks.

@@ -73,42 +73,42 @@ impl Default for Main {
 }
 
 impl Main {
-    /// On all cores, with the defaults of [`Run`].
+    /// Creates one that runs on all cores, with the defaults of [`Run`].
     pub fn new() -> Self {
         Self { flavour: Flavour::multi_thread(None), run: Run::new() }
     }
 
-    /// On the current thread alone.
+    /// Runs on the current thread alone.
     pub fn current_thread(self) -> Self {
         Self { flavour: Flavour::current_thread(), ..self }
     }
 
-    /// On this many threads, or one for each core.
+    /// Runs on this many threads, or one for each core.
     pub fn multi_thread(self, worker_threads: Option<usize>) -> Self {
         Self { flavour: Flavour::multi_thread(worker_threads), ..self }
     }
 
-    /// As [`Run::exit_timeout`].
+    /// Sets the same as [`Run::exit_timeout`].
     pub fn exit_timeout(self, timeout: Duration) -> Self {
         Self { run: self.run.exit_timeout(timeout), ..self }
     }
 
-    /// As [`Run::body_stop_timeout`].
+    /// Sets the same as [`Run::body_stop_timeout`].
     pub fn body_stop_timeout(self, timeout: Duration) -> Self {
         Self { run: self.run.body_stop_timeout(timeout), ..self }
     }
 
-    /// As [`Run::success_after_signal`].
+    /// Sets the same as [`Run::success_after_signal`].
     pub fn success_after_signal(self, success: bool) -> Self {
         Self { run: self.run.success_after_signal(success), ..self }
     }
 
-    /// As [`Run::stop_on_hangup`].
+    /// Sets the same as [`Run::stop_on_hangup`].
     pub fn stop_on_hangup(self, stop: bool) -> Self {
         Self { run: self.run.stop_on_hangup(stop), ..self }
     }
 
-    /// As [`Run::stop_on_quit`].
+    /// Sets the same as [`Run::stop_on_quit`].
     pub fn stop_on_quit(self, stop: bool) -> Self {
         Self { run: self.run.stop_on_quit(stop), ..self }
     }
@@ -166,22 +166,22 @@ impl Default for Test {
 }
 
 impl Test {
-    /// On the current thread, with the default limit.
+    /// Creates one that runs on the current thread, with the default limit.
     pub fn new() -> Self {
         Self { flavour: Flavour::current_thread(), drain_limit: TEST_DRAIN_LIMIT_DEFAULT }
     }
 
-    /// On the current thread alone.
+    /// Runs on the current thread alone.
     pub fn current_thread(self) -> Self {
         Self { flavour: Flavour::current_thread(), ..self }
     }
 
-    /// On this many threads, or one for each core.
+    /// Runs on this many threads, or one for each core.
     pub fn multi_thread(self, worker_threads: Option<usize>) -> Self {
         Self { flavour: Flavour::multi_thread(worker_threads), ..self }
     }
 
-    /// Whether the clock stands still until all tasks wait for it. Needs the feature `test-util`.
+    /// Sets whether the clock stands still until all tasks wait for it. Needs the feature `test-util`.
     #[cfg(feature = "test-util")]
     pub fn start_paused(mut self, paused: bool) -> Self {
         self.flavour.0.start_paused(paused);
@@ -198,7 +198,7 @@ impl Test {
         panic!("`#[tenure::test(start_paused = true)]` needs the feature `test-util` of `tenure`");
     }
 
-    /// How long the exits may take after the body.
+    /// Limits the time of the exits after the body.
     pub fn drain_limit(self, limit: Duration) -> Self {
         Self { drain_limit: limit, ..self }
     }

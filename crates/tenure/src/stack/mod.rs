@@ -119,14 +119,14 @@ where
 }
 
 impl<E: ErrorValue> ExitStack<E> {
-    /// An empty stack.
+    /// Creates an empty stack.
     #[track_caller]
     pub fn new() -> Self {
         let label = Label { name: "ExitStack", location: Location::caller() };
         Self { held: Some(OnStack::new(label)), limit: None }
     }
 
-    /// Limits each single exit. At expiry its future is dropped, the resource's own `Drop` is the forceful close, and
+    /// Sets a time limit for each single exit. At expiry its future is dropped, the resource's own `Drop` is the forceful close, and
     /// the exits below it go on, told [`Stopped::ExitLimit`] as an `E` (law 15). Default: without limit.
     pub fn exit_limit(mut self, limit: Duration) -> Self
     where
@@ -232,13 +232,13 @@ impl<E: ErrorValue> ExitStack<E> {
         self.lend(label, Plain::of(OutcomeCallback(callback, PhantomData)));
     }
 
-    /// How many exits are on the stack.
+    /// Returns the number of exits on the stack.
     #[must_use]
     pub fn len(&self) -> usize {
         self.on_stack().loans.len()
     }
 
-    /// Whether no exit is on the stack.
+    /// Returns `true` if no exit is on the stack.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -2,7 +2,7 @@
 
 /// An async closure from `A` to `O`, with its future as an associated type.
 ///
-/// Every `async |resource| …` implements it; nobody else needs to. It is there for its `Fut`: the standard library's
+/// Every `async |resource| …` implements it. It is there for its `Fut`: the standard library's
 /// `AsyncFnOnce` gives the future no name on stable Rust, so a function that takes one cannot say that its own future is
 /// `Send`, and the compiler has to find out where it is used. It then forgets lifetimes, and refuses resources whose types
 /// mention one, be it `'static` (rust-lang/rust#139475).

@@ -16,7 +16,7 @@ use crate::fault::{Fault, drop_payload, panic_message};
 use crate::label::Label;
 use crate::{AsyncExit, ErrorValue};
 
-/// What went wrong in a tenure, stage by stage: of the enter `N`, of the body `E`, of the exit `X`; `T` is the body's
+/// Failure of a tenure, stage by stage: of the enter `N`, of the body `E`, of the exit `X`; `T` is the body's
 /// value.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -46,7 +46,7 @@ pub enum WithError<N, E, X, T = ()> {
     },
 }
 
-/// What went wrong with an exit.
+/// Failure of an exit.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ExitError<X> {
@@ -128,7 +128,8 @@ where
     }
 }
 
-/// As [`with`](crate::with), with all errors kept apart: nothing is converted, nothing goes to the report sink.
+/// Runs a body as [`with`](crate::with) does, and keeps all errors apart: nothing is converted, nothing goes to the report
+/// sink.
 ///
 /// Use it where the caller decides by the stage that failed: a commit that failed after the work was done is not a
 /// work that failed. [`WithError::Exit`] has the body's value.

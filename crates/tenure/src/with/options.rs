@@ -15,7 +15,7 @@ use super::stop::{Deadline, Request, Requests, Stopped};
 use crate::label::Label;
 use crate::{AsyncExit, CancelToken, ErrorValue, Held, RecoverExit, held};
 
-/// How a tenure is to run: its name, the time limits of its body and its exit, and what may ask it to stop.
+/// Options for entering a context: its name, its time limits, and what may ask it to stop.
 ///
 /// Without any option, use [`with`](crate::with). What stops a body here is cooperative: the body is dropped, the exit
 /// is awaited in place, and the caller returns after it (law 14). `tokio::time::timeout` around a `with` returns
@@ -48,12 +48,12 @@ pub struct Options {
 }
 
 impl Options {
-    /// No name, no limit, nothing that stops it: as [`with`](crate::with).
+    /// Creates options with no name, no limit and no request to stop, as [`with`](crate::with) has.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The name in reports and in [`open`](crate::open). Default: the name of the resource's type.
+    /// Sets the name in reports and in [`open`](crate::open). Default: the name of the resource's type.
     pub fn name(mut self, name: &'static str) -> Self {
         self.name = Some(name);
         self
@@ -61,7 +61,7 @@ impl Options {
 
     /// Sets how long the enter may run. Default: without limit.
     ///
-    /// An enter that is [shielded](crate::shield) is finished nevertheless, and exited if it succeeded, before the caller
+    /// An enter that is [shielded](crate::shield) is still finished, and exited if it succeeded, before the caller
     /// returns (law 14).
     pub fn enter_timeout(mut self, limit: Duration) -> Self {
         self.enter_timeout = Some(limit);
@@ -74,7 +74,7 @@ impl Options {
         self
     }
 
-    /// How long the body may run. Default: without limit.
+    /// Limits the time of the body. Default: without limit.
     pub fn body_timeout(mut self, limit: Duration) -> Self {
         self.body_timeout = Some(limit);
         self
@@ -103,7 +103,7 @@ impl Options {
         self
     }
 
-    /// [`with`](crate::with), with these options.
+    /// Runs a body as [`with`](crate::with) does, with these options.
     ///
     /// # Errors
     /// Those of `with`, and [`Stopped`] when a limit or a request stopped it.
@@ -129,7 +129,7 @@ impl Options {
         })
     }
 
-    /// [`with_detailed`](crate::with_detailed), with these options.
+    /// Runs a body as [`with_detailed`](crate::with_detailed) does, with these options.
     ///
     /// # Errors, panics, cancel safety
     /// As `with_detailed`. Time limits need a runtime with its timer enabled.
@@ -151,7 +151,7 @@ impl Options {
         run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, stop, detailed)
     }
 
-    /// [`with_recovering`](crate::with_recovering), with these options.
+    /// Runs a body as [`with_recovering`](crate::with_recovering) does, with these options.
     ///
     /// # Errors
     /// Those of `with_recovering`, and [`Stopped`] when a limit or a request stopped it.
@@ -178,7 +178,7 @@ impl Options {
         })
     }
 
-    /// [`hold`](crate::hold), with this name, the limits of the enter and that of the exit. There is no body to time out;
+    /// Holds a resource as [`hold`](crate::hold) does, with this name, the limits of the enter and that of the exit. There is no body to time out;
     /// requests to stop count for the enter.
     ///
     /// # Errors

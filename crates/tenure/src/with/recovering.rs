@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::label::Label;
 use crate::{RecoverExit, Verdict};
 
-/// As [`with`](crate::with), for a resource whose exit may recover from the body's error.
+/// Runs a body as [`with`](crate::with) does, with a resource whose exit may recover from the body's error.
 ///
 /// The body's value comes as `Ok(Some(value))`; `Ok(None)` says that the body failed and the exit recovered.
 ///

@@ -56,7 +56,7 @@ use crate::registry::{IncidentKind, current};
 ///
 /// # Guarantees
 /// An enter that succeeded is followed by one exit, which is told how the body ended (laws 1 to 7). Tenures that
-/// were entered inside exit before it, also when all are dropped at once (law 13). The way without trouble spawns
+/// were entered inside exit before it, also when all are dropped at once (law 13). The happy path spawns
 /// nothing and allocates once, for the exit (law 20).
 ///
 /// # Errors
@@ -84,7 +84,7 @@ where
     with_at(Location::caller(), context, body)
 }
 
-/// As [`with`], entered at the place that is given: what reports and [`open`](crate::open) show.
+/// Runs a body as [`with`] does, entered at the place that is given: what reports and [`open`](crate::open) show.
 ///
 /// For adapters that enter on behalf of their callers from inside a future, where `#[track_caller]` does not reach. A
 /// function that only passes a context and a body on needs no more than that attribute.
@@ -138,8 +138,8 @@ where
     run::<Plain<R>, _, _, _, _, _, _, _>(label, context, body, Never, plain_result)
 }
 
-/// As [`with`], for a body, an enter or a value that is not `Send`: the future runs where it is, in `block_on` or on a
-/// `LocalSet`. The resource is `Send` nevertheless, since its exit may go on elsewhere.
+/// Runs a body as [`with`] does, for a body, an enter or a value that is not `Send`: the future runs where it is, in `block_on` or on a
+/// `LocalSet`. The resource is still `Send`, since its exit may go on elsewhere.
 ///
 /// ```
 /// use std::rc::Rc;
