@@ -49,6 +49,8 @@ impl Registry {
     /// Says whose exit waits for the children of this group, until the link is dropped.
     pub(crate) fn link_group(self: &Arc<Self>, group: Id, owner: Id) -> GroupLink {
         self.groups().insert(group, owner);
+        // A drain in a child may have to leave out the owner now.
+        self.changes().tell();
         GroupLink { registry: Arc::clone(self), group }
     }
 
