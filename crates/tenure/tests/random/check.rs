@@ -67,6 +67,7 @@ pub(crate) struct Seen {
     /// Resources that were entered, less generators, stacks and groups.
     made: usize,
     generators: Vec<ContextId>,
+    several_threads: bool,
     /// Suspensions of the whole.
     pub(crate) suspensions: usize,
 }
@@ -112,6 +113,7 @@ pub(crate) fn run(program: &Program, way: &Way) -> Seen {
         undelivered: shared.undelivered().len(),
         made: shared.plain.load(Ordering::Relaxed),
         generators: (0..program.contexts.len()).filter(is_generator).collect(),
+        several_threads: way.several_threads,
         suspensions,
     }
 }
@@ -254,7 +256,7 @@ pub(crate) fn verdict(program: &Program, seen: &Seen) -> Result<(), String> {
     if *undelivered != 0 {
         return Err(format!("{undelivered} errors were told to nobody, after {events:?}"));
     }
-    match accepts(program, Rules::RIGHT, events) {
+    match accepts(program, Rules::RIGHT, events, seen.several_threads) {
         Some(false) => Err(format!("the model cannot run like this: {events:?}")),
         Some(true) | None => Ok(()),
     }
