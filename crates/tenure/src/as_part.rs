@@ -35,7 +35,7 @@ impl<F: Future> AsPart<F> {
     }
 
     pub(crate) fn is_over(self: Pin<&mut Self>) -> bool {
-        self.project().exit.is_none()
+        self.project().exit.as_pin_mut().is_none()
     }
 
     /// Ready with the output, and with whom to name should it be a fault.

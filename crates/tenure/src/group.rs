@@ -390,12 +390,14 @@ where
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let owner = self.leave.shared.owner.load(Ordering::Relaxed);
+        let this = self.as_mut().project();
+        let owner = this.leave.shared.owner.load(Ordering::Relaxed);
+        let is_running = this.body.as_pin_mut().is_some();
         // Taken out, so that the rest can be lent.
-        let outer = self.as_mut().project().outer;
+        let outer = this.outer;
         let mut outer = mem::replace(outer, Node::new(outer.label));
         let frame = outer.enter_as_job(owner, false);
-        let mut polled = if self.body.is_some() { self.as_mut().poll_body(context) } else { Poll::Ready(()) };
+        let mut polled = if is_running { self.as_mut().poll_body(context) } else { Poll::Ready(()) };
         if polled.is_ready() {
             let this = self.as_mut().project();
             polled = this.left.as_mut().map_or(Poll::Ready(()), |left| left.poll_listed(context));

@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 
 use crate::frame;
 use crate::job::{Begun, Settle};
-use crate::registry::{Phase, RootKey};
+use crate::registry::{self, Phase, RootKey};
 use crate::scope::Gate;
 use crate::tenure::Tenure;
 
@@ -53,7 +53,7 @@ where
         // Looked up at each poll: the code that waits may have moved.
         let (mut scopes, is_root) = frame::scopes_up_to(self.tenure.home());
         if is_root {
-            scopes.extend(self.tenure.registry().root_scope(RootKey::here()));
+            scopes.extend(registry::current().root_scope(RootKey::here()));
         }
         let id = self.tenure.node.id();
         if gate.poll(&scopes, id, context).is_pending() {

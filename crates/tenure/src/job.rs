@@ -89,8 +89,8 @@ pub(crate) struct Record {
     pub(crate) outer: Node,
     pub(crate) scope: Arc<Scope>,
     pub(crate) latch: Latch,
-    /// Where its scope is to be forgotten, if it has no parent.
-    pub(crate) root: Option<RootKey>,
+    /// Where its scope is to be forgotten, if it has no parent: in the registry of the task that dropped it.
+    pub(crate) root: Option<(Arc<Registry>, RootKey)>,
     pub(crate) span: Span,
     pub(crate) items: Option<Arc<dyn Items>>,
     pub(crate) begun: Begun,
@@ -134,8 +134,8 @@ impl Drop for Record {
     fn drop(&mut self) {
         drop(self.registry.release(self.key));
         self.scope.remove(self.id, &self.latch);
-        if let Some(root) = self.root {
-            self.registry.forget_root(root);
+        if let Some((here, root)) = &self.root {
+            here.forget_root(*root);
         }
         // This wakes: a waker is somebody's code.
         quietly(|| {

@@ -195,8 +195,9 @@ impl Tenure {
                 (parent, scope, None)
             }
             None => {
-                let root = RootKey::here();
-                (0, registry.add_to_root(root, id, label, Arc::clone(&latch)), Some(root))
+                // That of the task that drops it, on whichever runtime it was entered.
+                let (here, root) = (registry::current(), RootKey::here());
+                (0, here.add_to_root(root, id, label, Arc::clone(&latch)), Some((here, root)))
             }
         };
         let taken = registry.change(key, |entry| {

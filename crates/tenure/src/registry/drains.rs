@@ -49,6 +49,8 @@ impl Registry {
     /// Says whose exit waits for the children of this group, until the link is dropped.
     pub(crate) fn link_group(self: &Arc<Self>, group: Id, owner: Id) -> GroupLink {
         self.groups().insert(group, owner);
+        // A drain in a child may have to leave out the owner now.
+        self.changes().tell();
         GroupLink { registry: Arc::clone(self), group }
     }
 
@@ -104,13 +106,15 @@ impl Draining<'_> {
         for job in jobs {
             leave_out(&held, *job, &mut left_out);
         }
-        for other in others.iter().filter(|_| !jobs.is_empty()) {
+        // What is polled in place is waited for by no drain.
+        let handed_over: Vec<Id> = jobs.iter().copied().filter(|job| held.pending.contains_key(job)).collect();
+        for other in others.iter().filter(|_| !handed_over.is_empty()) {
             let mut left_out_there = HashSet::new();
             for job in other {
                 leave_out(&held, *job, &mut left_out_there);
             }
             // That one waits for the caller, unless it has left the caller out itself.
-            if jobs.iter().any(|job| !left_out_there.contains(job)) {
+            if handed_over.iter().any(|job| !left_out_there.contains(job)) {
                 left_out.extend(left_out_there);
             }
         }

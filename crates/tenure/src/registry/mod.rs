@@ -86,7 +86,10 @@ impl RootKey {
 
 impl Registry {
     pub(crate) fn hold(&self, entry: Entry) -> Key {
-        self.held.insert(entry)
+        let key = self.held.insert(entry);
+        // It may be the missing link between a drain and who waits for it.
+        self.changes.tell();
+        key
     }
 
     pub(crate) fn change<T>(&self, key: Key, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {

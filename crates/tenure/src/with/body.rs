@@ -47,8 +47,8 @@ pin_project! {
         F: Future,
     {
         fn drop(this: Pin<&mut Self>) {
-            let this = this.project();
-            if !this.body.is_over() {
+            let mut this = this.project();
+            if !this.body.as_mut().is_over() {
                 let _frame = this.tenure.node.enter_to_drop();
                 this.body.finish();
             }

@@ -196,6 +196,8 @@ impl Told for Ending {
 pub(crate) struct Exited<V, K, X> {
     pub(crate) exit: Result<V, Fault<X>>,
     pub(crate) told: K,
+    /// Whether the exit has seen the body's error: not if it began when its caller was gone.
+    saw_error: bool,
     /// That of the resource, see [`Leave`].
     fails_after_recovery: bool,
 }
@@ -238,7 +240,7 @@ impl<V: Says, K: Told, X: Debug> Settle for Exited<V, K, X> {
 
     fn settle(self, record: &Record) {
         // An error that the exit has dealt with is nobody's any more.
-        let is_recovered = self.told.outcome().is_failed()
+        let is_recovered = self.saw_error
             && match &self.exit {
                 Ok(said) => said.is_recovered(),
                 Err(Fault::Failed(_) | Fault::Panicked(_)) => self.fails_after_recovery,
@@ -257,8 +259,14 @@ pub(crate) async fn exit_job<L: Leave, K: Told>(
     told: K,
     limit: Option<Duration>,
 ) -> Exited<L::Verdict, K, L::Error> {
-    let exit = Exiting::with_limit(|| leave.leave(outcome_now(told.outcome())), limit).await;
-    Exited { exit, told, fails_after_recovery: L::FAILS_AFTER_RECOVERY }
+    let mut saw_error = false;
+    let begin = || {
+        let outcome = outcome_now(told.outcome());
+        saw_error = outcome.is_failed();
+        leave.leave(outcome)
+    };
+    let exit = Exiting::with_limit(begin, limit).await;
+    Exited { exit, told, saw_error, fails_after_recovery: L::FAILS_AFTER_RECOVERY }
 }
 
 /// What an exit is told that begins now. Whoever waited for its end may be gone by now, and there is nobody left to whom

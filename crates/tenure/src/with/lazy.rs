@@ -29,8 +29,9 @@ where
 }
 
 impl<C, F> Lazy<C, F> {
-    pub(crate) fn is_over(&self) -> bool {
-        matches!(self, Self::Over)
+    /// Of the pinned future, for a shared reference to it would end the borrows that it holds of itself.
+    pub(crate) fn is_over(self: Pin<&mut Self>) -> bool {
+        matches!(self.project(), LazyProjection::Over)
     }
 
     /// Drops what is left.

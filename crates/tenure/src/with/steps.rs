@@ -148,8 +148,9 @@ pin_project! {
     }
 
     impl<C, F> PinnedDrop for Enter<C, F> {
-        fn drop(this: Pin<&mut Self>) {
-            if this.exit_limit.is_some() && !this.lazy.is_over() {
+        fn drop(mut this: Pin<&mut Self>) {
+            let parts = this.as_mut().project();
+            if parts.exit_limit.is_some() && !parts.lazy.is_over() {
                 this.finish();
             }
         }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use tenure::{
-    AsyncExit, ExitStack, IncidentKind, Options, Outcome, Phase, context, drain, hold, open, shield, with,
+    AsyncExit, ExitErrors, ExitStack, IncidentKind, Options, Outcome, Phase, context, drain, hold, open,
+    shield, task_group, with,
 };
 use tenure_test::{Act, Fault, Recorder, both_flavours, hang, paused, suspend};
 use tokio::time::{Instant, sleep};
@@ -305,5 +306,30 @@ fn law_18_a_generator_that_drains_after_its_lend() {
         settled().await;
         sleep(Duration::ZERO).await;
         assert!(tenure::counters().exited == 1);
+    });
+}
+
+/// The drain looks before the group's exit has begun, which it has to leave out as soon as that waits for the child.
+#[test]
+fn law_18_a_drain_in_a_child_of_a_group_whose_exit_begins_later() {
+    both_flavours(|_| async {
+        let recorder = Recorder::new();
+        let whole = with(recorder.resource("outer").on_enter(Act::at_once()), async |_| {
+            with(task_group(), async |group| {
+                let drains = Drains(recorder.clone());
+                group.spawn(async move {
+                    drop(hold(entered(drains)).await?);
+                    Ok(())
+                });
+                let slow = recorder.resource("slow").on_enter(Act::at_once()).on_exit(Act::suspend(3));
+                let _slow = hold(slow).await.map_err(ExitErrors::One)?;
+                Ok::<_, ExitErrors<Fault>>(())
+            })
+            .await
+            .map_err(|_| Fault::new("group"))
+        });
+        drop_at(1, whole).await;
+        settled().await;
+        recorder.trace().assert_order(["exited slow", "drained", "exited outer"]);
     });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tenure::{Closing, Held, Options, Stopped, counters, drain, entered, open, set_report_sink, with};
+use tenure::{Closing, Held, Options, Stopped, counters, drain, entered, hold, open, set_report_sink, with};
 use tenure_test::{Act, Fault, Recorder, hang, suspend};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::block_in_place;
@@ -168,4 +168,27 @@ fn law_17_enters_and_exits_are_counted_where_the_tenure_was_entered() {
         assert_eq!(counters().exited, 0);
     });
     home.block_on(async { assert_eq!((counters().entered, counters().exited), (1, 1)) });
+}
+
+/// Law 13b at the root of a task, which is one scope, though its guards were entered on two runtimes.
+#[test]
+fn law_13_guards_of_two_runtimes_in_one_task() {
+    for (first, second) in [(multi_thread(), multi_thread()), (current_thread(), current_thread())] {
+        let recorder = Recorder::new();
+        let younger = recorder.resource("younger").on_enter(Act::at_once()).on_exit(Act::suspend(20));
+        let older = first.block_on(hold(recorder.resource("older").on_enter(Act::at_once()))).unwrap();
+        second.block_on(async move {
+            let younger = hold(younger).await.unwrap();
+            tokio::spawn(async move {
+                drop(younger);
+                drop(older);
+            })
+            .await
+            .unwrap();
+        });
+        // The one on which the younger exits goes first: the older waits for it.
+        assert!(second.block_on(drain(LONG)).is_clean());
+        assert!(first.block_on(drain(LONG)).is_clean());
+        recorder.trace().assert_order(["exited younger", "exit older: cancelled"]);
+    }
 }

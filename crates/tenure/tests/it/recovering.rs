@@ -1,9 +1,9 @@
 //! Law 8: a context that can suppress the body's error says so in its type.
 
-use tenure::{ExitStack, IncidentKind, Verdict, with, with_recovering, with_stack};
+use tenure::{ExitStack, IncidentKind, Verdict, hold, with, with_recovering, with_stack};
 use tenure_test::{Act, Fault, Recorder, Seen, both_flavours, panic_quietly};
 
-use crate::support::{Reports, caught, entered, message};
+use crate::support::{Reports, caught, drop_at, entered, message, settled};
 
 #[test]
 fn law_08_a_recovered_error_is_none_and_the_outer_exit_sees_a_completed_body() {
@@ -65,5 +65,24 @@ fn law_08_a_stack_may_suppress_the_bodys_error_only_where_the_type_says_so() {
         };
         assert_eq!(with_stack(fill).await.unwrap_err().message(), "body");
         assert_eq!(with_recovering(entered(ExitStack::new()), fill).await, Ok(None));
+    });
+}
+
+/// Law 5. The exit waits for what the body left behind, its caller goes, and it is told `Cancelled`: its verdict is about
+/// something else than the body's error.
+#[test]
+fn law_08_an_exit_that_has_not_seen_the_error_has_not_recovered_from_it() {
+    both_flavours(|_| async {
+        let (recorder, reports) = (Recorder::new(), Reports::here());
+        let forgiving = recorder.resource("forgiving").on_enter(Act::at_once()).recovering(Verdict::Recover);
+        let body = async |_: &mut _| {
+            let slow = recorder.resource("slow").on_enter(Act::at_once()).on_exit(Act::suspend(2));
+            drop(hold(slow).await?);
+            Err::<(), _>(Fault::new("body"))
+        };
+        drop_at(1, with_recovering(forgiving, body)).await;
+        settled().await;
+        recorder.trace().assert_outcome("forgiving", &Seen::Cancelled);
+        reports.assert(&[(IncidentKind::BodyUnclaimed, "body")]);
     });
 }

@@ -5,7 +5,7 @@ use super::machine::rules::{Gate, Rules};
 use super::machine::state::{Context, Event, Form, OWNED, Op, Program, Told};
 
 fn plain(exit: usize) -> Context {
-    Context { form: Form::Plain, exit, limited: false, shielded: 0 }
+    Context::new(Form::Plain, exit)
 }
 
 /// A program of this body, of exits 1, 2, …, with a context for each, and of more codes.
@@ -199,7 +199,7 @@ fn question_a_close_that_is_dropped_before_it_begins_is_pending() {
 #[test]
 fn law_21_a_stack_dropped_while_it_closes_tells_cancelled() {
     let mut stack = program(vec![Op::With(2, 3)], vec![vec![], vec![]], vec![vec![]]);
-    stack.contexts.push(Context { form: Form::Stack(vec![0, 1]), exit: 0, limited: false, shielded: 0 });
+    stack.contexts.push(Context::new(Form::Stack(vec![0, 1]), 0));
     let by_hand = program(vec![Op::With(0, 3)], vec![vec![], vec![]], vec![vec![Op::With(1, 4)], vec![]]);
     let wrong = Rules { dropped_stack_tells_cancelled: false, ..Rules::RIGHT };
     assert_eq!(traces(&stack, Rules::RIGHT, &[0, 1]), traces(&by_hand, Rules::RIGHT, &[0, 1]));

@@ -1,15 +1,16 @@
 //! One run of one program, held against the model and against the books.
 
 use std::future::poll_fn;
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use tenure::{Counters, DrainReport, IncidentKind, counters, drain, set_report_sink};
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::oneshot;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
@@ -28,12 +29,33 @@ pub(crate) struct Way {
     pub(crate) spawned: bool,
     /// Code that fails panics.
     pub(crate) panics: bool,
+    /// Branches are polled as a set that polls only what was woken; else all of them.
+    pub(crate) unordered: bool,
+    /// There is a second runtime. Guards that are given away are dropped by a task of it.
+    pub(crate) second_runtime: bool,
+    /// After so many suspensions the whole goes on on the second runtime, if there is one.
+    pub(crate) moves: Option<usize>,
     /// Dropped by the runtime, when its task was aborted; else by who polls it.
     pub(crate) aborted: bool,
     /// After how many suspensions it is dropped.
     pub(crate) cut: Option<usize>,
     /// The same for the pieces of code that may be cut.
     pub(crate) cuts: Vec<usize>,
+}
+
+impl Way {
+    /// In `block_on`, on one thread, uncut.
+    pub(crate) const PLAIN: Self = Self {
+        several_threads: false,
+        spawned: false,
+        panics: false,
+        unordered: false,
+        second_runtime: false,
+        moves: None,
+        aborted: false,
+        cut: None,
+        cuts: Vec::new(),
+    };
 }
 
 /// All that is to be seen of a run.
@@ -45,6 +67,7 @@ pub(crate) struct Seen {
     /// Resources that were entered, less generators, stacks and groups.
     made: usize,
     generators: Vec<ContextId>,
+    several_threads: bool,
     /// Suspensions of the whole.
     pub(crate) suspensions: usize,
 }
@@ -53,13 +76,16 @@ pub(crate) struct Seen {
 const REAL_TIME_LIMIT: Duration = Duration::from_secs(10);
 
 pub(crate) fn run(program: &Program, way: &Way) -> Seen {
-    let shared = Run::new(program.clone(), way.cuts.clone(), way.panics);
+    let second = way.second_runtime.then(|| runtime(way));
+    let shared = Run::new(program.clone(), way, second.as_ref().map(|second| second.handle().clone()));
+    if let Some(second) = &second {
+        second.block_on(async { report_to(&shared) });
+    }
     let limit = if way.several_threads { REAL_TIME_LIMIT } else { FOR_EVER };
     let polls = Arc::new(AtomicUsize::new(0));
     let runtime = runtime(way);
     let (counters, report) = runtime.block_on(async {
-        let sink = Arc::clone(&shared);
-        set_report_sink(move |incident| sink.deliver(&incident.message));
+        report_to(&shared);
         let start = Instant::now();
         let whole = whole(&shared, way, &polls);
         if timeout(limit, whole).await.is_err() {
@@ -70,8 +96,14 @@ pub(crate) fn run(program: &Program, way: &Way) -> Seen {
         let hangs = start.elapsed() >= limit;
         (counters(), (!hangs).then_some(report))
     });
+    let (counters, report) = match &second {
+        Some(second) => and_of_second(&runtime, second, limit, counters, report),
+        None => (counters, report),
+    };
     // What hangs in there is not waited for.
-    runtime.shutdown_background();
+    for runtime in [Some(runtime), second].into_iter().flatten() {
+        runtime.shutdown_background();
+    }
     let suspensions = polls.load(Ordering::Relaxed);
     let is_generator = |id: &ContextId| matches!(program.contexts[*id].form, Form::Generator(_));
     Seen {
@@ -81,8 +113,44 @@ pub(crate) fn run(program: &Program, way: &Way) -> Seen {
         undelivered: shared.undelivered().len(),
         made: shared.plain.load(Ordering::Relaxed),
         generators: (0..program.contexts.len()).filter(is_generator).collect(),
+        several_threads: way.several_threads,
         suspensions,
     }
+}
+
+fn report_to(run: &Shared) {
+    let run = Arc::clone(run);
+    set_report_sink(move |incident| run.deliver(&incident.message));
+}
+
+/// What an exit on one of the runtimes leaves behind may exit on the other: so both are drained twice.
+fn and_of_second(
+    first: &Runtime,
+    second: &Runtime,
+    limit: Duration,
+    mut all: Counters,
+    report: Option<DrainReport>,
+) -> (Counters, Option<DrainReport>) {
+    let Some(mut report) = report else { return (all, None) };
+    for runtime in [second, first, second] {
+        let drained = runtime.block_on(drain(limit));
+        report.ended += drained.ended;
+        report.incidents.extend(drained.incidents);
+        report.open = drained.open;
+        if !report.open.is_empty() {
+            break;
+        }
+    }
+    let (of_first, of_second) = (first.block_on(async { counters() }), second.block_on(async { counters() }));
+    all.entered = of_first.entered + of_second.entered;
+    all.exited = of_first.exited + of_second.exited;
+    all.handed_over = of_first.handed_over + of_second.handed_over;
+    all.failed = of_first.failed + of_second.failed;
+    all.panicked = of_first.panicked + of_second.panicked;
+    all.timed_out = of_first.timed_out + of_second.timed_out;
+    all.lost = of_first.lost + of_second.lost;
+    all.disarmed = of_first.disarmed + of_second.disarmed;
+    (all, Some(report))
 }
 
 fn runtime(way: &Way) -> Runtime {
@@ -96,13 +164,11 @@ fn runtime(way: &Way) -> Runtime {
 async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
     let task = Arc::new(OnceLock::new());
     let blade = if way.aborted { Blade::Abort(Arc::clone(&task)) } else { Blade::Drop };
-    let mut cut = Cut { inner: Some(root(run)), left: way.cut, blade, noted: Some(Arc::clone(run)) };
-    let (noted, polls) = (Arc::clone(run), Arc::clone(polls));
+    let cut = Cut { inner: Some(root(run)), left: way.cut, blade, noted: Some(Arc::clone(run)) };
+    let (noted, polls, moves) = (Arc::clone(run), Arc::clone(polls), way.moves);
     let whole = async move {
-        let result = poll_fn(|context| {
-            polls.fetch_add(1, Ordering::Relaxed);
-            Pin::new(&mut cut).poll(context)
-        });
+        let second = noted.elsewhere.clone().filter(|_| moves.is_some());
+        let result = moved(cut, moves.unwrap_or(0), second, &polls);
         match AssertUnwindSafe(result).catch_unwind().await {
             Ok(Some(result)) => noted.deliver(&format!("{result:?}")),
             Ok(None) => {}
@@ -129,9 +195,34 @@ async fn whole(run: &Shared, way: &Way, polls: &Arc<AtomicUsize>) {
     }
 }
 
+/// Polls it, and after so many suspensions lets it go on on another runtime.
+async fn moved<F: Future<Output: Send + 'static> + Send + Unpin + 'static>(
+    mut future: F,
+    mut left: usize,
+    to: Option<Handle>,
+    polls: &AtomicUsize,
+) -> F::Output {
+    let first = poll_fn(|context| {
+        if to.is_some() && left == 0 {
+            return Poll::Ready(None);
+        }
+        left = left.saturating_sub(1);
+        polls.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut future).poll(context).map(Some)
+    });
+    match (first.await, to) {
+        (Some(output), _) => output,
+        (None, Some(to)) => match to.spawn(future).await {
+            Ok(output) => output,
+            Err(error) => resume_unwind(error.into_panic()),
+        },
+        (None, None) => unreachable!("it ended here"),
+    }
+}
+
 /// The runtime dies at a suspension, undrained (law 17). What is wrong, if something is.
 pub(crate) fn die(program: &Program, way: &Way) -> Result<(), String> {
-    let shared = Run::new(program.clone(), way.cuts.clone(), way.panics);
+    let shared = Run::new(program.clone(), way, None);
     let lost = Arc::new(AtomicUsize::new(0));
     let runtime = runtime(way);
     let (seen, counted) = (Arc::clone(&shared), Arc::clone(&lost));
@@ -149,6 +240,8 @@ pub(crate) fn die(program: &Program, way: &Way) -> Result<(), String> {
     drop(runtime);
     let (made, lost) = (shared.plain.load(Ordering::Relaxed), lost.load(Ordering::Relaxed));
     let ended = shared.events().iter().filter(|event| matches!(event, Event::Ends(_))).count();
+    // Joined contexts are one tenure, and are lost as one.
+    let made = made - joined_in_excess(program, &shared.events()).min(made);
     // A group and a stack are lost too, though no resources of this test; what their exits were to leave behind is not.
     if lost < made - ended.min(made) {
         return Err(format!("{made} entered, {ended} exits ended, and {lost} lost: {:?}", shared.events()));
@@ -163,7 +256,7 @@ pub(crate) fn verdict(program: &Program, seen: &Seen) -> Result<(), String> {
     if *undelivered != 0 {
         return Err(format!("{undelivered} errors were told to nobody, after {events:?}"));
     }
-    match accepts(program, Rules::RIGHT, events) {
+    match accepts(program, Rules::RIGHT, events, seen.several_threads) {
         Some(false) => Err(format!("the model cannot run like this: {events:?}")),
         Some(true) | None => Ok(()),
     }
@@ -191,6 +284,15 @@ pub(crate) fn verdict_of_books(seen: &Seen) -> Result<(), String> {
     Ok(())
 }
 
+/// Of contexts that are joined, those that were lost, less one for each join.
+fn joined_in_excess(program: &Program, events: &[Event]) -> usize {
+    let of = |form: &Form| if let Form::Join(parts) = form { parts.clone() } else { Vec::new() };
+    let lost = |part: &ContextId| events.contains(&Event::Expires(*part));
+    let joins =
+        program.contexts.iter().map(|context| of(&context.form).iter().filter(|part| lost(part)).count());
+    joins.map(|lost| lost.saturating_sub(1)).sum()
+}
+
 /// Whether it hangs by will, which a real clock would have to wait for.
 pub(crate) fn has_limits(program: &Program) -> bool {
     program.contexts.iter().any(|context| context.limited)
@@ -198,7 +300,7 @@ pub(crate) fn has_limits(program: &Program) -> bool {
 
 /// The limits of the model are those of each tenure; a stack has one for all its entries, which are not compared.
 pub(crate) fn without_limits_on_stacks(mut program: Program) -> Program {
-    let of = |form: &Form| if let Form::Stack(entries) = form { entries.clone() } else { Vec::new() };
+    let of = |form: &Form| if let Form::Stack(all) | Form::Join(all) = form { all.clone() } else { Vec::new() };
     let entries: Vec<_> = program.contexts.iter().flat_map(|context| of(&context.form)).collect();
     for entry in entries {
         program.contexts[entry].limited = false;

@@ -36,8 +36,12 @@ pub(crate) fn print(
 fn simpler(program: &Program, way: &Way) -> Vec<(Program, Way)> {
     let mut all = Vec::new();
     let one_thread = Way { several_threads: false, ..way.clone() };
+    let one_thread = Way { moves: None, ..one_thread };
+    let one_runtime = Way { moves: None, second_runtime: false, ..way.clone() };
+    let stays = Way { moves: None, ..way.clone() };
     let in_place = Way { spawned: false, aborted: false, ..way.clone() };
-    for plainer in [one_thread, in_place] {
+    let all_polled = Way { unordered: false, ..way.clone() };
+    for plainer in [one_thread, one_runtime, stays, in_place, all_polled] {
         if plainer != *way {
             all.push((program.clone(), plainer));
         }

@@ -13,18 +13,22 @@ use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{self, Poll};
 use std::time::Duration;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt as _;
+use futures_util::future::{join_all, select_all};
+use futures_util::stream::FuturesUnordered;
 use tenure::{
-    AsyncExit, Ended, ExitErrors, ExitStack, Held, NeverLent, Options, Outcome, Stopped, context, drain, hold,
-    shield, task_group, with,
+    AsyncExit, CancelToken, Ended, ExitErrors, ExitStack, Held, NeverLent, Options, Outcome, RecoverExit,
+    Stopped, Verdict, context, drain, hold, join, shield, task_group, with,
 };
+use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
 use tokio::task::{AbortHandle, yield_now};
 
-use super::machine::state::{CodeId, ContextId, Event, Form, OWNED, Op, Program, Told, Var};
+use super::check::Way;
+use super::machine::state::{CodeId, Context, ContextId, Event, Form, OWNED, Op, Program, Told, Var};
 
 /// The exit time limit of those that have one.
 pub(crate) const EXIT_LIMIT: Duration = Duration::from_secs(1);
@@ -38,6 +42,12 @@ pub(crate) struct Run {
     pub(crate) cuts: Vec<usize>,
     /// Whether code that fails panics.
     panics: bool,
+    /// Whether branches are polled as a set that polls only what was woken.
+    unordered: bool,
+    /// By number, what each context is told to stop by.
+    tokens: Vec<CancelToken>,
+    /// Where guards are dropped that are given away: in a task of a second runtime, or where there is none.
+    pub(crate) elsewhere: Option<Handle>,
     /// Resources that were made.
     pub(crate) plain: AtomicUsize,
     lock: Arc<tokio::sync::Mutex<()>>,
@@ -99,9 +109,12 @@ impl From<ExitErrors<Self>> for Failure {
 }
 
 impl Run {
-    pub(crate) fn new(program: Program, cuts: Vec<usize>, panics: bool) -> Shared {
+    pub(crate) fn new(program: Program, way: &Way, elsewhere: Option<Handle>) -> Shared {
         let (plain, lock, events, errors) = Default::default();
-        Arc::new(Self { program, cuts, panics, plain, lock, events, errors })
+        let Way { panics, unordered, .. } = *way;
+        let cuts = way.cuts.clone();
+        let tokens = program.contexts.iter().map(|_| CancelToken::new()).collect();
+        Arc::new(Self { program, cuts, panics, unordered, tokens, elsewhere, plain, lock, events, errors })
     }
 
     pub(crate) fn note(&self, event: Event) {
@@ -267,13 +280,25 @@ async fn ops(run: &Shared, id: CodeId, locals: &mut Locals, lock: &mut Lock) -> 
             }
             Op::Drop(var) => drop(locals.take(*var)),
             Op::Close(var) => close(locals.take(*var)).await?,
-            Op::Give(var) => give(locals.take(*var)),
+            Op::Give(var) => give(run, locals.take(*var)),
+            Op::Ask(context) => run.tokens[*context].cancel(),
             Op::With(..) | Op::Group(..) => within(run, op, locals).await?,
             Op::Join(branches) => {
                 let branch =
                     |id: &CodeId| in_hand(run, code(Arc::clone(run), *id, locals.split(&run.program, *id)));
                 let branches: Vec<_> = branches.iter().map(branch).collect();
-                both(run, join_all(branches).await)?;
+                let results = match run.unordered {
+                    false => join_all(branches).await,
+                    true => branches.into_iter().collect::<FuturesUnordered<_>>().collect().await,
+                };
+                both(run, results)?;
+            }
+            Op::Select(branches) => {
+                let branch = |id: &CodeId| code(Arc::clone(run), *id, locals.split(&run.program, *id));
+                let branches: Vec<_> = branches.iter().map(branch).collect();
+                let (result, _, rest) = select_all(branches).await;
+                drop(rest);
+                result?;
             }
             Op::Cut(inner) => {
                 let after = run.cuts[*inner % run.cuts.len()];
@@ -322,11 +347,29 @@ async fn close(guard: Option<Guard>) -> Result<(), Failure> {
     }
 }
 
-/// To a place without a frame and without a runtime.
-fn give(guard: Option<Guard>) {
+/// To a place without a frame: of no runtime, or of another one, which lives on.
+fn give(run: &Run, guard: Option<Guard>) {
     std::thread::scope(|threads| {
-        threads.spawn(|| drop(guard));
+        threads.spawn(|| match &run.elsewhere {
+            Some(runtime) => runtime.block_on(async { drop(guard) }),
+            None => drop(guard),
+        });
     });
+}
+
+/// A resource whose exit recovers from the body's error, which it puts aside.
+struct Recovering(Plain);
+
+impl RecoverExit for Recovering {
+    type Error = Failure;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<Verdict, Failure> {
+        let run = Arc::clone(&self.0.run);
+        let failure = format!("{:?}", outcome.error::<Failure>());
+        AsyncExit::exit(self.0, outcome).await?;
+        run.deliver(&failure);
+        Ok(Verdict::Recover)
+    }
 }
 
 fn plain(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Plain {
@@ -335,8 +378,15 @@ fn plain(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Plain {
 }
 
 fn options(run: &Run, context: ContextId) -> Options {
-    let options = Options::new();
-    if run.program.contexts[context].limited { options.exit_limit(EXIT_LIMIT) } else { options }
+    let Context { limited, stoppable, .. } = run.program.contexts[context];
+    let mut options = Options::new();
+    if limited {
+        options = options.exit_limit(EXIT_LIMIT);
+    }
+    if stoppable {
+        options = options.cancel_on(&run.tokens[context]);
+    }
+    options
 }
 
 async fn held(run: &Shared, context: ContextId, owned: Vec<Guard>) -> Result<Guard, Failure> {
@@ -366,7 +416,7 @@ fn stack(run: &Shared, entries: &[ContextId]) -> Boxed<Result<ExitStack<Failure>
                 Form::Generator(inner) => {
                     stack.enter(generator(&run, entry, inner.clone())).await?;
                 }
-                Form::Plain | Form::Group => {
+                Form::Plain | Form::Join(_) | Form::Group => {
                     stack.push(plain(&run, entry, Vec::new()));
                 }
             }
@@ -417,6 +467,14 @@ async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failur
         }
         Form::Stack(entries) => with(stack(run, entries), async move |_| body.await).await,
         Form::Generator(inner) => with(generator(run, *id, inner.clone()), async move |_| body.await).await,
+        Form::Join(parts) => {
+            let part = |part: &ContextId| ready(Ok::<_, Failure>(plain(run, *part, Vec::new())));
+            with(join(parts.iter().map(part).collect::<Vec<_>>()), async move |_| body.await).await
+        }
+        Form::Plain if context.recovers => {
+            let resource = ready(Ok::<_, Failure>(Recovering(plain(run, *id, Vec::new()))));
+            options(run, *id).with_recovering(resource, async move |_| body.await).await.map(drop)
+        }
         Form::Plain if context.shielded > 0 => {
             let options = options(run, *id);
             let (steps, run, id) = (context.shielded, Arc::clone(run), *id);
@@ -429,8 +487,9 @@ async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failur
             options.with(shield(enter), async move |_| body.await).await
         }
         Form::Plain => {
-            let resource = ready(Ok::<_, Failure>(plain(run, *id, Vec::new())));
-            options(run, *id).with(resource, async move |_| body.await).await
+            let (entering, id) = (Arc::clone(run), *id);
+            let enter = async move { Ok::<_, Failure>(plain(&entering, id, Vec::new())) };
+            options(run, id).with(enter, async move |_| body.await).await
         }
     }
 }
@@ -456,7 +515,7 @@ pub(crate) struct Cut<F> {
 impl<F> Future for Cut<F> {
     type Output = Option<F>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<F>> {
+    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Option<F>> {
         let this = self.get_mut();
         let inner = this.inner.as_mut().expect("it is not polled after its end");
         if let Poll::Ready(output) = inner.as_mut().poll(context) {

@@ -21,8 +21,21 @@ impl Walk<'_> {
         }
     }
 
-    pub(crate) fn enter_shielded(&mut self, run: &mut Run, frame: Frame) {
+    /// Whether the context is to stop.
+    pub(crate) fn is_asked(&self, context: ContextId) -> bool {
+        self.program.contexts[context].stoppable && *self.asked & (1 << context) != 0
+    }
+
+    pub(crate) fn enter_shielded(&mut self, run: &mut Run, scope: &mut Scope, frame: Frame) {
         let Run::Entering(id, context, steps, body) = run else { return };
+        if *steps == 0 && self.is_asked(*context) && self.choose() {
+            // The body does not begin; what was moved into it goes with it.
+            self.drop_code(body, scope, frame);
+            let tenure = self.enter_as(*id, *context, frame, true);
+            let exit = self.begin(tenure, true, Told::Cancelled, Vec::new(), Some(frame));
+            *run = Run::Leaving(Box::new(exit));
+            return;
+        }
         if !self.choose() {
             return;
         }
@@ -36,6 +49,7 @@ impl Walk<'_> {
             body: Run::Code((**body).clone()),
             scope: Vec::new(),
             tasks: Vec::new(),
+            stopped: false,
         }));
     }
 
@@ -63,6 +77,11 @@ impl Walk<'_> {
         }
         match op {
             Op::Fail => {
+                self.drop_code(code, scope, frame);
+                return Some(false);
+            }
+            // Asked before, it enters nothing.
+            Op::With(context, _) if self.is_asked(*context) => {
                 self.drop_code(code, scope, frame);
                 return Some(false);
             }
@@ -141,6 +160,11 @@ impl Walk<'_> {
                 let branches = branches.iter().map(|branch| Run::Code(self.inner(*branch, code)));
                 return Some(Run::Join(branches.collect()));
             }
+            Op::Select(branches) => {
+                let branches = branches.iter().map(|branch| Run::Code(self.inner(*branch, code)));
+                return Some(Run::Select(branches.collect()));
+            }
+            Op::Ask(context) => *self.asked |= 1 << context,
             Op::Cut(inner) => return Some(Run::Cut(Box::new(Run::Code(self.inner(*inner, code))))),
         }
         None
@@ -162,7 +186,7 @@ impl Walk<'_> {
         let tenure = self.enter(context, frame, true);
         let task = |code: Code| Task { id: self.ledger.fresh(), run: Run::Code(code), scope: Vec::new() };
         let tasks = children.into_iter().map(task).collect();
-        Run::With(Box::new(With { tenure, body: Run::Code(body), scope: Vec::new(), tasks }))
+        Run::With(Box::new(With { tenure, body: Run::Code(body), scope: Vec::new(), tasks, stopped: false }))
     }
 
     fn enter(&mut self, context: ContextId, frame: Frame, branch: bool) -> Tenure {
@@ -175,7 +199,9 @@ impl Walk<'_> {
         self.ledger.enter(id, context, frame, branch);
         let owned = match &self.program.contexts[context].form {
             Form::Generator(inner) => inner.iter().map(|inner| self.enter(*inner, frame, false)).collect(),
-            Form::Stack(inner) => inner.iter().map(|inner| self.enter(*inner, frame, true)).collect(),
+            Form::Stack(inner) | Form::Join(inner) => {
+                inner.iter().map(|inner| self.enter(*inner, frame, true)).collect()
+            }
             Form::Plain | Form::Group => Vec::new(),
         };
         Tenure { id, context, owned }

@@ -8,7 +8,7 @@ use std::mem;
 
 use super::rules::{Walk, add};
 use super::state::{
-    Code, Exit, Form, Frame, Job, Phase, Run, Scope, Task, Tenure, Told, With, body_of, exit_of,
+    Code, Exit, Form, Frame, Job, Part, Phase, Run, Scope, Task, Tenure, Told, With, body_of, exit_of,
 };
 
 impl Walk<'_> {
@@ -16,7 +16,7 @@ impl Walk<'_> {
         match mem::replace(run, Run::Done(false)) {
             Run::Done(_) | Run::Await => {}
             Run::Code(mut code) => self.drop_code(&mut code, scope, frame),
-            Run::Join(branches) => {
+            Run::Join(branches) | Run::Select(branches) => {
                 for mut branch in branches {
                     self.drop_run(&mut branch, scope, frame);
                 }
@@ -39,6 +39,15 @@ impl Walk<'_> {
                     self.expire_pending(entry, Vec::new());
                 }
             }
+            Run::Exits(parts) => {
+                for part in parts {
+                    match part {
+                        Part::Pending(tenure, _) => self.expire_pending(tenure, Vec::new()),
+                        Part::Begun(mut exit) => self.expire_begun(&mut exit),
+                        Part::Ended(_) => {}
+                    }
+                }
+            }
         }
     }
 
@@ -58,7 +67,7 @@ impl Walk<'_> {
     }
 
     fn drop_with(&mut self, with: With, scope: &mut Scope, frame: Frame) {
-        let With { tenure, mut body, scope: mut left, tasks } = with;
+        let With { tenure, mut body, scope: mut left, tasks, .. } = with;
         self.drop_run(&mut body, &mut left, body_of(tenure.id));
         let (id, context) = (tenure.id, tenure.context);
         let job = Job { body: left, tasks, ..Job::new(id, context, true, Phase::Pending(tenure)) };
@@ -90,7 +99,7 @@ impl Walk<'_> {
     pub(crate) fn expire_begun(&mut self, exit: &mut Exit) {
         let frame = exit_of(exit.id);
         let form = &self.program.contexts[exit.context].form;
-        let is_noted = !exit.run.is_done() && !matches!(form, Form::Stack(_) | Form::Group);
+        let is_noted = !exit.run.is_done() && !matches!(form, Form::Stack(_) | Form::Join(_) | Form::Group);
         self.drop_run(&mut exit.run, &mut exit.scope, frame);
         self.elsewhere.push((frame, mem::take(&mut exit.scope)));
         self.drop_tasks(mem::take(&mut exit.tasks));
@@ -100,10 +109,10 @@ impl Walk<'_> {
     /// The limit of an exit that still waits for what its body left behind: the resource is dropped.
     pub(crate) fn expire_pending(&mut self, tenure: Tenure, tasks: Vec<Task>) {
         let form = &self.program.contexts[tenure.context].form;
-        self.ledger.expire(tenure.id, !matches!(form, Form::Stack(_) | Form::Group));
+        self.ledger.expire(tenure.id, !matches!(form, Form::Stack(_) | Form::Join(_) | Form::Group));
         let frame = exit_of(tenure.id);
         let mut left = Vec::new();
-        let is_stack = matches!(form, Form::Stack(_));
+        let is_stack = matches!(form, Form::Stack(_) | Form::Join(_));
         for owned in tenure.owned.into_iter().rev() {
             if is_stack {
                 self.expire_pending(owned, Vec::new());

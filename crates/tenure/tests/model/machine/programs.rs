@@ -76,8 +76,15 @@ pub(crate) enum Say {
     Stack,
     StackGuard,
     Join,
+    /// Contexts that are joined.
+    JoinContexts,
     Cut,
+    Select,
     Group,
+    /// A `with` whose exit recovers.
+    Recovering,
+    /// A `with` that is asked to stop: by its own body, or by another branch while its body hangs, or before.
+    Stoppable,
     Drain,
     Fail,
 }
@@ -171,10 +178,11 @@ impl Maker<'_> {
     fn sayable(&self, live: &[Var], depth: usize) -> Vec<Say> {
         let fits = |say: &Say| match say {
             Say::Own | Say::Drop | Say::Close | Say::Park | Say::Give => !live.is_empty(),
-            Say::With | Say::Shielded | Say::Generator => depth < 3,
+            Say::With | Say::Shielded | Say::Generator | Say::Recovering | Say::JoinContexts => depth < 3,
             Say::Stack | Say::StackGuard => depth < 3 && !self.has_stack,
             Say::Group => depth < 2,
-            Say::Join => depth < 2 && self.budget > 2,
+            Say::Join | Say::Select => depth < 2 && self.budget > 2,
+            Say::Stoppable => depth < 2,
             Say::Cut => depth < 2 && self.budget > 1,
             _ => true,
         };
@@ -207,9 +215,7 @@ impl Maker<'_> {
             Say::Generator => self.generator(live, depth),
             Say::Shielded => {
                 let with = self.with(Form::Plain, live, depth);
-                if let Op::With(context, _) = with {
-                    self.program.contexts[context].shielded = 1;
-                }
+                self.of(&with).shielded = 1;
                 with
             }
             Say::Stack => {
@@ -218,13 +224,18 @@ impl Maker<'_> {
                 let body = self.code(body);
                 if self.stacks_by_hand { self.nest(&entries, body) } else { Op::With(stack, body) }
             }
-            Say::Join => {
-                let mut branch = |maker: &mut Self| {
-                    let body = maker.body(live, depth + 1);
-                    maker.code(body)
-                };
-                Op::Join(vec![branch(self), branch(self)])
+            Say::Join => Op::Join(vec![self.branch(live, depth), self.branch(live, depth)]),
+            Say::Select => Op::Select(vec![self.branch(live, depth), self.branch(live, depth)]),
+            Say::JoinContexts => {
+                let parts = vec![self.context(Form::Plain, None), self.context(Form::Plain, None)];
+                self.with(Form::Join(parts), live, depth)
             }
+            Say::Recovering => {
+                let with = self.with(Form::Plain, live, depth);
+                self.of(&with).recovers = true;
+                with
+            }
+            Say::Stoppable => self.stoppable(live, depth),
             Say::Cut => {
                 let body = self.body(live, depth + 1);
                 Op::Cut(self.code(body))
@@ -243,6 +254,36 @@ impl Maker<'_> {
         let context = self.context(form, None);
         let body = self.body(live, depth + 1);
         Op::With(context, self.code(body))
+    }
+
+    fn branch(&mut self, live: &mut Vec<Var>, depth: usize) -> CodeId {
+        let body = self.body(live, depth + 1);
+        self.code(body)
+    }
+
+    fn of(&mut self, with: &Op) -> &mut Context {
+        let Op::With(context, _) = with else { unreachable!("a `with`") };
+        &mut self.program.contexts[*context]
+    }
+
+    /// A `with` that would hang if it did not heed its token, or one that is asked in its last poll.
+    fn stoppable(&mut self, live: &mut Vec<Var>, depth: usize) -> Op {
+        let with = self.with(Form::Plain, live, depth);
+        let Op::With(context, body) = with else { unreachable!("a `with`") };
+        self.of(&with).stoppable = true;
+        self.of(&with).shielded = self.choices.pick(2);
+        let ask = Op::Ask(context);
+        let (ends, in_between) = match self.choices.pick(4) {
+            0 => ([Some(ask), None], None),
+            1 => ([Some(ask), Some(Op::Hang)], None),
+            2 => ([Some(Op::Hang), None], Some(vec![ask])),
+            _ => ([Some(Op::Hang), None], Some(vec![Op::Step, ask])),
+        };
+        self.program.codes[body].extend(ends.into_iter().flatten());
+        let Some(asking) = in_between else { return with };
+        let (asking, with) = (self.code(asking), self.code(vec![with]));
+        // Asked before, or while it runs.
+        if self.choices.pick(2) == 0 { Op::Join(vec![asking, with]) } else { Op::Join(vec![with, asking]) }
     }
 
     fn generator(&mut self, live: &mut Vec<Var>, depth: usize) -> Op {
@@ -306,7 +347,7 @@ impl Maker<'_> {
         };
         let limited = matches!(exits, Exits::Hangs | Exits::Limited);
         let context = self.program.contexts.len();
-        self.program.contexts.push(Context { form, exit: 0, limited, shielded: 0 });
+        self.program.contexts.push(Context { limited, ..Context::new(form, 0) });
         let exit = self.exit(exits, owned, context);
         self.program.contexts[context].exit = self.code(exit);
         context
@@ -336,7 +377,7 @@ impl Maker<'_> {
     /// A context that an exit enters.
     fn leaf(&mut self) -> ContextId {
         let exit = self.code(vec![Op::Step]);
-        self.program.contexts.push(Context { form: Form::Plain, exit, limited: false, shielded: 0 });
+        self.program.contexts.push(Context::new(Form::Plain, exit));
         self.program.contexts.len() - 1
     }
 }

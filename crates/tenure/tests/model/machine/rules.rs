@@ -5,8 +5,8 @@
 //! 2. Nothing changes in a walk before its pick has been met.
 
 use super::state::{
-    Code, ContextId, Event, Exit, Form, Frame, Id, Job, Ledger, OWNED, Op, Phase, Program, Run, Scope, Task,
-    Tenure, Told, Unwind, World, bit, body_of, exit_of,
+    Code, ContextId, Event, Exit, Form, Frame, Id, Job, Ledger, OWNED, Op, Part, Phase, Program, Run, Scope,
+    Task, Tenure, Told, Unwind, World, bit, body_of, exit_of,
 };
 
 /// Where a close by hand looks for those that it has to wait for.
@@ -70,6 +70,7 @@ pub(crate) struct Walk<'a> {
     pub(crate) faults: Faults,
     pub(crate) ledger: &'a mut Ledger,
     pub(crate) locked: &'a mut bool,
+    pub(crate) asked: &'a mut u64,
     pub(crate) elsewhere: Vec<(Frame, Scope)>,
     /// How many possibilities are to be passed over.
     pick: usize,
@@ -107,7 +108,7 @@ fn walk(
     pick: usize,
     drains: Option<Vec<Draining>>,
 ) -> (bool, Vec<Draining>) {
-    let World { root, scope, elsewhere, locked, cancelled, ledger } = world;
+    let World { root, scope, elsewhere, locked, asked, cancelled, ledger } = world;
     let collects = drains.is_none();
     let mut walk = Walk {
         program,
@@ -115,6 +116,7 @@ fn walk(
         faults,
         ledger,
         locked,
+        asked,
         elsewhere: Vec::new(),
         pick,
         chosen: false,
@@ -198,8 +200,9 @@ impl Walk<'_> {
                 let all = branches.iter().all(Run::is_done);
                 all.then(|| branches.iter().all(|branch| *branch == Run::Done(true)))
             }
+            Run::Select(branches) => self.select(branches, scope, frame),
             Run::Cut(inner) => self.cut(inner, scope, frame),
-            Run::Entering(..) => return self.enter_shielded(run, frame),
+            Run::Entering(..) => return self.enter_shielded(run, scope, frame),
             Run::With(_) => return self.with(run, frame),
             Run::Closing(tenure, saw) => {
                 if !self.is_close_gated(tenure.id, frame, *saw) && self.choose() {
@@ -208,7 +211,12 @@ impl Walk<'_> {
                 }
                 return;
             }
-            Run::Leaving(exit) => self.exit(exit, scope, frame).map(|ok| ok && exit.told == Told::Completed),
+            Run::Leaving(exit) => {
+                let recovers = self.program.contexts[exit.context].recovers && exit.told == Told::Failed;
+                let ok = self.exit(exit, scope, frame);
+                ok.map(|ok| ok && (exit.told == Told::Completed || recovers))
+            }
+            Run::Exits(parts) => self.exits(parts, scope, frame),
             Run::Unwind(unwind) => self.unwind(unwind, scope, frame),
         };
         if let Some(ok) = done {
@@ -228,12 +236,20 @@ impl Walk<'_> {
             self.drop_run(&mut with.body, &mut with.scope, body);
             with.body = Run::Done(false);
         }
+        if self.is_asked(with.tenure.context) && !with.body.is_done() && self.choose() {
+            self.drop_run(&mut with.body, &mut with.scope, body);
+            (with.body, with.stopped) = (Run::Done(false), true);
+        }
         self.run(&mut with.body, &mut with.scope, body);
         self.jobs(&mut with.scope, body);
         self.bodies.pop();
         let Run::Done(ok) = with.body else { return };
         if with.scope.is_empty() && self.choose() {
-            let told = if ok { Told::Completed } else { Told::Failed };
+            let told = match ok {
+                true => Told::Completed,
+                false if with.stopped => Told::Cancelled,
+                false => Told::Failed,
+            };
             let tasks = std::mem::take(&mut with.tasks);
             let exit = self.begin(with.tenure.clone(), true, told, tasks, Some(frame));
             *run = Run::Leaving(Box::new(exit));
@@ -260,12 +276,13 @@ impl Walk<'_> {
     ) -> Exit {
         let Tenure { id, context, owned } = tenure;
         let form = &self.program.contexts[context].form;
-        let is_noted = !matches!(form, Form::Stack(_) | Form::Group);
+        let is_noted = !matches!(form, Form::Stack(_) | Form::Join(_) | Form::Group);
         self.ledger.begin(id, told, in_place, is_noted);
         let run = match form {
             Form::Stack(_) => {
                 Run::Unwind(Box::new(Unwind { entries: owned, told, failed: false, current: None }))
             }
+            Form::Join(_) => Run::Exits(owned.into_iter().map(|part| Part::Pending(part, told)).collect()),
             Form::Group => Run::Await,
             Form::Plain | Form::Generator(_) => {
                 let mut code = Code::new(self.program.contexts[context].exit);
@@ -293,7 +310,8 @@ impl Walk<'_> {
             walk.tasks(tasks, fails);
         });
         let form = &self.program.contexts[*context].form;
-        if !was_done && run.is_done() && !matches!(form, Form::Stack(_)) {
+        let is_several = matches!(form, Form::Stack(_) | Form::Join(_));
+        if !was_done && run.is_done() && !is_several {
             self.ledger.note(Event::Ends(*context));
         }
         let code = match run {
@@ -302,8 +320,8 @@ impl Walk<'_> {
             _ => None,
         };
         let is_over = scope.is_empty() && tasks.iter().all(Task::is_over);
-        // A stack ends in the same poll as the first of its entries.
-        let is_last_entry = self.chosen && matches!(form, Form::Stack(_));
+        // A stack ends in the same poll as the first of its entries, joined contexts in that of the last that ends.
+        let is_last_entry = self.chosen && is_several;
         if let Some(ok) = code
             && is_over
             && (is_last_entry || self.choose())
@@ -330,6 +348,40 @@ impl Walk<'_> {
                 walk.jobs(&mut task.scope, frame);
             });
         }
+    }
+
+    /// The first branch that ends has the others dropped in the same poll.
+    fn select(&mut self, branches: &mut [Run], scope: &mut Scope, frame: Frame) -> Option<bool> {
+        for branch in branches.iter_mut() {
+            self.run(branch, scope, frame);
+        }
+        let ended =
+            branches.iter().find_map(|branch| if let Run::Done(ok) = branch { Some(*ok) } else { None })?;
+        for branch in branches.iter_mut() {
+            self.drop_run(branch, scope, frame);
+        }
+        Some(ended)
+    }
+
+    fn exits(&mut self, parts: &mut [Part], scope: &mut Scope, frame: Frame) -> Option<bool> {
+        for part in parts.iter_mut() {
+            match part {
+                Part::Pending(tenure, told) => {
+                    if self.choose() {
+                        let exit = self.begin(tenure.clone(), true, *told, Vec::new(), Some(frame));
+                        *part = Part::Begun(exit);
+                    }
+                }
+                Part::Begun(exit) => {
+                    if let Some(ok) = self.exit(exit, scope, frame) {
+                        *part = Part::Ended(ok);
+                    }
+                }
+                Part::Ended(_) => {}
+            }
+        }
+        let ok = |part: &Part| if let Part::Ended(ok) = part { Some(*ok) } else { None };
+        parts.iter().map(ok).try_fold(true, |all, ok| Some(all & ok?))
     }
 
     fn unwind(&mut self, unwind: &mut Unwind, scope: &mut Scope, frame: Frame) -> Option<bool> {

@@ -43,6 +43,10 @@ pub(crate) enum Op {
     Join(Vec<CodeId>),
     /// Code that may be dropped at each of its steps, after which the code around it goes on: a `select!`, a time limit.
     Cut(CodeId),
+    /// Branches of which the first that ends has the others dropped: a `select!`.
+    Select(Vec<CodeId>),
+    /// Cancels the token that the context is told to stop by.
+    Ask(ContextId),
     /// A task group: its body and its children.
     Group(ContextId, CodeId, Vec<CodeId>),
     /// Waits for all that exits in the background, less what waits for the caller.
@@ -57,6 +61,8 @@ pub(crate) enum Form {
     /// A function that holds these guards in local variables while it lends.
     Generator(Vec<ContextId>),
     Stack(Vec<ContextId>),
+    /// Several that are entered side by side, and exit side by side.
+    Join(Vec<ContextId>),
     Group,
 }
 
@@ -68,6 +74,16 @@ pub(crate) struct Context {
     pub(crate) limited: bool,
     /// The enter is shielded and suspends so often.
     pub(crate) shielded: usize,
+    /// Stops when its token is cancelled.
+    pub(crate) stoppable: bool,
+    /// Its exit recovers from the body's error.
+    pub(crate) recovers: bool,
+}
+
+impl Context {
+    pub(crate) fn new(form: Form, exit: CodeId) -> Self {
+        Self { form, exit, limited: false, shielded: 0, stoppable: false, recovers: false }
+    }
 }
 
 /// Code 0 is the body of the root task.
@@ -147,6 +163,7 @@ pub(crate) enum Run {
     Done(bool),
     Code(Code),
     Join(Vec<Run>),
+    Select(Vec<Run>),
     Cut(Box<Run>),
     /// The shielded enter of a `with`, awaited; with the suspensions to come and the body.
     Entering(Id, ContextId, usize, Box<Code>),
@@ -155,6 +172,8 @@ pub(crate) enum Run {
     Closing(Box<Tenure>, Option<u32>),
     Leaving(Box<Exit>),
     Unwind(Box<Unwind>),
+    /// The exit of joined contexts.
+    Exits(Vec<Part>),
     /// The exit of a group.
     Await,
 }
@@ -176,6 +195,16 @@ pub(crate) struct With {
     pub(crate) body: Run,
     pub(crate) scope: Scope,
     pub(crate) tasks: Vec<Task>,
+    /// The body was dropped by request.
+    pub(crate) stopped: bool,
+}
+
+/// One of several joined contexts, while they exit.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Part {
+    Pending(Tenure, Told),
+    Begun(Exit),
+    Ended(bool),
 }
 
 /// The exit of a stack: one entry after the other, each in a frame of its own.
@@ -245,6 +274,8 @@ pub(crate) struct World {
     /// Scopes that nothing lies around: of guards dropped where there is no frame, of exits that ran out of time.
     pub(crate) elsewhere: Vec<(Frame, Scope)>,
     pub(crate) locked: bool,
+    /// The contexts that were asked to stop, by number.
+    pub(crate) asked: u64,
     pub(crate) cancelled: bool,
     pub(crate) ledger: Ledger,
 }
@@ -270,7 +301,9 @@ impl Program {
             Op::Drop(name) | Op::Close(name) | Op::Park(name) | Op::Give(name) => *name == var,
             Op::Own(_, _, inner) => inner.contains(&var),
             Op::With(_, body) | Op::Cut(body) => self.mentions(*body, var),
-            Op::Join(branches) => branches.iter().any(|branch| self.mentions(*branch, var)),
+            Op::Join(branches) | Op::Select(branches) => {
+                branches.iter().any(|branch| self.mentions(*branch, var))
+            }
             Op::Group(_, body, children) => {
                 self.mentions(*body, var) || children.iter().any(|child| self.mentions(*child, var))
             }
@@ -309,6 +342,7 @@ impl World {
             scope: Vec::new(),
             elsewhere: Vec::new(),
             locked: false,
+            asked: 0,
             cancelled: false,
             ledger: Ledger::new(trace),
         }
