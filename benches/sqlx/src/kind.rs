@@ -1,6 +1,6 @@
 //! What differs between the databases.
 
-use sqlx::{Executor as _, PgConnection, Postgres, Sqlite, SqliteConnection};
+use sqlx::{Executor as _, MySql, MySqlConnection, PgConnection, Postgres, Sqlite, SqliteConnection};
 use tenure_sqlx::{Backend, Begin};
 
 /// How a connection is opened.
@@ -22,6 +22,31 @@ pub(crate) trait Kind: Backend {
         connection: &mut Self::Connection,
         number: i64,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
+
+    /// Selects a number that is told.
+    fn select(
+        connection: &mut Self::Connection,
+        number: i64,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
+}
+
+macro_rules! statements {
+    ($connection:ty, $number:literal, $create:literal, $hole:literal) => {
+        async fn prepare(connection: &mut $connection) -> Result<(), sqlx::Error> {
+            connection.execute("DROP TABLE IF EXISTS tenure_bench").await?;
+            connection.execute($create).await.map(drop)
+        }
+
+        async fn insert(connection: &mut $connection, number: i64) -> Result<(), sqlx::Error> {
+            let insert = concat!("INSERT INTO tenure_bench VALUES (", $hole, ")");
+            sqlx::query(insert).bind(number).execute(connection).await.map(drop)
+        }
+
+        async fn select(connection: &mut $connection, number: i64) -> Result<(), sqlx::Error> {
+            let select = concat!("SELECT CAST(", $hole, " AS ", $number, ")");
+            sqlx::query(select).bind(number).fetch_one(connection).await.map(drop)
+        }
+    };
 }
 
 impl Kind for Sqlite {
@@ -31,14 +56,7 @@ impl Kind for Sqlite {
         begin.immediate()
     }
 
-    async fn prepare(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
-        connection.execute("DROP TABLE IF EXISTS tenure_bench").await?;
-        connection.execute("CREATE TABLE tenure_bench (number INTEGER NOT NULL)").await.map(drop)
-    }
-
-    async fn insert(connection: &mut SqliteConnection, number: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT INTO tenure_bench VALUES (?)").bind(number).execute(connection).await.map(drop)
-    }
+    statements!(SqliteConnection, "INTEGER", "CREATE TABLE tenure_bench (number INTEGER NOT NULL)", "?");
 }
 
 impl Kind for Postgres {
@@ -48,12 +66,15 @@ impl Kind for Postgres {
         begin
     }
 
-    async fn prepare(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        connection.execute("DROP TABLE IF EXISTS tenure_bench").await?;
-        connection.execute("CREATE TABLE tenure_bench (number BIGINT NOT NULL)").await.map(drop)
+    statements!(PgConnection, "BIGINT", "CREATE TABLE tenure_bench (number BIGINT NOT NULL)", "$1");
+}
+
+impl Kind for MySql {
+    const BEGIN: &'static str = "BEGIN";
+
+    fn writing(begin: Begin<'_, Self>) -> Begin<'_, Self> {
+        begin
     }
 
-    async fn insert(connection: &mut PgConnection, number: i64) -> Result<(), sqlx::Error> {
-        sqlx::query("INSERT INTO tenure_bench VALUES ($1)").bind(number).execute(connection).await.map(drop)
-    }
+    statements!(MySqlConnection, "SIGNED", "CREATE TABLE tenure_bench (number BIGINT NOT NULL)", "?");
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 use sqlx::database::HasStatementCache;
 use sqlx::error::DatabaseError;
 use sqlx::{Connection, Database, SqlStr};
+use sqlx_core::transaction::TransactionManager as _;
+
+use crate::lease::out_of_place;
 
 /// A database whose connections and transactions can be tenures.
 ///
@@ -64,6 +67,47 @@ pub trait Driver: Database + HasStatementCache {
         is_shared: bool,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send + '_;
 
+    /// Whether [`commit_at_once`](Self::commit_at_once) is there.
+    const COMMITS_AT_ONCE: bool = false;
+
+    /// Makes sure that nothing is in the way of [`commit_at_once`](Self::commit_at_once). Nothing is committed yet.
+    fn clear_the_way(
+        _connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_ {
+        ready(Ok(()))
+    }
+
+    /// Commits if the transaction is still open and whole, in one trip; sqlx's count has to be one, and stays.
+    ///
+    /// `Ok` is a proof as well, as of [`prove`](Self::prove). An error that [is an answer](Self::is_answer) says that
+    /// nothing is kept, if it is this statement's own: an echo that comes back later proves that.
+    ///
+    /// What would disturb the next user of a shared connection is given up as well.
+    fn commit_at_once(
+        _connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_ {
+        ready(Err(out_of_place()))
+    }
+
+    /// Begins a transaction where sqlx counts one already, and none is open.
+    fn begin_counted(
+        _connection: &mut Self::Connection,
+        _begin: SqlStr,
+    ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_ {
+        ready(Err(out_of_place()))
+    }
+
+    /// Lowers sqlx's count from one to none where no transaction is open, without waiting: whoever sends the next
+    /// statement waits for it.
+    fn lower_count(connection: &mut Self::Connection) {
+        Self::TransactionManager::start_rollback(connection);
+    }
+
+    /// How many transactions sqlx counts as open.
+    fn depth(connection: &Self::Connection) -> usize {
+        Self::TransactionManager::get_transaction_depth(connection)
+    }
+
     /// Ends the transaction without keeping its changes. `Ok` means that none is open any more, also when
     /// the database had rolled it back by itself before. It is a proof as well, as of [`prove`](Self::prove).
     fn roll_back(
@@ -92,6 +136,11 @@ pub trait Driver: Database + HasStatementCache {
 
     /// Whether this answer to a `COMMIT` says that no transaction is open.
     fn says_not_open(error: &sqlx::Error) -> bool;
+
+    /// Whether this answer to a [`commit_at_once`](Self::commit_at_once) says that the transaction was aborted before.
+    fn says_aborted(_error: &sqlx::Error) -> bool {
+        false
+    }
 
     /// Whether sending the same statement again may cure this error.
     fn is_busy(error: &sqlx::Error) -> bool;

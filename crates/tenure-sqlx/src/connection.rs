@@ -9,6 +9,8 @@ use tenure::{AsyncExit, Outcome};
 use crate::cancel::stop_abandoned;
 use crate::lease::Holder;
 #[cfg(feature = "pool")]
+use crate::line::Line;
+#[cfg(feature = "pool")]
 use crate::pool::end_use;
 use crate::{Backend, Begin, Error, Stage};
 
@@ -52,9 +54,9 @@ impl<DB: Backend> Connection<DB> {
     #[cfg(feature = "pool")]
     pub(crate) fn is_idle(&self) -> bool {
         let connection = self.holder.connection().filter(|_| !self.holder.is_lost());
-        let is_in_test = self.holder.is_in_test();
+        let is_counted = self.holder.is_in_test() || self.holder.is_overcounted();
         connection.is_some_and(|connection| {
-            (is_in_test || !connection.is_in_transaction()) && !connection.should_flush()
+            (is_counted || !connection.is_in_transaction()) && !connection.should_flush()
         })
     }
 
@@ -72,8 +74,11 @@ impl<DB: Backend> Connection<DB> {
         if self.holder.is_in_test() {
             return end_use(&mut self.holder, DB::ANSWER_LIMIT).await.map_err(failed);
         }
-        let (connection, patience) = self.holder.in_reach().map_err(failed)?;
-        let answer = patience.within(DB::ANSWER_LIMIT, DB::tidy(connection)).await;
+        let Line { connection, patience, overcounted, .. } = self.holder.line_in_reach().map_err(failed)?;
+        // Nobody has had it since a commit where the count is too high.
+        let tidied =
+            async { if *overcounted { DB::prove(connection).await } else { DB::tidy(connection).await } };
+        let answer = patience.within(DB::ANSWER_LIMIT, tidied).await;
         self.holder.note(answer).map_err(failed)?;
         Ok(())
     }
@@ -166,6 +171,8 @@ impl<DB: Backend> Connection<DB> {
     /// # Errors
     /// Gives `self` back while the connection is away.
     pub fn into_sqlx(mut self) -> Result<DB::Connection, Self> {
+        // The user's own from here on.
+        self.holder.connection_mut();
         self.holder.take().ok_or(self)
     }
 }

@@ -2,7 +2,9 @@
 //! rolled back.
 //!
 //! # Invariants
-//! 1. No `COMMIT` is sent before an echo has come back behind the question whether there is anything to commit.
+//! 1. No `COMMIT` is told as done before an echo has come back behind the question whether there is anything to commit. Where
+//!    the commit waits for the echo, that is before it is sent; where both go in one message, the server passes over the
+//!    commit if the answer to the question is no, and a refusal is believed only if another echo comes back after it.
 //! 2. What is lost is sent nothing.
 //! 3. What is rare, or waits for a server anyway, is boxed: the futures of users nest deep enough.
 //! 4. Inside a test's transaction nothing is sent that would end it.
@@ -17,7 +19,10 @@ use crate::{Backend, Error, Stage};
 
 /// Commits, or rolls back and says why.
 pub(crate) async fn commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
-    let refused = match try_commit(lease, terms).await {
+    let at_once = lease.may_commit_at_once();
+    let committed =
+        if at_once { Box::pin(commit_at_once(lease, terms)).await } else { try_commit(lease, terms).await };
+    let refused = match committed {
         Ok(()) => {
             lease.mark_clean();
             return Ok(());
@@ -26,8 +31,43 @@ pub(crate) async fn commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>)
         Err(lost) if lost.is_broken() => return Err(lost),
         Err(refused) => refused,
     };
-    let rolled_back = roll_back(lease, terms).await;
-    Err(refused.with_cleanup(rolled_back.err()))
+    let Err(cleanup) = roll_back(lease, terms).await else {
+        return Err(refused);
+    };
+    // Without a proof of the place, the refusal may have been the answer to another statement. Only in the same process no
+    // answer can be taken for another.
+    let is_in_doubt = at_once && DB::ANSWER_LIMIT.is_some();
+    let refused = if is_in_doubt { refused.in_doubt() } else { refused };
+    Err(refused.with_cleanup(Some(cleanup)))
+}
+
+/// Commits in one trip, and leaves sqlx's count for the next transaction.
+async fn commit_at_once<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {
+    let limit = terms.answer_limit;
+    let holder = lease.holder_mut();
+    let (connection, patience) = holder.in_reach().map_err(Error::uncommitted::<DB>)?;
+    if let Err(in_the_way) = patience.within(limit, DB::clear_the_way(connection)).await {
+        return holder.note(Err(in_the_way)).map_err(Error::uncommitted::<DB>);
+    }
+    let mut attempts = terms.retry.start();
+    loop {
+        let (connection, patience) = holder.in_reach().map_err(Error::uncommitted::<DB>)?;
+        let answer = patience.within(limit, DB::commit_at_once(connection)).await;
+        match holder.note(answer) {
+            Ok(()) => {
+                holder.set_overcounted();
+                return Ok(());
+            }
+            Err(error) if DB::is_busy(&error) => {
+                if let Err(gave_up) = attempts.pause().await {
+                    return Err(Error::busy(Stage::Commit, error, gave_up));
+                }
+            }
+            Err(error) if DB::says_not_open(&error) => return Err(Error::ended_elsewhere(Some(error))),
+            Err(error) if DB::says_aborted(&error) => return Err(Error::uncommitted::<DB>(error)),
+            Err(error) => return Err(Error::new::<DB>(Stage::Commit, error)),
+        }
+    }
 }
 
 async fn try_commit<DB: Backend>(lease: &mut Lease<DB>, terms: Terms<DB>) -> Result<(), Error> {

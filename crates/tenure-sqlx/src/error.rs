@@ -124,6 +124,17 @@ impl Error {
         Self::of(stage, Reason::Sqlx { source, is_answer })
     }
 
+    /// The same error of a commit, if it is not known to be the answer to it.
+    pub(crate) fn in_doubt(mut self) -> Self {
+        self.reason = match self.reason {
+            Reason::Sqlx { source, .. } | Reason::Unsent { source, .. } | Reason::Busy { source, .. } => {
+                Reason::Sqlx { source, is_answer: false }
+            }
+            other => other,
+        };
+        self
+    }
+
     /// A connection that was lost before the `COMMIT` was sent.
     pub(crate) fn uncommitted<DB: Backend>(source: sqlx::Error) -> Self {
         let is_broken = !DB::is_answer(&source);

@@ -18,6 +18,8 @@
 //! 7. A line is proved only while nobody but this crate has had the connection since an echo came back on it. Whoever
 //!    gives a mutable reference to a user takes the mark away.
 //! 8. A line that is lost is sent nothing more by this crate, and is never clean again: limits do not add up.
+//! 9. Nobody outside of a transaction has a mutable reference to a connection whose count is one too high: see the
+//!    module `line`.
 
 use std::pin::Pin;
 use std::sync::atomic::AtomicBool;
@@ -29,49 +31,12 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::cancel::Canceller;
+use crate::line::Line;
 use crate::patience::Patience;
 use crate::{Backend, Error};
 
 /// How long the next user of a connection waits for it to come back from a transaction that was left behind.
 pub(crate) const HAND_BACK_LIMIT: Duration = Duration::from_secs(10);
-
-/// A connection, and whether the transaction open on it may still commit.
-struct Line<DB: Backend> {
-    connection: DB::Connection,
-    doomed: bool,
-    /// How to stop what runs on it, where that is wanted.
-    canceller: Option<Arc<Canceller<DB>>>,
-    /// Stops what runs on it while it is up, where there is such a thing.
-    interrupt: Option<Arc<AtomicBool>>,
-    patience: Patience,
-    /// Whether its place in the protocol is known: see [`Driver::prove`](crate::backend::Driver::prove).
-    proved: bool,
-    /// Whether an answer did not come, or was none: whatever is waited for next would not come either.
-    lost: bool,
-    /// Whether all that is done on it is inside a transaction that is always rolled back.
-    in_test: bool,
-    /// Whether a use of it has a savepoint in there.
-    #[cfg(feature = "pool")]
-    in_use: bool,
-}
-
-impl<DB: Backend> Line<DB> {
-    fn new(connection: DB::Connection, proved: bool) -> Self {
-        let (canceller, interrupt) = (None, None);
-        Self {
-            connection,
-            doomed: false,
-            canceller,
-            interrupt,
-            patience: Patience::default(),
-            proved,
-            lost: false,
-            in_test: false,
-            #[cfg(feature = "pool")]
-            in_use: false,
-        }
-    }
-}
 
 /// Where a connection is on its way between two owners.
 enum Place<DB: Backend> {
@@ -240,8 +205,12 @@ impl<DB: Backend> Holder<DB> {
 
     /// The connection for a user, if it is here.
     pub(crate) fn connection_mut(&mut self) -> Option<&mut DB::Connection> {
+        let in_transaction = self.in_transaction;
         let line = self.line_mut()?;
         line.proved = false;
+        if !in_transaction {
+            line.leave_to_user();
+        }
         Some(&mut line.connection)
     }
 
@@ -375,10 +344,35 @@ impl<DB: Backend> Holder<DB> {
 
     /// The connection with the timer for its answers, if it is here and not lost.
     pub(crate) fn in_reach(&mut self) -> Result<(&mut DB::Connection, &mut Patience), sqlx::Error> {
-        match self.line_mut() {
-            Some(line) if !line.lost => Ok((&mut line.connection, &mut line.patience)),
-            _ => Err(out_of_place()),
+        let line = self.line_in_reach()?;
+        line.settle_count();
+        Ok((&mut line.connection, &mut line.patience))
+    }
+
+    /// The connection with what is known of it, if it is here and not lost. The count may be one too high.
+    pub(crate) fn line_in_reach(&mut self) -> Result<&mut Line<DB>, sqlx::Error> {
+        self.line_mut().filter(|line| !line.lost).ok_or_else(out_of_place)
+    }
+
+    /// Says that sqlx counts a transaction as open that has ended: see the module `line`.
+    pub(crate) fn set_overcounted(&mut self) {
+        if let Some(line) = self.line_mut() {
+            line.overcounted = true;
         }
+    }
+
+    /// Says whether the place of the connection is to be proved before a `COMMIT` is sent.
+    #[cfg(feature = "pool")]
+    pub(crate) fn set_proves_first(&mut self, yes: bool) {
+        if let Some(line) = self.line_mut() {
+            line.proves_first = yes;
+        }
+    }
+
+    /// Whether sqlx counts a transaction as open that has ended.
+    #[cfg(feature = "pool")]
+    pub(crate) fn is_overcounted(&self) -> bool {
+        self.line().is_some_and(|line| line.overcounted)
     }
 
     /// Lends the connection, if it is here.
@@ -405,7 +399,7 @@ impl<DB: Backend> Holder<DB> {
         Some(Lease { holder: Holder::of(line, true), home: None, dirty: false, keeper: None })
     }
 
-    /// Takes the connection out for good, if it is here.
+    /// Takes the connection out for good, if it is here. For a user, take it [mutably](Self::connection_mut) first.
     pub(crate) fn take(&mut self) -> Option<DB::Connection> {
         self.line()?;
         self.here.take().map(|line| line.connection)
@@ -435,6 +429,12 @@ impl<DB: Backend> Lease<DB> {
     /// Ends the lease: the connection goes home, and the keeper is the caller's to give back.
     pub(crate) fn end(mut self) -> Option<Keeper<DB>> {
         self.keeper.take()
+    }
+
+    /// Whether the commit needs no trip of its own: the connection is that of a pool, and of nobody's count.
+    pub(crate) fn may_commit_at_once(&self) -> bool {
+        let is_doomed = self.is_doomed();
+        self.is_kept() && !is_doomed && self.holder.line().is_some_and(Line::may_commit_at_once)
     }
 
     /// Whether the connection was given for good.

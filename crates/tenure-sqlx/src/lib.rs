@@ -47,6 +47,7 @@ mod error;
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 mod isolation;
 mod lease;
+mod line;
 #[cfg(feature = "migrate")]
 mod migrate;
 #[cfg(any(doc, doctest))]

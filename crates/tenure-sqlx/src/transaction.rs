@@ -23,6 +23,7 @@ use tenure::{AsyncExit, Ending, Outcome, hold, shield};
 use crate::connection::close;
 use crate::ending::{commit, undo};
 use crate::lease::{Holder, Keeper, Lease};
+use crate::line::Line;
 use crate::{Backend, Error, Retry, SetSavepoint, Stage};
 
 /// A transaction to be entered; made by [`Connection::transaction`](crate::Connection::transaction).
@@ -187,20 +188,26 @@ impl<DB: Backend> Attempt<DB> {
             return Ok(Self(Err(Refused { lease, error })));
         }
         let is_in_test = lease.holder().is_in_test();
-        let (connection, patience) = match lease.holder_mut().in_reach() {
+        let line = match lease.holder_mut().line_in_reach() {
             Ok(reached) => reached,
             Err(error) => return Ok(Self(Err(Refused { lease, error }))),
         };
+        let Line { connection, patience, overcounted, .. } = line;
         let begun = async {
             if is_in_test {
                 // It nests in the one that is always rolled back.
                 Box::pin(DB::execute(connection, TEST_SAVEPOINT.into_sql_str())).await
+            } else if *overcounted {
+                DB::begin_counted(connection, statement).await
             } else {
                 DB::TransactionManager::begin(connection, Some(statement)).await
             }
         };
         Ok(Self(match patience.within(limit, begun).await {
-            Ok(()) => Ok(Transaction { lease, terms }),
+            Ok(()) => {
+                line.begun();
+                Ok(Transaction { lease, terms })
+            }
             Err(error) => {
                 if DB::is_refused_begin(&error) {
                     lease.mark_clean();

@@ -25,6 +25,9 @@ use std::thread;
 use self::plain::{UnsafeCell, block_on};
 use super::{Claim, Class, Core, Entry, Served, Slow, Waiter};
 
+#[path = "lives.rs"]
+mod lives;
+
 const ENTRY: Entry = Entry { class: Class::Normal, since: 0, deadline: 0, home: 0 };
 
 type Resource = UnsafeCell<u32>;

@@ -38,7 +38,10 @@ impl<DB: Backend> Connections<DB> {
             kept.await.map_err(|error| Error::new::<DB>(Stage::Connect, error))?;
         }
         // The pool itself pauses between attempts, for all who wait.
-        Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel.clone()).await
+        let connect = Connect::<DB>::new(self.options()).retry(Retry::never()).cancel(self.cancel.clone());
+        let mut connection = connect.await?;
+        connection.holder_mut().set_proves_first(self.proves_first);
+        Ok(connection)
     }
 
     /// Sets the session back, and calls the hooks.

@@ -148,6 +148,7 @@ pub struct Connections<DB: Backend> {
     on_return: Option<Hook<DB>>,
     session_reset: SessionReset,
     check_completed: bool,
+    proves_first: bool,
     rolled_back: bool,
     close_when: Option<Rule>,
     cancel: Option<Stop<DB>>,
@@ -169,6 +170,7 @@ impl<DB: Backend> Connections<DB> {
             on_return: None,
             session_reset: SessionReset::default(),
             check_completed: true,
+            proves_first: false,
             rolled_back: false,
             close_when: None,
             cancel: None,
@@ -239,6 +241,21 @@ impl<DB: Backend> Connections<DB> {
     #[must_use = "it is a setter of a builder"]
     pub fn check_completed(mut self, yes: bool) -> Self {
         self.check_completed = yes;
+        self
+    }
+
+    /// Whether the place of a connection in the protocol is proved before the `COMMIT` of a transaction of
+    /// [`PoolExt::transaction`] is sent, or along with it, in one message. The default is along with it, which saves a
+    /// round trip on PostgreSQL and SQLite. On MySQL it is always before.
+    ///
+    /// Both ways an `Ok` says that the transaction was whole and is committed. They differ if the body itself has lost the
+    /// place and completes nevertheless, after a `COPY` of sqlx's own methods on PostgreSQL whose future was dropped
+    /// half-way. Proved before, the transaction is rolled back. Along with it, the server may have committed it when the loss
+    /// is noticed: the error's [fate](crate::Error::fate) is [unknown](crate::Fate::Unknown) then. The copies of this crate
+    /// ([`copy_in`](crate::postgres::copy_in)) do not lose the place.
+    #[must_use = "it is a setter of a builder"]
+    pub fn prove_before_commit(mut self, yes: bool) -> Self {
+        self.proves_first = yes;
         self
     }
 
@@ -378,6 +395,7 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("on_return", &self.on_return.is_some())
             .field("session_reset", &self.session_reset)
             .field("check_completed", &self.check_completed)
+            .field("prove_before_commit", &self.proves_first)
             .field("always_rolled_back", &self.rolled_back)
             .field("close_when", &self.close_when.is_some())
             .field("cancel_statements", &self.cancel.is_some())

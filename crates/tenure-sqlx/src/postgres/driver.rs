@@ -10,6 +10,7 @@ use sqlx_core::transaction::TransactionManager;
 use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
 use crate::lease::out_of_place;
+use crate::line::send_off;
 use crate::server::{ANSWER_LIMIT, skip_abandoned, without_panic, word};
 use crate::{Begin, Isolation};
 
@@ -53,6 +54,8 @@ impl Backend for Postgres {
 }
 
 impl Driver for Postgres {
+    const COMMITS_AT_ONCE: bool = true;
+
     fn begin_statement(mode: Mode) -> SqlStr {
         if mode == Mode::default() {
             return "BEGIN".into_sql_str();
@@ -76,7 +79,7 @@ impl Driver for Postgres {
     }
 
     async fn prove(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-        in_order(connection, "", "").await.map(drop)
+        in_order(connection, "", "", "").await.map(drop)
     }
 
     async fn skip(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -85,7 +88,7 @@ impl Driver for Postgres {
     }
 
     async fn execute(connection: &mut PgConnection, statements: SqlStr) -> Result<(), sqlx::Error> {
-        in_order(connection, &format!("{}; ", statements.as_str()), "").await.map(drop)
+        in_order(connection, &format!("{}; ", statements.as_str()), "", "").await.map(drop)
     }
 
     async fn is_whole(connection: &mut PgConnection, is_shared: bool) -> Result<bool, sqlx::Error> {
@@ -95,13 +98,31 @@ impl Driver for Postgres {
         }
         // A `COMMIT` is never refused: in an aborted transaction it rolls back, without one it does nothing.
         // A savepoint is refused in both. It ends with the transaction.
-        let question =
-            if is_shared { "UNLISTEN *; SAVEPOINT tenure_commit; " } else { "SAVEPOINT tenure_commit; " };
-        match in_order(connection, question, "").await {
+        let question = if is_shared { WHOLE_AND_SHARED } else { "SAVEPOINT tenure_commit; " };
+        match in_order(connection, question, "", "").await {
             Ok(_) => Ok(true),
             Err(error) if code(&error) == Some(NO_ACTIVE_TRANSACTION) => Ok(false),
             Err(error) => Err(error),
         }
+    }
+
+    async fn clear_the_way(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        without_panic(skip_abandoned::<Self>(connection)).await
+    }
+
+    async fn commit_at_once(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+        // Where the savepoint is refused, what is behind it in the message is passed over.
+        in_order(connection, WHOLE_AND_SHARED, "", "; COMMIT").await.map(drop)
+    }
+
+    async fn begin_counted(connection: &mut PgConnection, begin: SqlStr) -> Result<(), sqlx::Error> {
+        without_panic(async { connection.execute(begin).await.map(drop) }).await
+    }
+
+    fn lower_count(connection: &mut PgConnection) {
+        // A rollback where nothing is open would be a warning in the server's log.
+        send_off(connection.execute("BEGIN"));
+        Manager::start_rollback(connection);
     }
 
     async fn roll_back(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
@@ -125,8 +146,8 @@ impl Driver for Postgres {
     }
 
     async fn restore(connection: &mut PgConnection) -> Result<Restored, sqlx::Error> {
-        if let Some(deallocate) = in_order(connection, RESTORE, PREPARED_BY_USER).await? {
-            in_order(connection, &format!("{deallocate}; "), "").await?;
+        if let Some(deallocate) = in_order(connection, RESTORE, PREPARED_BY_USER, "").await? {
+            in_order(connection, &format!("{deallocate}; "), "", "").await?;
         }
         Ok(Restored::Whole)
     }
@@ -144,8 +165,12 @@ impl Driver for Postgres {
         }
     }
 
-    fn says_not_open(_error: &sqlx::Error) -> bool {
-        false
+    fn says_not_open(error: &sqlx::Error) -> bool {
+        code(error) == Some(NO_ACTIVE_TRANSACTION)
+    }
+
+    fn says_aborted(error: &sqlx::Error) -> bool {
+        code(error) == Some(IN_FAILED_TRANSACTION)
     }
 
     fn is_busy(error: &sqlx::Error) -> bool {
@@ -186,6 +211,9 @@ impl Cancel for Postgres {
     }
 }
 
+/// The question whether there is a transaction that a `COMMIT` would keep, on a connection that others will use.
+const WHOLE_AND_SHARED: &str = "UNLISTEN *; SAVEPOINT tenure_commit; ";
+
 /// What leaves nothing of a session's own but its prepared statements, which sqlx counts on.
 const RESTORE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; CLOSE ALL; UNLISTEN *; \
     SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; ";
@@ -222,7 +250,8 @@ fn code(error: &sqlx::Error) -> Option<&str> {
 }
 
 /// Runs `first` (statements, each with its semicolon) and behind it an echo, which `besides` may add a column of text
-/// to (with its comma): that is what comes back.
+/// to (with its comma): that is what comes back. What `last` says (with a semicolon in front) is done behind the echo, in
+/// the same message; its answer comes in the same one.
 ///
 /// If the echo comes back, all that was sent before has been answered, and the connection is in its place in the
 /// protocol. sqlx does not count the answers to a `COPY`: after one that did not end, each statement would read the
@@ -231,11 +260,12 @@ async fn in_order(
     connection: &mut PgConnection,
     first: &str,
     besides: &str,
+    last: &str,
 ) -> Result<Option<String>, sqlx::Error> {
     without_panic(async {
         skip_abandoned::<Postgres>(connection).await?;
         let word = word();
-        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'{besides}")).into_sql_str();
+        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'{besides}{last}")).into_sql_str();
         let rows = connection.fetch_all(statements).await?;
         let row = rows.last().ok_or_else(out_of_place)?;
         if row.try_get::<&str, _>(0).ok() != Some(word.as_str()) {
@@ -254,12 +284,12 @@ async fn in_order(
 /// What the session listens to ends here too: a notification is a message that sqlx expects in no answer, and would fail
 /// the next user's statement.
 async fn end_open(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let is_open = match in_order(connection, "UNLISTEN *; ", IS_OPEN).await {
+    let is_open = match in_order(connection, "UNLISTEN *; ", IS_OPEN, "").await {
         Ok(answer) => answer.as_deref() == Some("open"),
         Err(error) if code(&error) == Some(IN_FAILED_TRANSACTION) => true,
         Err(error) => return Err(error),
     };
-    if is_open { in_order(connection, "ROLLBACK; UNLISTEN *; ", "").await.map(drop) } else { Ok(()) }
+    if is_open { in_order(connection, "ROLLBACK; UNLISTEN *; ", "", "").await.map(drop) } else { Ok(()) }
 }
 
 /// Whether one of these codes is in what an error shows of itself.

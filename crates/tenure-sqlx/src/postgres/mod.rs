@@ -22,8 +22,9 @@
 //!
 //! # What is particular to PostgreSQL
 //! - After a statement has failed, the transaction is aborted, and a `COMMIT` rolls it back without a word of error.
-//!   So the exit first asks, by setting a savepoint, which costs one more round trip, four in all for a transaction of
-//!   one statement: a body that passes over a failed statement and returns `Ok` gets the error `25P02` at [`Stage::Commit`](crate::Stage::Commit).
+//!   So the exit asks by setting a savepoint: a body that passes over a failed statement and returns `Ok` gets the error
+//!   `25P02` at [`Stage::Commit`](crate::Stage::Commit). On a pool the question travels with the `COMMIT`, and a transaction
+//!   of one statement takes three round trips; elsewhere four.
 //! - A statement whose future is dropped is not stopped: the rollback waits behind it, up to the
 //!   [`answer_limit`](crate::Begin::answer_limit). Then the connection is closed, and the server rolls back when the
 //!   statement has ended. [`cancel_statements`](crate::Connect::cancel_statements) has it stopped instead.

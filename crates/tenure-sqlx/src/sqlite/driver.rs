@@ -11,6 +11,7 @@ use sqlx_core::transaction::TransactionManager as _;
 
 use crate::Begin;
 use crate::backend::{Backend, Driver, Restored};
+use crate::line::send_off;
 
 /// When a transaction takes SQLite's locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -49,6 +50,8 @@ impl Driver for Sqlite {
     /// one that stays.
     const CLOSES_IN_TURN: bool = true;
 
+    const COMMITS_AT_ONCE: bool = true;
+
     fn begin_statement(mode: Mode) -> SqlStr {
         match mode {
             Mode::Deferred => "BEGIN DEFERRED",
@@ -85,6 +88,22 @@ impl Driver for Sqlite {
         // takes its commands in order, so the answer to a ping comes after them.
         connection.ping().await?;
         Ok(Manager::get_transaction_depth(connection) > 0)
+    }
+
+    async fn commit_at_once(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+        // It goes in line behind the rollbacks that sqlx has queued, and is refused where nothing is open any more. A
+        // commit of sqlx's would succeed there.
+        connection.execute("COMMIT").await.map(drop)
+    }
+
+    async fn begin_counted(connection: &mut SqliteConnection, begin: SqlStr) -> Result<(), sqlx::Error> {
+        connection.execute(begin).await.map(drop)
+    }
+
+    fn lower_count(connection: &mut SqliteConnection) {
+        // A rollback that is refused does not lower the count.
+        send_off(connection.execute("BEGIN"));
+        Manager::start_rollback(connection);
     }
 
     async fn roll_back(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {

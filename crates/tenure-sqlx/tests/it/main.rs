@@ -25,5 +25,8 @@ mod tended;
 #[cfg(feature = "pool")]
 #[path = "../common/trouble.rs"]
 mod trouble;
+#[cfg(feature = "pool")]
+#[path = "../common/turns.rs"]
+mod turns;
 mod types;
 mod undrained;

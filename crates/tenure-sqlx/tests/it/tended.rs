@@ -6,14 +6,17 @@ use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
+use sqlx_core::transaction::TransactionManager as _;
 use tenure::with;
 use tenure_sqlx::pool::{Connections, Pool, PoolExt, test_pool};
+use tenure_sqlx::{Fate, Stage};
 use tokio::time::timeout;
 
 use crate::common::{TempDb, drained, note, on_both_flavours};
 use crate::failure::Failure;
 use crate::subject::{Raw, Subject, matrix};
 use crate::trouble::Trouble;
+use crate::turns::turns;
 
 /// Never ends.
 const ENDLESS: &str = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c";
@@ -90,6 +93,48 @@ fn whatever_was_left_on_sqlite_the_next_ones_read_their_own_answers() {
         let db = TempDb::new().await;
         let runs = with(pool_of(1, &db), async |pool| Ok::<_, Trouble>(matrix(&mut OnSqlite, pool).await));
         assert!(runs.await.unwrap() >= 300);
+    });
+}
+
+#[test]
+fn whoever_comes_after_whom_on_sqlite_begins_and_ends_as_on_a_new_connection() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        with(pool_of(1, &db), async |pool| Ok::<_, Trouble>(turns::<OnSqlite>(pool).await)).await.unwrap();
+    });
+}
+
+/// A rollback that sqlx has queued is refused nothing, and a commit that follows it has nothing to keep.
+#[test]
+fn a_commit_is_refused_where_the_body_has_ended_the_transaction() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let used = with(pool_of(1, &db), async |pool| {
+            for end in ["ROLLBACK", "COMMIT"] {
+                let ended = with(pool.transaction(), async |transaction| {
+                    note(transaction.conn(), end).await?;
+                    sqlx::query(end).execute(transaction.conn()).await?;
+                    Ok::<_, Failure>(())
+                });
+                let error = ended.await.unwrap_err().into_tenure();
+                assert_eq!((error.stage(), error.fate()), (Stage::Commit, Some(Fate::Unknown)), "{end}");
+            }
+            let queued = with(pool.transaction(), async |transaction| {
+                note(transaction.conn(), "undone").await?;
+                <Sqlite as sqlx::Database>::TransactionManager::start_rollback(transaction.conn());
+                Ok::<_, Failure>(())
+            });
+            let error = queued.await.unwrap_err().into_tenure();
+            assert_eq!((error.stage(), error.fate()), (Stage::Commit, Some(Fate::Unknown)));
+            with(pool.transaction(), async |transaction| {
+                note(transaction.conn(), "kept").await?;
+                Ok::<_, Failure>(())
+            })
+            .await?;
+            Ok::<_, Trouble>(())
+        });
+        used.await.unwrap();
+        assert_eq!(db.notes().await, ["COMMIT", "kept"]);
     });
 }
 

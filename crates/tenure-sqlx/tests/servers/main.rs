@@ -24,5 +24,8 @@ mod session;
 mod stopped;
 #[path = "../common/matrix.rs"]
 mod subject;
+mod trips;
 #[path = "../common/trouble.rs"]
 mod trouble;
+#[path = "../common/turns.rs"]
+mod turns;

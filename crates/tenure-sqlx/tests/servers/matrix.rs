@@ -9,6 +9,7 @@ use crate::common::{Place, Witness, on_multi_thread};
 use crate::server::{self, Server};
 use crate::subject::{Raw, Subject, matrix};
 use crate::trouble::Trouble;
+use crate::turns::turns;
 
 /// The kinds of statement that both servers know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,4 +242,13 @@ fn whatever_was_left_on_postgres_the_next_ones_read_their_own_answers() {
 #[test]
 fn whatever_was_left_on_mysql_the_next_ones_read_their_own_answers() {
     on_multi_thread(async |place: &Place<server::MySql>| on_a_pool_of_one(place, MySqlSubject).await);
+}
+
+#[test]
+fn whoever_comes_after_whom_on_postgres_begins_and_ends_as_on_a_new_connection() {
+    on_multi_thread(async |place: &Place<server::Postgres>| {
+        let pool = Pool::builder(Connections::new(place.options())).max_size(1).build().unwrap();
+        let all = with(pool, async |pool| Ok::<_, Trouble>(turns::<PostgresSubject>(pool).await));
+        all.await.unwrap();
+    });
 }

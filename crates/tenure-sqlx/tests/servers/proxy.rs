@@ -1,5 +1,6 @@
 //! A wire to a server that can be held and cut, without a word to either end.
 
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -20,6 +21,10 @@ struct Wire {
     flow: watch::Sender<Flow>,
     /// How many traps have sprung.
     sprung: watch::Sender<usize>,
+    /// Whether a server has spoken since a client has.
+    server_spoke: AtomicBool,
+    /// How often a client has spoken after a server.
+    trips: AtomicUsize,
 }
 
 /// What happens when a client sends a certain text.
@@ -46,7 +51,8 @@ impl Proxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (trap, flow, sprung) = (Mutex::new(None), watch::Sender::new(Flow::Open), watch::Sender::new(0));
-        let wire = Arc::new(Wire { trap, flow, sprung });
+        let (server_spoke, trips) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let wire = Arc::new(Wire { trap, flow, sprung, server_spoke, trips });
         let shared = Arc::clone(&wire);
         let door = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -64,6 +70,11 @@ impl Proxy {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// How many round trips there have been.
+    pub(crate) fn trips(&self) -> usize {
+        self.wire.trips.load(Ordering::SeqCst)
     }
 
     /// Waits for a client to send this text.
@@ -110,6 +121,9 @@ impl Wire {
         // When the client hangs up, so does the wire: a server would notice a cut at last, too.
         while let Ok(count @ 1..) = client.read(&mut buffer).await {
             let chunk = &buffer[..count];
+            if self.server_spoke.swap(false, Ordering::SeqCst) {
+                self.trips.fetch_add(1, Ordering::SeqCst);
+            }
             let trap = self.sprung_by(chunk);
             match trap {
                 Some(Trap::HoldAnswer) => _ = self.flow.send_replace(Flow::Held),
@@ -139,6 +153,7 @@ impl Wire {
         let mut buffer = vec![0; 64 * 1024];
         let mut is_lost = false;
         while let Ok(count @ 1..) = server.read(&mut buffer).await {
+            self.server_spoke.store(true, Ordering::SeqCst);
             is_lost |= *flow.wait_for(|flow| *flow != Flow::Held).await.unwrap() == Flow::Lost;
             if !is_lost && client.write_all(&buffer[..count]).await.is_err() {
                 break;
