@@ -37,7 +37,7 @@ where
     C: FnOnce() -> F,
     F: Future<Output = Result<V, X>>,
 {
-    /// Drops what is left. The first panic counts, if there is one.
+    /// Drops what is left.
     #[inline]
     fn finish(mut self: Pin<&mut Self>) {
         self.set(Self::Over);
@@ -57,30 +57,32 @@ where
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
-        let polled = catch_unwind(AssertUnwindSafe(|| self.as_mut().poll_uncaught(context)));
-        let ended = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Ok(value))) => Ok(value),
-            Ok(Poll::Ready(Err(error))) => Err(Fault::Failed(error)),
-            Err(payload) => Err(Fault::Panicked(payload)),
-        };
-        match catch_unwind(AssertUnwindSafe(|| self.finish())) {
-            Ok(()) => Poll::Ready(ended),
-            Err(payload) => Poll::Ready(Err(Fault::Panicked(first_of(ended, payload)))),
+        let mut ended = None;
+        // One catch around the poll and the drop that follows: it is entered each time.
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            if let Poll::Ready(result) = self.as_mut().poll_uncaught(context) {
+                ended = Some(result);
+                self.as_mut().finish();
+            }
+        }));
+        match (caught, ended) {
+            (Ok(()), None) => Poll::Pending,
+            (Ok(()), Some(Ok(value))) => Poll::Ready(Ok(value)),
+            (Ok(()), Some(Err(error))) => Poll::Ready(Err(Fault::Failed(error))),
+            (Err(payload), ended) => Poll::Ready(Err(Fault::Panicked(self.panicked(payload, ended)))),
         }
     }
-}
 
-/// The first of two panics: that of the code, if it was one, before that of its drop.
-#[cold]
-fn first_of<V, X>(ended: Result<V, Fault<X>>, of_drop: Payload) -> Payload {
-    if let Err(Fault::Panicked(payload)) = ended {
-        drop_payload(of_drop);
-        return payload;
+    /// Drops what is left. The first panic counts: that of the code, else that of its drop.
+    #[cold]
+    fn panicked(self: Pin<&mut Self>, payload: Payload, ended: Option<Result<V, X>>) -> Payload {
+        match ended {
+            None => quietly(|| self.finish()),
+            // Values and errors are the user's, and nobody's result any more.
+            Some(ended) => quietly(|| drop(ended)),
+        }
+        payload
     }
-    // Values and errors are the user's, and nobody's result any more.
-    quietly(|| drop(ended));
-    of_drop
 }
 
 /// A time limit. Its clock starts with the first poll.
@@ -189,6 +191,11 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.as_mut().project();
+        if let Stage::Before = this.stage
+            && frame::has_no_scopes()
+        {
+            *this.stage = Stage::Running;
+        }
         if let Stage::Running = this.stage {
             // The common case by itself, so that it is short.
             match this.code.poll(context) {

@@ -7,6 +7,7 @@ use std::panic::{Location, resume_unwind};
 use std::thread;
 use std::time::Duration;
 
+use crate::exiting::Exiting;
 use crate::fault::{Fault, Payload};
 use crate::inline_exit::InlineExit;
 use crate::job::Begun;
@@ -14,9 +15,10 @@ use crate::label::Label;
 use crate::registry::{self, Phase};
 use crate::tenure::Tenure;
 use crate::with::{
-    Entered, Exited, Known, Leave, Plain, Stop, Stopped, Told, entered, error_of, exit_job, kept, report,
+    Entered, Exited, Known, Leave, Plain, Stop, Stopped, Told, entered, error_of, exit_job, kept, outcome_now,
+    report,
 };
-use crate::{AsyncExit, Ending, ErrorValue};
+use crate::{AsyncExit, Ending, ErrorValue, Outcome};
 
 /// Enters `context` and gives the resource out in a guard.
 ///
@@ -93,7 +95,8 @@ fn guard<R: AsyncExit, N>(
 #[must_use = "dropped, the resource exits at once, in the background"]
 pub struct Held<R: AsyncExit> {
     // There until the exit, or until it is disarmed.
-    kept: Option<(R, Tenure)>,
+    resource: Option<R>,
+    tenure: Tenure,
     exit_limit: Option<Duration>,
 }
 
@@ -118,7 +121,7 @@ impl<R: AsyncExit> Held<R> {
         let mut tenure = Tenure::entered(label);
         // It can be dropped anywhere from now on.
         tenure.list_given_out(Phase::Held);
-        Self { kept: Some((resource, tenure)), exit_limit }
+        Self { resource: Some(resource), tenure, exit_limit }
     }
 
     /// Hands the exit over, told this ending: it runs in the background, as that of a guard that is dropped.
@@ -139,9 +142,9 @@ impl<R: AsyncExit> Held<R> {
     }
 
     fn hand_over(&mut self, ending: Ending) {
-        if let Some((resource, mut tenure)) = self.kept.take() {
+        if let Some(resource) = self.resource.take() {
             let exit = exit_job(Plain::of(resource), ending, self.exit_limit);
-            tenure.hand_over(Box::pin(exit), Begun::Guard);
+            self.tenure.hand_over(Box::pin(exit), Begun::Guard);
         }
     }
 
@@ -155,8 +158,15 @@ impl<R: AsyncExit> Held<R> {
     ///
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
-    pub fn close(self) -> impl Future<Output = Result<(), R::Error>> + Send {
-        self.exit(Ending::Completed)
+    #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
+    pub fn close(mut self) -> impl Future<Output = Result<(), R::Error>> + Send {
+        async move {
+            let (resource, limit) = (self.resource.take().expect(FULL), self.exit_limit);
+            // Nothing that was told has to be kept beside it.
+            let call = move || resource.exit(outcome_now(Outcome::Completed));
+            let exit = InlineExit::of_guard(&mut self.tenure, move || Exiting::with_limit(call, limit)).await;
+            result_of(self.tenure.label(), exit)
+        }
     }
 
     /// Exits, told this ending.
@@ -171,18 +181,10 @@ impl<R: AsyncExit> Held<R> {
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
-    pub fn exit(self, ending: Ending) -> impl Future<Output = Result<(), R::Error>> + Send {
+    pub fn exit(mut self, ending: Ending) -> impl Future<Output = Result<(), R::Error>> + Send {
         async move {
-            let (label, exited) = self.leave(ending).await;
-            match exited.exit {
-                Ok(()) => Ok(()),
-                Err(Fault::Failed(error)) => Err(error),
-                Err(Fault::Panicked(payload)) => resume_unwind(payload),
-                Err(fault @ Fault::TimedOut(_)) => {
-                    report(label, &fault);
-                    Ok(())
-                }
-            }
+            let exited = self.leave(ending).await;
+            result_of(self.tenure.label(), exited.exit)
         }
     }
 
@@ -198,7 +200,7 @@ impl<R: AsyncExit> Held<R> {
     /// # Cancel safety
     /// Dropped before its end, the exit goes on in the background.
     #[expect(clippy::manual_async_fn, reason = "an `async fn` cannot say that its future is `Send`")]
-    pub fn exit_with<T, E>(self, result: Result<T, E>) -> impl Future<Output = Result<T, E>> + Send
+    pub fn exit_with<T, E>(mut self, result: Result<T, E>) -> impl Future<Output = Result<T, E>> + Send
     where
         T: Send,
         E: From<R::Error> + From<Stopped> + ErrorValue,
@@ -208,7 +210,8 @@ impl<R: AsyncExit> Held<R> {
                 Ok(value) => (Some(value), Known::Completed),
                 Err(error) => (None, Known::Failed(error)),
             };
-            let (label, Exited { exit, told, .. }) = self.leave(told).await;
+            let Exited { exit, told, .. } = self.leave(told).await;
+            let label = self.tenure.label();
             match (value, told, exit) {
                 (Some(value), _, Ok(())) => Ok(value),
                 (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),
@@ -229,15 +232,29 @@ impl<R: AsyncExit> Held<R> {
     /// Never: a guard is full until it is consumed.
     #[must_use = "the resource is not exited any more"]
     pub fn disarm(mut self) -> R {
-        let (resource, tenure) = self.kept.take().expect(FULL);
-        tenure.count_disarmed();
-        resource
+        self.tenure.count_disarmed();
+        self.resource.take().expect(FULL)
     }
 
-    async fn leave<K: Told + 'static>(mut self, told: K) -> (Label, Exited<(), K, R::Error>) {
-        let (resource, mut tenure) = self.kept.take().expect(FULL);
-        let exit = exit_job(Plain::of(resource), told, self.exit_limit);
-        (tenure.label(), InlineExit::of_guard(exit, &mut tenure).await)
+    fn leave<K: Told + 'static>(
+        &mut self,
+        told: K,
+    ) -> InlineExit<'_, impl Future<Output = Exited<(), K, R::Error>> + Send + use<R, K>> {
+        let (resource, limit) = (self.resource.take().expect(FULL), self.exit_limit);
+        InlineExit::of_guard(&mut self.tenure, move || exit_job(Plain::of(resource), told, limit))
+    }
+}
+
+/// The result of an exit by hand. One that ran out of time has no error of the resource's.
+fn result_of<X: fmt::Debug>(label: Label, exit: Result<(), Fault<X>>) -> Result<(), X> {
+    match exit {
+        Ok(()) => Ok(()),
+        Err(Fault::Failed(error)) => Err(error),
+        Err(Fault::Panicked(payload)) => resume_unwind(payload),
+        Err(fault @ Fault::TimedOut(_)) => {
+            report(label, &fault);
+            Ok(())
+        }
     }
 }
 
@@ -247,19 +264,19 @@ impl<R: AsyncExit> Deref for Held<R> {
     type Target = R;
 
     fn deref(&self) -> &R {
-        &self.kept.as_ref().expect(FULL).0
+        self.resource.as_ref().expect(FULL)
     }
 }
 
 impl<R: AsyncExit> DerefMut for Held<R> {
     fn deref_mut(&mut self) -> &mut R {
-        &mut self.kept.as_mut().expect(FULL).0
+        self.resource.as_mut().expect(FULL)
     }
 }
 
 impl<R: AsyncExit> Drop for Held<R> {
     fn drop(&mut self) {
-        if self.kept.is_some() {
+        if self.resource.is_some() {
             self.hand_over(ending_of_drop());
         }
     }

@@ -7,10 +7,10 @@ use std::task::Context;
 
 use tokio::sync::SetOnce;
 
-use crate::frame::{self, Node};
+use crate::frame::{self, Enclosing, Node};
 use crate::job::{Begun, Job, Record, Settle};
 use crate::label::{Id, Label};
-use crate::registry::{self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey};
+use crate::registry::{self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey, Whereabouts};
 
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {
@@ -66,6 +66,15 @@ impl Tenure {
         }
     }
 
+    /// Whether anything that was handed over at the root of a task is left, in the registry of this tenure.
+    #[inline]
+    pub(crate) fn has_root_scopes(&self) -> bool {
+        match &self.place {
+            Place::Listed { registry, .. } => registry.has_root_scopes(),
+            Place::Unlisted { .. } => registry::current().has_root_scopes(),
+        }
+    }
+
     /// The tenure it was entered in; 0 if none.
     pub(crate) fn home(&self) -> Id {
         match self.place {
@@ -100,7 +109,8 @@ impl Tenure {
     #[cold]
     fn list_anew(&mut self, now: Phase, context: Option<&Context<'_>>) {
         let Place::Listed { registry, key, phase, waker, .. } = &mut self.place else {
-            return self.list_first(now, context, None);
+            self.list_first(now, context, None);
+            return;
         };
         *phase = now;
         let mut new = None;
@@ -115,24 +125,31 @@ impl Tenure {
         });
     }
 
-    fn list_first(&mut self, phase: Phase, context: Option<&Context<'_>>, items: Option<Arc<dyn Items>>) {
+    /// Says where it was listed, unless it had been before.
+    fn list_first(
+        &mut self,
+        phase: Phase,
+        context: Option<&Context<'_>>,
+        items: Option<Arc<dyn Items>>,
+    ) -> Option<registry::Place> {
         let Place::Unlisted { parent, counted } = self.place else {
-            return;
+            return None;
         };
-        let parent = if parent == 0 { frame::enclosing_id() } else { parent };
-        let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase);
+        let Whereabouts { place, runtime, registry } = registry::whereabouts(context);
+        let parent = if parent == 0 { frame::enclosing_id_at(place) } else { parent };
+        let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase, runtime);
         entry.items = items;
         let mut waker = None;
         if let (0, Phase::Held, Some(context)) = (parent, phase, context) {
             waker = Some(context.waker().data().addr());
             entry.stop = Some(Asked { waker: Some(context.waker().clone()), asked: false });
         }
-        let registry = registry::current();
         if !counted {
             registry.count(Count::Entered);
         }
         let key = registry.hold(entry);
         self.place = Place::Listed { registry, key, phase, home: parent, waker };
+        Some(place)
     }
 
     /// Whether its body was asked to stop since the process ends.
@@ -148,21 +165,16 @@ impl Tenure {
         registry.change(*key, |entry| entry.stop.as_ref().is_some_and(|stop| stop.asked)).unwrap_or(false)
     }
 
-    /// Counts an exit that has ended inline, and its enter if that is not counted.
+    /// Counts an exit that has ended inline at this place, and its enter if that is not counted.
     #[inline]
-    pub(crate) fn count_exit(&self, output: &impl Settle, context: &Context<'_>) {
+    pub(crate) fn count_exit(&self, counts: Option<Option<Count>>, place: registry::Place) {
+        let Some(fault) = counts else { return };
         match &self.place {
-            Place::Unlisted { counted: false, .. } => {
-                if let Some(fault) = output.counts() {
-                    registry::count_in(context, [Count::Passed].into_iter().chain(fault));
-                }
+            Place::Unlisted { counted, .. } => {
+                let count = if *counted { Count::Exited } else { Count::Passed };
+                registry::count_at(place, count, fault);
             }
-            Place::Unlisted { .. } => {
-                if let Some(fault) = output.counts() {
-                    registry::count_in(context, [Count::Exited].into_iter().chain(fault));
-                }
-            }
-            Place::Listed { registry, .. } => count_exited(registry, output),
+            Place::Listed { registry, .. } => registry.count_all(Count::Exited, fault),
         }
     }
 
@@ -180,7 +192,7 @@ impl Tenure {
     where
         F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
-        self.list_first(begun.phase(), None, None);
+        let place = self.list_first(begun.phase(), None, None);
         let unlisted = Place::Unlisted { parent: 0, counted: true };
         let Place::Listed { registry, key, .. } = mem::replace(&mut self.place, unlisted) else {
             return;
@@ -189,15 +201,15 @@ impl Tenure {
         let node = self.node.take();
         let (id, label) = (node.id, node.label);
         let latch = Arc::new(SetOnce::new());
-        let (parent, scope, root) = match frame::enclosing_scope() {
-            Some((parent, scope)) => {
+        let (place, parent, scope, root) = match frame::enclosing(place) {
+            Some(Enclosing { place, id: parent, scope }) => {
                 scope.add(id, label, Arc::clone(&latch));
-                (parent, scope, None)
+                (Some(place), parent, scope, None)
             }
             None => {
                 // That of the task that drops it, on whichever runtime it was entered.
                 let (here, root) = (registry::current(), RootKey::here());
-                (0, here.add_to_root(root, id, label, Arc::clone(&latch)), Some((here, root)))
+                (None, 0, here.add_to_root(root, id, label, Arc::clone(&latch)), Some((here, root)))
             }
         };
         let taken = registry.change(key, |entry| {
@@ -216,7 +228,7 @@ impl Tenure {
         let job = Job::new(future, node, record);
         match runtime {
             // On a runtime that is shut down, this drops the job, which then reports itself as lost.
-            Some(runtime) => frame::after_frame(move || drop(runtime.spawn(job))),
+            Some(runtime) => frame::after_frame(place, move || drop(runtime.spawn(job))),
             None => drop(job),
         }
     }
@@ -239,9 +251,6 @@ fn leave(registry: &Registry, key: Key) {
 /// Counts an exit that has ended, whose enter is counted, and what was wrong with it.
 pub(crate) fn count_exited(registry: &Registry, output: &impl Settle) {
     if let Some(fault) = output.counts() {
-        registry.count(Count::Exited);
-        if let Some(fault) = fault {
-            registry.count(fault);
-        }
+        registry.count_all(Count::Exited, fault);
     }
 }

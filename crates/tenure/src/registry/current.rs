@@ -43,6 +43,11 @@ struct Here {
     tally: OwnTally,
 }
 
+impl Place {
+    /// Outside of any task and any runtime.
+    pub(crate) const NOWHERE: Self = Self { task: None, runtime: None };
+}
+
 impl Here {
     fn new(place: Place, waker: *const ()) -> Self {
         let registry = registry_of(place.runtime);
@@ -72,60 +77,94 @@ pub(crate) fn place_in(context: &Context<'_>) -> Place {
     let waker = context.waker().data();
     match KNOWN.get() {
         Some(known) if known.waker == waker && Some(known.task) == task => known.place,
-        _ => refresh(task, Some(waker)),
+        _ => {
+            let place = Place { task, runtime: runtime_here() };
+            remember(place, Some(waker));
+            place
+        }
     }
 }
 
 /// The place of the code that runs now.
 pub(crate) fn place_now() -> Place {
-    refresh(task::try_id(), None)
+    let place = Place { task: task::try_id(), runtime: runtime_here() };
+    remember(place, None);
+    place
+}
+
+/// Where the code that runs now is: asked of tokio once, for all that a listing or a hand-over wants to know.
+pub(crate) struct Whereabouts {
+    pub(crate) place: Place,
+    pub(crate) runtime: Option<Handle>,
+    pub(crate) registry: Arc<Registry>,
+}
+
+/// With the context of the poll that asks, if it is one.
+pub(crate) fn whereabouts(context: Option<&Context<'_>>) -> Whereabouts {
+    let runtime = Handle::try_current().ok();
+    let place = Place { task: task::try_id(), runtime: runtime.as_ref().map(Handle::id) };
+    remember(place, context.map(|context| context.waker().data()));
+    let known = HERE.try_with(|here| here.borrow().as_ref().map(|here| Arc::clone(&here.registry)));
+    // A thread that is being torn down has no memory of its last task.
+    let registry = known.ok().flatten().unwrap_or_else(|| registry_of(place.runtime));
+    Whereabouts { place, runtime, registry }
 }
 
 /// The registry of the current runtime.
 pub(crate) fn current() -> Arc<Registry> {
-    let Place { runtime, .. } = place_now();
-    let known = HERE.try_with(|here| here.borrow().as_ref().map(|here| Arc::clone(&here.registry)));
-    // A thread that is being torn down has no memory of its last task.
-    known.ok().flatten().unwrap_or_else(|| registry_of(runtime))
+    whereabouts(None).registry
 }
 
-/// Counts in the current runtime, of what is polled with this context.
+/// Counts in the runtime of this place, which the code that runs now was found to be in by this poll.
 #[inline]
-pub(crate) fn count_in(context: &Context<'_>, counts: impl IntoIterator<Item = Count>) {
-    place_in(context);
-    // A thread that is being torn down polls nothing.
-    let _ = HERE.try_with(|here| {
-        if let Some(here) = &*here.borrow() {
-            counts.into_iter().for_each(|count| here.tally.one(count));
-        }
-    });
+pub(crate) fn count_at(place: Place, count: Count, fault: Option<Count>) {
+    if !count_if(|here| here.place.runtime == place.runtime, count, fault) {
+        // Another runtime was driven meanwhile, or the thread is being torn down.
+        count_for_all(&registry_of(place.runtime), count, fault);
+    }
 }
 
 /// Counts in this registry: without a locked instruction, if it is that of the task that was last asked for.
 #[inline]
-pub(super) fn count(registry: &Registry, count: Count) {
+pub(super) fn count(registry: &Registry, count: Count, fault: Option<Count>) {
+    if !count_if(|here| ptr::eq(Arc::as_ptr(&here.registry), registry), count, fault) {
+        count_for_all(registry, count, fault);
+    }
+}
+
+/// Counts on this thread's own tally, if it is the right one.
+#[inline]
+fn count_if(is_right: impl FnOnce(&Here) -> bool, count: Count, fault: Option<Count>) -> bool {
     let counted = HERE.try_with(|here| match &*here.borrow() {
-        Some(here) if ptr::eq(Arc::as_ptr(&here.registry), registry) => {
+        Some(here) if is_right(here) => {
             here.tally.one(count);
+            if let Some(fault) = fault {
+                here.tally.one(fault);
+            }
             true
         }
         _ => false,
     });
-    if counted != Ok(true) {
-        registry.counters.one(count);
+    counted == Ok(true)
+}
+
+#[cold]
+fn count_for_all(registry: &Registry, count: Count, fault: Option<Count>) {
+    registry.counters.one(count);
+    if let Some(fault) = fault {
+        registry.counters.one(fault);
     }
 }
 
-/// Asks tokio. The waker is that of the poll that asks, if it is one.
+/// The waker is that of the poll that asks, if it is one.
 #[cold]
-fn refresh(task: Option<task::Id>, waker: Option<*const ()>) -> Place {
-    let place = Place { task, runtime: runtime_here() };
+fn remember(place: Place, waker: Option<*const ()>) {
     let mut forgotten = None;
     let _ = HERE.try_with(|here| {
         let mut here = here.borrow_mut();
         match &mut *here {
             Some(known) if known.place.runtime == place.runtime => {
-                if known.place.task != task || waker.is_some() {
+                if known.place.task != place.task || waker.is_some() {
                     known.place = place;
                     known.waker = waker.unwrap_or(ptr::null());
                 }
@@ -139,7 +178,6 @@ fn refresh(task: Option<task::Id>, waker: Option<*const ()>) -> Place {
     });
     // Behind the borrow: it may be the last to know a registry, and with it a user's sink.
     drop(forgotten);
-    place
 }
 
 fn runtime_here() -> RuntimeKey {

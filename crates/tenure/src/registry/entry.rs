@@ -50,15 +50,15 @@ pub(crate) struct HandedOver {
 }
 
 impl Entry {
-    /// An entry made here and now: on this runtime, in this span, inside the enclosing tenure.
-    pub(crate) fn new(id: Id, parent: Id, label: Label, phase: Phase) -> Self {
+    /// An entry made now: on this runtime, in the current span, inside of this parent.
+    pub(crate) fn new(id: Id, parent: Id, label: Label, phase: Phase, runtime: Option<Handle>) -> Self {
         Self {
             id,
             parent,
             label,
             since: Instant::now(),
             phase,
-            care: Care::Caller { runtime: Handle::try_current().ok(), span: Span::current() },
+            care: Care::Caller { runtime, span: Span::current() },
             items: None,
             stop: None,
         }
@@ -82,8 +82,9 @@ pub(crate) struct Span {
 impl Span {
     fn current() -> Self {
         Self {
+            // Where there was never a subscriber there is no span, which is known by a load.
             #[cfg(feature = "tracing")]
-            span: Some(tracing::Span::current()),
+            span: tracing::dispatcher::has_been_set().then(tracing::Span::current),
         }
     }
 

@@ -23,7 +23,7 @@ mod snapshot;
 mod stop;
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
@@ -38,7 +38,7 @@ pub use log::DrainReport;
 pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
-pub(crate) use current::{Place, count_in, current, place_in, place_now};
+pub(crate) use current::{Place, Whereabouts, count_at, current, place_in, place_now, whereabouts};
 pub(crate) use entry::{Care, Entry, HandedOver, Item, Items, Span};
 pub(crate) use shelf::Key;
 pub(crate) use stop::Asked;
@@ -60,6 +60,8 @@ pub(crate) struct Registry {
     held: shelf::Shelf,
     log: Mutex<log::Log>,
     roots: Mutex<HashMap<RootKey, Arc<Scope>>>,
+    /// How many of them there are.
+    root_scopes: AtomicUsize,
     sink: RwLock<Option<incident::Sink>>,
     /// Told of each hand-over and each end, if somebody listens.
     changes: changes::Changes,
@@ -104,7 +106,13 @@ impl Registry {
 
     #[inline]
     pub(crate) fn count(&self, count: Count) {
-        current::count(self, count);
+        self.count_all(count, None);
+    }
+
+    /// Counts the one, and the other if there is one.
+    #[inline]
+    pub(crate) fn count_all(&self, count: Count, fault: Option<Count>) {
+        current::count(self, count, fault);
     }
 
     pub(crate) fn changes(&self) -> &changes::Changes {
@@ -115,6 +123,7 @@ impl Registry {
     pub(crate) fn add_to_root(&self, key: RootKey, id: Id, label: Label, latch: Latch) -> Arc<Scope> {
         let mut roots = self.roots();
         let scope = Arc::clone(roots.entry(key).or_default());
+        self.root_scopes.store(roots.len(), Ordering::Relaxed);
         // Under the lock, lest the scope is forgotten as empty before.
         scope.add(id, label, latch);
         scope
@@ -130,7 +139,15 @@ impl Registry {
         let mut roots = self.roots();
         if roots.get(&key).is_some_and(|scope| scope.is_empty()) {
             roots.remove(&key);
+            self.root_scopes.store(roots.len(), Ordering::Relaxed);
         }
+    }
+
+    /// Whether there is any root scope. What this task has handed over itself is seen for certain.
+    pub(crate) fn has_root_scopes(&self) -> bool {
+        // Relaxed: what a task has stored it sees later, since one poll of it happens before the next. Nobody looks at the
+        // root scopes of another task.
+        self.root_scopes.load(Ordering::Relaxed) != 0
     }
 
     fn roots(&self) -> MutexGuard<'_, HashMap<RootKey, Arc<Scope>>> {

@@ -283,7 +283,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let OnStack { loans, tenure, .. } = self.held.take().expect(FULL);
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let exits = unwind_all(tenure.registry(), loans.into_exits(), ending, self.limit);
-        let Unwound { made, others } = InlineExit::of_guard(exits, &mut tenure).await;
+        let Unwound { made, others } = InlineExit::of_guard(&mut tenure, || exits).await;
         let others = others.into_iter();
         match made {
             Made::Unchanged if others.len() == 0 => Ok(Verdict::Propagate),
@@ -344,7 +344,7 @@ impl<E: ErrorValue> ExitStack<E> {
             return None;
         }
         // Out of tokio's budget: a task that has used it up would have each exit handed over.
-        let mut closing = pin!(unconstrained(InlineExit::detached(exits, &mut tenure)));
+        let mut closing = pin!(unconstrained(InlineExit::detached(&mut tenure, || exits)));
         match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => None,
             Poll::Ready(Unwound { made, others }) => {

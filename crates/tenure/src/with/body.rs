@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
@@ -79,56 +79,80 @@ where
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
         let frame = this.tenure.node.enter_body(context);
-        let polled = catch_unwind(AssertUnwindSafe(|| this.body.as_mut().poll_only(context)));
-        let ended = match polled {
-            Ok(Poll::Ready(Ok(value))) => Ended::Value(value),
-            Ok(Poll::Ready(Err(error))) => Ended::Error(error),
-            Err(payload) => Ended::Panic(payload),
-            Ok(Poll::Pending) => {
+        let mut result = None;
+        // One catch around the poll and the drop that follows: it is entered each time.
+        let caught = catch_unwind(AssertUnwindSafe(|| {
+            if let Poll::Ready(ended) = this.body.as_mut().poll_only(context) {
+                result = Some(ended);
+                this.body.as_mut().finish();
+            }
+        }));
+        let ended = match (caught, result) {
+            (Ok(()), Some(Ok(value))) => Ended::Value(value),
+            (Ok(()), Some(Err(error))) => Ended::Error(error),
+            (Ok(()), None) => {
                 drop(frame);
-                let asked = catch_unwind(AssertUnwindSafe(|| match this.stop.poll_body(context) {
-                    Poll::Ready(stopped) => Poll::Ready(Ended::Stopped(stopped)),
-                    Poll::Pending => match this.by_resource {
-                        Some(asked) => asked.poll_stop(context).map(|()| Ended::Resource),
-                        None => Poll::Pending,
-                    },
-                }));
-                let ended = match asked {
-                    Ok(Poll::Ready(ended)) => ended,
-                    // What asks it to stop has panicked: as if the body had.
-                    Err(payload) => Ended::Panic(payload),
-                    Ok(Poll::Pending) => {
-                        this.tenure.list(Phase::Held, context);
-                        if !this.tenure.is_asked_to_stop() {
-                            return Poll::Pending;
-                        }
-                        if S::CAN_STOP { Ended::Stopped(Stopped::Cancelled) } else { Ended::Process }
-                    }
-                };
+                let ended = ready!(poll_stop(this.tenure, *this.stop, this.by_resource.as_ref(), context));
                 let _frame = this.tenure.node.enter_body(context);
-                return Poll::Ready(finish(ended, this.body, *this.stop));
+                let ended = finish(ended, this.body);
+                forget(*this.stop);
+                return Poll::Ready(ended);
+            }
+            (Err(payload), None) => finish(Ended::Panic(payload), this.body),
+            // What its future panics with when it is dropped is the body's panic.
+            (Err(payload), Some(result)) => {
+                quietly(|| drop(result));
+                Ended::Panic(payload)
             }
         };
-        Poll::Ready(finish(ended, this.body, *this.stop))
+        forget(*this.stop);
+        Poll::Ready(ended)
     }
 }
 
-/// Drops what is left, in the frame of the tenure. A panic of that is the body's, unless it had panicked before.
+/// Ready if a body that is not at its end is to be dropped. Else the tenure is listed.
 #[inline]
-fn finish<C, F, S, T, E>(ended: Ended<T, E>, body: Pin<&mut Lazy<C, F>>, stop: &mut S) -> Ended<T, E>
-where
-    C: FnOnce() -> F,
-    F: Future<Output = Result<T, E>>,
-    S: Stop,
-{
-    let ended = match catch_unwind(AssertUnwindSafe(|| body.finish())) {
+fn poll_stop<S: Stop, T, E>(
+    tenure: &mut Tenure,
+    stop: &mut S,
+    by_resource: Option<&StopBody>,
+    context: &mut Context<'_>,
+) -> Poll<Ended<T, E>> {
+    if S::CAN_STOP || by_resource.is_some() {
+        let asked = catch_unwind(AssertUnwindSafe(|| match (stop.poll_body(context), by_resource) {
+            (Poll::Ready(stopped), _) => Poll::Ready(Ended::Stopped(stopped)),
+            (Poll::Pending, Some(asked)) => asked.poll_stop(context).map(|()| Ended::Resource),
+            (Poll::Pending, None) => Poll::Pending,
+        }));
+        match asked {
+            Ok(Poll::Pending) => {}
+            Ok(ended) => return ended,
+            // What asks it to stop has panicked: as if the body had.
+            Err(payload) => return Poll::Ready(Ended::Panic(payload)),
+        }
+    }
+    tenure.list(Phase::Held, context);
+    if !tenure.is_asked_to_stop() {
+        return Poll::Pending;
+    }
+    Poll::Ready(if S::CAN_STOP { Ended::Stopped(Stopped::Cancelled) } else { Ended::Process })
+}
+
+/// Drops the body of a tenure that has not ended, in its frame. A panic of that is the body's, unless it had panicked before.
+#[cold]
+fn finish<C, F, T, E>(ended: Ended<T, E>, body: Pin<&mut Lazy<C, F>>) -> Ended<T, E> {
+    match catch_unwind(AssertUnwindSafe(|| body.finish())) {
         Ok(()) => ended,
         Err(payload) => panicked_last(ended, payload),
-    };
+    }
+}
+
+/// Drops what could have stopped the body.
+#[inline]
+fn forget<S: Stop>(stop: &mut S) {
     if S::CAN_STOP {
         quietly(|| stop.forget());
     }
-    ended
 }
 
 #[cold]

@@ -81,15 +81,16 @@ where
             match ended {
                 // The common case by itself, so that it is short.
                 Ended::Value(value) if guard.is_plain() => {
-                    let exit = Exiting::alone(|| leave.leave(Outcome::Completed));
-                    let exit = InlineExit::new(exit, &mut guard.tenure).await;
+                    let make = || Exiting::alone(|| leave.leave(Outcome::Completed));
+                    let exit = InlineExit::behind_body(&mut guard.tenure, make).await;
                     result(guard.tenure.label(), Course::Run { body: Ended::Value(value), exit })
                 }
                 ended => {
                     // The exit takes along what it is told; the rest stays here.
                     let (kept, told) = Kept::split(ended);
                     let exit = guard.exit_job(leave, told);
-                    let Exited { exit, told, .. } = InlineExit::new(exit, &mut guard.tenure).await;
+                    let Exited { exit, told, .. } =
+                        InlineExit::behind_body(&mut guard.tenure, move || exit).await;
                     result(guard.tenure.label(), Course::Run { body: kept.join(told), exit })
                 }
             }

@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::future::poll_fn;
+use std::mem::needs_drop;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -190,7 +191,12 @@ where
     fn poll_kept(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Entered<F::Output>> {
         let mut lazy = self.as_mut().project().lazy;
         let output = ready!(lazy.as_mut().poll_only(context));
-        let panicked = catch_unwind(AssertUnwindSafe(|| lazy.finish())).err();
+        let panicked = if needs_drop::<F>() || needs_drop::<C>() {
+            catch_unwind(AssertUnwindSafe(|| lazy.finish())).err()
+        } else {
+            lazy.finish();
+            None
+        };
         Poll::Ready(Entered::Output(output, panicked))
     }
 }
@@ -211,12 +217,11 @@ where
             let (stop, _) = after.as_mut().expect("an enter that has panicked is not polled again");
             let entered = ready!(poll_enter(enter, *label, stopped, stop, context));
             let (stop, then) = after.take().expect("it was there a moment ago");
+            // Before the rest is made, which then is made where it stays: see `InlineExit::behind_body`.
+            self.set(Self::Over);
             match then(stop, entered) {
                 Ok(rest) => self.set(Self::Entered { rest }),
-                Err(result) => {
-                    self.set(Self::Over);
-                    return Poll::Ready(result);
-                }
+                Err(result) => return Poll::Ready(result),
             }
         }
         match self.project() {
