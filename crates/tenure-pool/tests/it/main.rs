@@ -4,6 +4,7 @@
 mod accounts;
 mod basics;
 mod closing;
+mod completed;
 mod creating;
 mod extras;
 mod fairness;
