@@ -117,6 +117,15 @@ impl<M: Manager> Pool<M> {
         Get::new(self.clone(), Location::caller())
     }
 
+    /// As [`get_owned`](Self::get_owned), on behalf of a caller at this place: it is the one that reports and
+    /// [holders](Self::holders) name. For adapters.
+    ///
+    /// # Errors, cancel safety
+    /// As `get`.
+    pub fn get_owned_at(&self, location: &'static Location<'static>) -> Get<Self, M> {
+        Get::new(self.clone(), location)
+    }
+
     /// Takes an idle resource, if there is one that needs no check and nobody waits. It never waits.
     ///
     /// Where the manager has a hook [for each get](Manager::on_get), there is none, for the hook would have to be

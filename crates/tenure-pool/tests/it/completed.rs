@@ -1,4 +1,4 @@
-//! What a manager wants done after a use that completed, on every path on which such a use ends.
+//! What a manager wants done after a use that completed, on every path on which such a use ends; and hooks that misbehave.
 
 use std::io;
 use std::sync::Mutex;
@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tenure::{Stopped, hold, with};
 use tenure_pool::{
-    AddErrorKind, BuildError, Context, CreateContext, GetError, KeyedPool, LeaseEnd, Manager, Next, Pool,
-    PoolError, Why,
+    AddErrorKind, BuildError, Context, CreateContext, GetError, GetErrorKind, Hooks, KeyedPool, LeaseEnd,
+    Manager, Next, Pool, PoolError, Why,
 };
 
 use crate::support::settle;
@@ -239,4 +239,82 @@ async fn what_is_added_is_tended_before_it_is_lent_where_its_manager_asks_for_it
     }
     let pool = Pool::builder(Careful::new(Next::Close)).max_size(1).build().unwrap();
     assert_eq!(pool.add(true).unwrap_err().kind, AddErrorKind::Broken);
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Fail,
+    Panic,
+    Hang,
+}
+
+/// One of its hooks misbehaves once.
+struct Hooking {
+    at: &'static str,
+    act: Mutex<Option<Act>>,
+}
+
+impl Hooking {
+    async fn step(&self, at: &'static str) -> io::Result<()> {
+        let act = if at == self.at { self.act.lock().unwrap().take() } else { None };
+        match act {
+            None => Ok(()),
+            Some(Act::Fail) => Err(io::Error::other(at)),
+            Some(Act::Panic) => panic!("scripted panic in {at}"),
+            Some(Act::Hang) => std::future::pending().await,
+        }
+    }
+}
+
+impl Manager for Hooking {
+    type Resource = ();
+    type Error = io::Error;
+
+    async fn create(&self, _: CreateContext) -> io::Result<()> {
+        Ok(())
+    }
+    async fn reset(&self, (): &mut (), _: Context) -> io::Result<()> {
+        Ok(())
+    }
+    fn hooks(&self) -> Hooks {
+        Hooks::default().on_get(true).on_return(true)
+    }
+    async fn on_get(&self, (): &mut (), _: Context) -> io::Result<()> {
+        self.step("on_get").await
+    }
+    async fn on_return(&self, (): &mut (), _: Context) -> io::Result<()> {
+        self.step("on_return").await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn law_hooks_that_fail_panic_or_hang_cost_the_resource_and_no_permit() {
+    for at in ["on_get", "on_return"] {
+        for act in [Act::Fail, Act::Panic, Act::Hang] {
+            let limit = Duration::from_secs(1);
+            let pool = Pool::builder(Hooking { at, act: Mutex::new(Some(act)) }).max_size(2);
+            let pool = pool.check_timeout(limit).reset_timeout(limit).build().unwrap();
+            for _ in 0..3 {
+                pool.get().await.unwrap().complete();
+            }
+            tokio::time::sleep(2 * limit).await;
+            let leases = (pool.get().await.unwrap(), pool.get().await.unwrap());
+            assert_eq!(pool.counters().hook_failures, 1, "{at} {act:?}");
+            assert_eq!(pool.closed_for(Why::HookFailed), 1, "{at} {act:?}");
+            drop(leases);
+            assert!(pool.close().await.is_clean(), "{at} {act:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_limit_of_a_get_covers_its_hook_which_goes_on() {
+    let pool =
+        Pool::builder(Hooking { at: "on_get", act: Mutex::new(Some(Act::Hang)) }).max_size(1).build().unwrap();
+    let began = tokio::time::Instant::now();
+    let late = pool.get().timeout(Duration::from_millis(100)).await.unwrap_err();
+    assert_eq!(late.kind(), GetErrorKind::CheckPending);
+    assert!(began.elapsed() < Duration::from_millis(400), "{:?}", began.elapsed());
+    pool.get().await.unwrap().complete();
+    assert_eq!(pool.counters().opened, 2);
 }
