@@ -6,7 +6,7 @@ use crate::error::BuildError;
 use crate::event::{Event, Events};
 use crate::manager::Manager;
 use crate::pool::Pool;
-use crate::settings::{Codel, Config, Order, Tuning, check_max_size, store};
+use crate::settings::{Codel, Config, Order, Settings, Tuning, check_max_size, store};
 
 macro_rules! limits {
     ($($(#[$doc:meta])* $name:ident, $setter:ident => $field:ident;)*) => {
@@ -71,23 +71,36 @@ pub struct Builder<M> {
 
 impl<M: Manager> Builder<M> {
     pub(crate) fn new(manager: M) -> Self {
-        let config = Config {
-            name: "pool".to_owned(),
-            max_size: 10,
-            min_idle: 0,
-            order: Order::Lifo,
-            pooling: true,
-            max_waiting: usize::MAX,
-            parallel_creates: 4,
-            backoff: (Duration::from_millis(10), Duration::from_secs(5)),
-            fail_fast: false,
-            measures_all: false,
-            #[cfg(feature = "metrics")]
-            metrics: None,
-            codel: None,
-            events: Events::default(),
-        };
-        Self { manager, config, tuning: Tuning::new() }
+        Self { manager, config: Config::default(), tuning: Tuning::new() }
+    }
+
+    /// Takes over all of these settings: those of a configuration, or of [another pool](Pool::settings).
+    pub fn settings(self, settings: &Settings) -> Self {
+        let Settings { min_idle, order, pooling, measure_all, fail_fast, codel, .. } = *settings;
+        let (first, most) = settings.create_backoff;
+        let mut builder = self
+            .name(&*settings.name)
+            .max_size(settings.max_size)
+            .min_idle(min_idle)
+            .order(order)
+            .max_waiting(settings.max_waiting)
+            .parallel_creates(settings.parallel_creates)
+            .create_backoff(first, most)
+            .fail_fast(fail_fast)
+            .measure_all(measure_all)
+            .get_timeout(settings.get_timeout)
+            .create_timeout(settings.create_timeout)
+            .check_timeout(settings.check_timeout)
+            .reset_timeout(settings.reset_timeout)
+            .close_timeout(settings.close_timeout)
+            .max_lifetime(settings.max_lifetime)
+            .idle_timeout(settings.idle_timeout)
+            .keepalive(settings.keepalive)
+            .check_after(settings.check_after)
+            .leak_threshold(settings.leak_threshold)
+            .drain_timeout(settings.drain_timeout);
+        (builder.config.pooling, builder.config.codel) = (pooling, codel);
+        builder
     }
 
     /// The name of the pool in events and reports. Default: `pool`.

@@ -172,7 +172,7 @@ pub struct AddError<R> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AddErrorKind {
-    /// [`Manager::is_broken`](crate::Manager::is_broken) says that it is of no use.
+    /// [`Manager::assess_completed`](crate::Manager::assess_completed) says that it is of no use.
     Broken,
     /// As many are alive as may be.
     Full,

@@ -26,7 +26,7 @@ const MEASURED_EVERY: u64 = 64;
 ///
 /// | end | what the pool does |
 /// |---|---|
-/// | the body of [`with`](tenure::with) completed, or [`complete`](Self::complete) was called | lends it again at once, unless [`Manager::is_broken`] |
+/// | the body of [`with`](tenure::with) completed, or [`complete`](Self::complete) was called | [`Manager::assess_completed`] decides; by default it is lent again at once, unless [`Manager::is_broken`] |
 /// | the body failed, panicked, or was cancelled | [`Manager::assess`] decides; by default it is reset first |
 /// | it was dropped | the same with [`LeaseEnd::Dropped`], for nobody can tell whether its holder was cancelled |
 ///
@@ -84,7 +84,8 @@ impl<M: Manager> Lease<M> {
         this.claim().meta().flags.fetch_or(flag::LONG, Ordering::Relaxed);
     }
 
-    /// Gives the resource back as one whose use completed: it is lent again at once.
+    /// Gives the resource back as one whose use completed: it is lent again at once, unless
+    /// [`Manager::assess_completed`] asks for a check first.
     pub fn complete(self) {
         hand_over(completed(self.into_claim()));
     }
@@ -182,14 +183,19 @@ fn hand_over<M: Manager>(orphaned: Orphaned<M>) {
     }
 }
 
-/// Gives a resource back whose use completed.
+/// Gives a resource back whose use completed, as its manager says.
 #[inline]
-fn completed<M: Manager>(claim: Claimed<M>) -> Orphaned<M> {
+fn completed<M: Manager>(mut claim: Claimed<M>) -> Orphaned<M> {
     let asked = panic::catch_unwind(AssertUnwindSafe(|| {
-        let manager = &claim.core().ext.manager;
-        claim.resource().is_none_or(|cargo| manager.is_broken(&cargo.resource))
+        let (core, _, cargo) = claim.parts();
+        cargo.map_or(Next::Close, |cargo| core.ext.manager.assess_completed(&mut cargo.resource))
     }));
-    if asked.unwrap_or(true) { work::retire(claim, Why::Broken) } else { work::give_back_used(claim) }
+    match asked.unwrap_or(Next::Close) {
+        Next::Keep => work::give_back_used(claim),
+        Next::Check => tend_later(claim, Task::Check, Why::Returned),
+        Next::Reset => tend_later(claim, Task::Reset, Why::Returned),
+        Next::Close => work::retire(claim, Why::Broken),
+    }
 }
 
 /// Gives a resource back whose use did not complete, as its manager says.

@@ -64,7 +64,9 @@
 //! - No permit is lost: after any storm of cancels, panics, time limits and resizes, all can be taken.
 //! - First come, first served, among the gets of one runtime. No newcomer passes those who wait.
 //! - **No dirty resource reaches a user.** What was not used to its end, because its holder failed, panicked, was
-//!   cancelled, or merely dropped it, is reset first, or closed; the [manager](Manager::assess) decides.
+//!   cancelled, or merely dropped it, is reset first, or closed; the [manager](Manager::assess) decides. What was used to
+//!   its end is lent again as it is, unless the manager [asks for a check](Manager::assess_completed) first: it is asked
+//!   on every path on which a use ends, and of what is [added](Pool::add).
 //! - [`close`](Pool::close) ends within its deadline, and names who still holds on.
 //!
 //! # What happens when
@@ -74,10 +76,12 @@
 //! | a get is cancelled while it waits | it leaves the queue; what it was handed goes to the next |
 //! | … while something is created for it | the create goes on, and is for the next |
 //! | … while a resource is checked for it | the check goes on |
+//! | a body completes | the resource is lent again at once, or [checked in the background](Manager::assess_completed) before anybody has it |
 //! | a body fails, panics, is cancelled | the resource is reset in the background before anybody has it |
 //! | a create fails | with [`fail_fast`](Builder::fail_fast), those who wait fail; else all wait together: one attempt at a time, after a pause that doubles; the last error is in the error of the time limit |
 //! | a create fails [for good](Manager::is_permanent) | those who wait fail at once, if nothing alive could serve them |
-//! | a check fails | the resource is closed; the others are checked at once, side by side |
+//! | a check fails at a get or while idle | the resource is closed; the others are checked at once, side by side |
+//! | a check fails after a use | the resource is closed; what its user has left tells nothing of the others |
 //! | too many wait | the next one is turned away at once ([`Saturated`](GetErrorKind::Saturated)) |
 //! | the pool closes | those who wait fail; creates that hang are dropped; bodies of [`scope`](Pool::scope) are cancelled when the drain is over |
 //! | a manager panics or hangs | it counts as a failure; no permit is lost. What has hung for a second is no supply any more: another create is started, if there is room |
@@ -101,6 +105,7 @@
 //!
 //! # Features
 //! - `tracing` (default): events are also sent to `tracing`, trouble as warnings, the rest at debug level.
+//! - `serde`: [`Settings`] are read from a configuration, and written to one.
 //! - `metrics`: `Builder::metrics` reports the pool's figures through the `metrics` facade.
 //!
 //! To move from another pool, see [`migration`].
@@ -143,6 +148,8 @@ mod settings;
 mod shared;
 mod status;
 mod tend;
+#[cfg(feature = "serde")]
+mod text;
 mod upkeep;
 mod wait;
 mod weak;

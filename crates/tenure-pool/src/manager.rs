@@ -153,6 +153,18 @@ pub trait Manager: Send + Sync + 'static {
         false
     }
 
+    /// Decides at once what becomes of a resource whose use completed. The default is [`Next::Close`] if it
+    /// [is broken](Self::is_broken), else [`Next::Keep`].
+    ///
+    /// This is the place to ask for a check in the background before anybody else has the resource:
+    /// [`Next::Check`] and [`Next::Reset`] are done with [`Why::Returned`]. It is asked on every path on which a
+    /// completed use ends, and of what is [added](crate::Pool::add), so it must cost little, and not block. If it
+    /// panics, the resource is closed.
+    #[inline]
+    fn assess_completed(&self, resource: &mut Self::Resource) -> Next {
+        if self.is_broken(resource) { Next::Close } else { Next::Keep }
+    }
+
     /// Decides at once what becomes of a resource whose lease did not end with a completed body. The default
     /// is [`Next::Reset`].
     ///
@@ -218,7 +230,8 @@ pub enum Why {
     KeepAlive,
     /// Another one failed its check, or the runtime it was made on is gone, so this one is suspect.
     Suspect,
-    /// It was given back after a use that completed; for [`Manager::on_return`].
+    /// It was given back after a use that completed, or was added: for [`Manager::on_return`], and for what
+    /// [`Manager::assess_completed`] asks for.
     Returned,
     /// The body that used it failed.
     Failed,
@@ -228,7 +241,7 @@ pub enum Why {
     Cancelled,
     /// Its lease was dropped without a word.
     Dropped,
-    /// Its use completed, and [`Manager::is_broken`] said that it is of no more use, or panicked.
+    /// Its use completed, and [`Manager::assess_completed`] said that it is of no more use, or panicked.
     Broken,
     /// Its check failed.
     CheckFailed,
@@ -281,7 +294,7 @@ impl LeaseEnd<'_> {
     }
 }
 
-/// What becomes of a resource after a use that did not complete.
+/// What becomes of a resource after a use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Next {

@@ -16,7 +16,7 @@ use crate::home::NOWHERE;
 use crate::join::pop_for;
 use crate::lease::Lease;
 use crate::ledger::Ledger;
-use crate::manager::{Manager, Why};
+use crate::manager::{Manager, Next, Why};
 use crate::place::{place, serve};
 use crate::raw::{Core, Slow};
 use crate::settings::{Order, Settings, Tuning, check_max_size, load, store};
@@ -117,10 +117,25 @@ impl<M: Manager> Pool<M> {
         Get::new(self.clone(), Location::caller())
     }
 
+    /// As [`get_owned`](Self::get_owned), on behalf of a caller at this place: it is the one that reports and
+    /// [holders](Self::holders) name. For adapters.
+    ///
+    /// # Errors, cancel safety
+    /// As `get`.
+    pub fn get_owned_at(&self, location: &'static Location<'static>) -> Get<Self, M> {
+        Get::new(self.clone(), location)
+    }
+
     /// Takes an idle resource, if there is one that needs no check and nobody waits. It never waits.
+    ///
+    /// Where the manager has a hook [for each get](Manager::on_get), there is none, for the hook would have to be
+    /// waited for.
     #[track_caller]
     pub fn try_get(&self) -> Option<Lease<M>> {
         let location = Location::caller();
+        if self.shared.ext.hooks.on_get {
+            return None;
+        }
         let home = self.shared.enter(None);
         loop {
             let claim = pop_for(&mut self.shared.lock(), home)?;
@@ -135,14 +150,16 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    /// Adds a resource that was made outside.
+    /// Adds a resource that was made outside. If its manager [asks](Manager::assess_completed) for a check or a reset,
+    /// that comes first, in the background.
     ///
     /// # Errors
-    /// If the resource [is broken](Manager::is_broken), or the pool is full or closed, or has no runtime; the resource
-    /// comes back.
-    pub fn add(&self, resource: M::Resource) -> Result<(), AddError<M::Resource>> {
-        let asked = panic::catch_unwind(AssertUnwindSafe(|| self.shared.ext.manager.is_broken(&resource)));
-        if asked.unwrap_or(true) {
+    /// If the resource is broken, or the pool is full or closed, or has no runtime; the resource comes back.
+    pub fn add(&self, mut resource: M::Resource) -> Result<(), AddError<M::Resource>> {
+        let manager = &self.shared.ext.manager;
+        let asked = panic::catch_unwind(AssertUnwindSafe(|| manager.assess_completed(&mut resource)));
+        let next = asked.unwrap_or(Next::Close);
+        if next == Next::Close {
             return Err(AddError { resource, kind: AddErrorKind::Broken });
         }
         let home = self.shared.enter(None);
@@ -169,9 +186,18 @@ impl<M: Manager> Pool<M> {
         create::furnish(&mut work, resource, id, generation, now);
         let mut locked = self.shared.lock();
         let claim = work.finish_locked(&mut locked);
-        let placed = place(&mut locked, claim);
+        let (placed, claim) = match next {
+            Next::Check | Next::Reset => (None, Some(claim)),
+            Next::Keep | Next::Close => (Some(place(&mut locked, claim)), None),
+        };
         drop(locked);
-        placed.conclude();
+        if let Some(placed) = placed {
+            placed.conclude();
+        }
+        if let Some(claim) = claim {
+            let task = if next == Next::Reset { Task::Reset } else { Task::Check };
+            tend_later(claim, task, Why::Returned);
+        }
         self.shared.rouse();
         Ok(())
     }

@@ -17,6 +17,7 @@ pub(crate) fn check_max_size(max_size: usize) -> Result<(), BuildError> {
 
 /// Which idle resource is lent next.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(rename_all = "lowercase"))]
 #[non_exhaustive]
 pub enum Order {
     /// The one returned last. Few stay busy, and the rest can reach their idle timeout. The default, and
@@ -33,9 +34,12 @@ pub enum Order {
 /// From then on those who have waited for more than twice the target fail with
 /// [`Shed`](crate::GetErrorKind::Shed), until one waits for less than the target again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize), serde(deny_unknown_fields))]
 #[non_exhaustive]
 pub struct Codel {
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::duration"))]
     pub(crate) target: Duration,
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::duration"))]
     pub(crate) interval: Duration,
 }
 
@@ -64,6 +68,27 @@ pub(crate) struct Config {
     pub(crate) metrics: Option<crate::metrics::MetricNames>,
     pub(crate) codel: Option<Codel>,
     pub(crate) events: Events,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            name: "pool".to_owned(),
+            max_size: 10,
+            min_idle: 0,
+            order: Order::Lifo,
+            pooling: true,
+            max_waiting: usize::MAX,
+            parallel_creates: 4,
+            backoff: (Duration::from_millis(10), Duration::from_secs(5)),
+            fail_fast: false,
+            measures_all: false,
+            #[cfg(feature = "metrics")]
+            metrics: None,
+            codel: None,
+            events: Events::default(),
+        }
+    }
 }
 
 /// Durations that can be changed while the pool runs, in nanoseconds; [`NEVER`] is no limit.
@@ -112,7 +137,34 @@ pub(crate) fn store(limit: &AtomicU64, value: Option<Duration>) {
 /// The settings of a pool, as they are at one moment. Returned by [`Pool::settings`](crate::Pool::settings).
 ///
 /// Each is what the setter of the same name on the [`Builder`](crate::Builder) or the pool has set; `None` is no limit.
+/// The default is what a builder has set when nothing was said. [`Builder::settings`](crate::Builder::settings) takes
+/// them over.
+///
+/// With the feature `serde` they can be read from a configuration. What is not named is left at its default, and a name
+/// that is not known is an error. A duration is a text such as `"1m 30s"`, no limit is `"none"`:
+///
+/// ```
+/// # #[cfg(feature = "serde")]
+/// # fn main() -> Result<(), serde_json::Error> {
+/// use std::time::Duration;
+/// use tenure_pool::Settings;
+///
+/// let settings: Settings =
+///     serde_json::from_str(r#"{ "max_size": 8, "get_timeout": "1m 30s", "max_lifetime": "none" }"#)?;
+/// assert_eq!(settings.max_size, 8);
+/// assert_eq!(settings.get_timeout, Some(Duration::from_secs(90)));
+/// assert_eq!(settings.max_lifetime, None);
+/// assert_eq!(settings.idle_timeout, Some(Duration::from_secs(600)));
+/// # Ok(()) }
+/// # #[cfg(not(feature = "serde"))]
+/// # fn main() {}
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(default, deny_unknown_fields)
+)]
 #[non_exhaustive]
 pub struct Settings {
     /// The name of the pool.
@@ -124,37 +176,60 @@ pub struct Settings {
     /// Which idle resource is lent next.
     pub order: Order,
     /// How many gets may wait beyond those for whom there is room.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::count"))]
     pub max_waiting: usize,
     /// How many creates may run at a time.
     pub parallel_creates: usize,
     /// The pause after a failed create, and the most it is doubled to.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::pair"))]
     pub create_backoff: (Duration, Duration),
     /// Whether a failed create fails those who wait.
     pub fail_fast: bool,
+    /// Whether idle resources are kept; [`without_pooling`](crate::Builder::without_pooling) says no.
+    pub pooling: bool,
+    /// Whether every wait and lease is measured.
+    pub measure_all: bool,
     /// When gets are dropped from a queue that is too slow.
     pub codel: Option<Codel>,
     /// The limit of a get.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub get_timeout: Option<Duration>,
     /// The limit of a create.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub create_timeout: Option<Duration>,
     /// The limit of a check.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub check_timeout: Option<Duration>,
     /// The limit of a reset.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub reset_timeout: Option<Duration>,
     /// The limit of a close.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub close_timeout: Option<Duration>,
     /// How long a resource may live.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub max_lifetime: Option<Duration>,
     /// How long a resource may be idle.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub idle_timeout: Option<Duration>,
     /// After how long an idle resource is checked in the background.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub keepalive: Option<Duration>,
     /// After how long an idle resource is checked before it is lent.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub check_after: Option<Duration>,
     /// After how long a lease is reported as overdue.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub leak_threshold: Option<Duration>,
     /// How long a closing pool waits for leases.
+    #[cfg_attr(feature = "serde", serde(with = "crate::text::limit"))]
     pub drain_timeout: Option<Duration>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::read(&Config::default(), &Tuning::new(), Config::default().max_size)
+    }
 }
 
 impl Settings {
@@ -173,6 +248,8 @@ impl Settings {
             parallel_creates: config.parallel_creates,
             create_backoff: config.backoff,
             fail_fast: config.fail_fast,
+            pooling: config.pooling,
+            measure_all: config.measures_all,
             codel: config.codel,
             get_timeout: limit(&tuning.get),
             create_timeout: limit(&tuning.create),

@@ -69,8 +69,9 @@ impl Steps {
         let is_checkout = why == Why::Checkout;
         // One that was never lent was made just now.
         let is_due = flags & flag::ORPHAN != 0 || (flags & (flag::STALE | flag::ALWAYS) != 0 && uses != 0);
-        let was_lent =
-            matches!(why, Why::Returned | Why::Failed | Why::Panicked | Why::Cancelled | Why::Dropped);
+        // One that was added has not been lent.
+        let was_lent = uses != 0
+            && matches!(why, Why::Returned | Why::Failed | Why::Panicked | Why::Cancelled | Why::Dropped);
         Self {
             checks: task == Task::Check && (!is_checkout || is_due),
             resets: task == Task::Reset,
@@ -162,7 +163,8 @@ fn give_up<M: Manager>(work: Work<M>, step: Step, failed: Box<Failed>, why: Why,
             count(&ext.counts.check_failures);
             ext.emit(&Event::CheckFailed { id, error });
             retire(work.finish(), Why::CheckFailed);
-            if why != Why::Suspect {
+            // What a user has left tells nothing of the others.
+            if matches!(why, Why::Checkout | Why::KeepAlive) {
                 suspect_others(&shared, began);
             }
         }

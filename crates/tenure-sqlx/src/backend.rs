@@ -155,6 +155,20 @@ pub trait Driver: Database + HasStatementCache {
     #[cfg(feature = "pool")]
     fn shows_spoilt(shown: &str) -> bool;
 
+    /// Whether this error of a statement says that the server, or the session, may only read.
+    #[cfg(feature = "pool")]
+    fn is_read_only(error: &(dyn DatabaseError + 'static)) -> bool;
+
+    /// The same of an error that is known only by what it shows of itself.
+    #[cfg(feature = "pool")]
+    fn shows_read_only(shown: &str) -> bool;
+
+    /// Asks whether the session can write. `Ok` is a proof as well, as of [`prove`](Self::prove).
+    #[cfg(feature = "pool")]
+    fn role(
+        connection: &mut Self::Connection,
+    ) -> impl Future<Output = Result<crate::pool::Role, sqlx::Error>> + Send + '_;
+
     /// Whether a statement that the session had prepared has become useless, since a table has changed.
     fn is_stale_plan(_error: &(dyn DatabaseError + 'static)) -> bool {
         false

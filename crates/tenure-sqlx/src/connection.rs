@@ -60,12 +60,6 @@ impl<DB: Backend> Connection<DB> {
         })
     }
 
-    /// Whether its place in the protocol is known, or it is away.
-    #[cfg(feature = "pool")]
-    pub(crate) fn is_known(&self) -> bool {
-        self.holder.connection().is_none() || self.holder.is_proved()
-    }
-
     /// Has its place in the protocol proved, and ends what transaction is open.
     #[cfg(feature = "pool")]
     pub(crate) async fn tidy(&mut self) -> Result<(), Error> {

@@ -111,6 +111,16 @@ enum Reason {
     /// The pool lent none.
     #[cfg(feature = "pool")]
     NotLent(tenure_pool::GetError),
+    /// No member of a replicated pool fits.
+    #[cfg(feature = "pool")]
+    NoMember {
+        is_write: bool,
+        waited: Duration,
+        last: Option<tenure_pool::GetError>,
+    },
+    /// A member of a replicated pool could not be closed.
+    #[cfg(feature = "pool")]
+    NotClosed(tenure_pool::PoolError),
 }
 
 impl Error {
@@ -166,6 +176,16 @@ impl Error {
         Self::of(Stage::Get, Reason::NotLent(error))
     }
 
+    #[cfg(feature = "pool")]
+    pub(crate) fn no_member(is_write: bool, waited: Duration, last: Option<tenure_pool::GetError>) -> Self {
+        Self::of(Stage::Get, Reason::NoMember { is_write, waited, last })
+    }
+
+    #[cfg(feature = "pool")]
+    pub(crate) fn not_closed(error: tenure_pool::PoolError) -> Self {
+        Self::of(Stage::Close, Reason::NotClosed(error))
+    }
+
     fn of(stage: Stage, reason: Reason) -> Self {
         Self { stage, reason, cleanup: None }
     }
@@ -213,7 +233,7 @@ impl Error {
     #[must_use]
     pub fn get_error(&self) -> Option<&tenure_pool::GetError> {
         match &self.reason {
-            Reason::NotLent(error) => Some(error),
+            Reason::NotLent(error) | Reason::NoMember { last: Some(error), .. } => Some(error),
             _ => None,
         }
     }
@@ -253,7 +273,7 @@ impl Error {
             | Reason::Closed
             | Reason::Doomed => false,
             #[cfg(feature = "pool")]
-            Reason::NotLent(_) => false,
+            Reason::NotLent(_) | Reason::NoMember { .. } | Reason::NotClosed(_) => false,
         }
     }
 }
@@ -301,6 +321,13 @@ impl fmt::Display for Error {
             Reason::Sqlx { .. } | Reason::Unsent { .. } => write!(f, "{stage} failed")?,
             #[cfg(feature = "pool")]
             Reason::NotLent(error) => write!(f, "{stage} failed: {error}")?,
+            #[cfg(feature = "pool")]
+            Reason::NoMember { is_write, waited, .. } => {
+                let what = if *is_write { "takes writes" } else { "can be read" };
+                write!(f, "{stage} failed: no member {what} (after {waited:.1?})")?;
+            }
+            #[cfg(feature = "pool")]
+            Reason::NotClosed(_) => f.write_str("closing the pool of a member failed")?,
             Reason::Busy { gave_up, .. } => {
                 let GaveUp { attempts, waited } = gave_up;
                 let times = if *attempts == 1 { "attempt" } else { "attempts" };
@@ -340,6 +367,10 @@ impl std::error::Error for Error {
             | Reason::EndedElsewhere(Some(source)) => Some(source),
             #[cfg(feature = "pool")]
             Reason::NotLent(error) => error.source(),
+            #[cfg(feature = "pool")]
+            Reason::NoMember { last, .. } => last.as_ref().map(|error| error as _),
+            #[cfg(feature = "pool")]
+            Reason::NotClosed(error) => Some(error),
             Reason::StillLent(_) | Reason::Closed | Reason::EndedElsewhere(None) | Reason::Doomed => None,
         }
     }
@@ -364,6 +395,8 @@ impl From<Error> for sqlx::Error {
             {
                 Self::PoolTimedOut
             }
+            #[cfg(feature = "pool")]
+            Error { reason: Reason::NoMember { .. }, .. } => Self::PoolTimedOut,
             #[cfg(feature = "pool")]
             Error { reason: Reason::NotLent(error), .. } if error.kind() == GetErrorKind::Closed => {
                 Self::PoolClosed

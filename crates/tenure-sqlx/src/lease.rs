@@ -66,26 +66,9 @@ pub(crate) struct Holder<DB: Backend> {
     /// Made when the connection is lent for the first time.
     berth: Option<Arc<Berth<DB>>>,
     in_transaction: bool,
+    /// Whether its manager has let it go as it is after a use that completed, and nobody has had it since.
     #[cfg(feature = "pool")]
-    care: Care,
-    /// Whether it was given back after a use that completed, to be taken care of.
-    #[cfg(feature = "pool")]
-    completed: bool,
-}
-
-/// What a pool does with a connection whose use completed, before it lends it again.
-#[cfg(feature = "pool")]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) enum Care {
-    /// Nothing.
-    #[default]
-    None,
-    /// Has its place proved and ends what transaction is open, unless its place is known.
-    Tidy,
-    /// The same, and calls a hook in any case.
-    Call,
-    /// Sets its session back.
-    Restore,
+    released: bool,
 }
 
 /// A connection on loan.
@@ -169,9 +152,7 @@ impl<DB: Backend> Holder<DB> {
             berth: None,
             in_transaction,
             #[cfg(feature = "pool")]
-            care: Care::None,
-            #[cfg(feature = "pool")]
-            completed: false,
+            released: false,
         }
     }
 
@@ -206,6 +187,10 @@ impl<DB: Backend> Holder<DB> {
     /// The connection for a user, if it is here.
     pub(crate) fn connection_mut(&mut self) -> Option<&mut DB::Connection> {
         let in_transaction = self.in_transaction;
+        #[cfg(feature = "pool")]
+        {
+            self.released = false;
+        }
         let line = self.line_mut()?;
         line.proved = false;
         if !in_transaction {
@@ -226,7 +211,7 @@ impl<DB: Backend> Holder<DB> {
     }
 
     /// Gives the connection up: it is not clean again.
-    #[cfg(all(feature = "pool", feature = "postgres"))]
+    #[cfg(all(feature = "pool", any(feature = "postgres", feature = "mysql")))]
     pub(crate) fn give_up(&mut self) {
         if let Some(line) = self.line_mut() {
             line.lost = true;
@@ -273,28 +258,22 @@ impl<DB: Backend> Holder<DB> {
         self.line_mut().is_some_and(|line| std::mem::replace(&mut line.in_use, is))
     }
 
-    /// Says what is to be done after a use that completed.
+    /// Tells whether a use has a savepoint in a test's transaction.
     #[cfg(feature = "pool")]
-    pub(crate) fn set_care(&mut self, care: Care) {
-        self.care = care;
+    pub(crate) fn is_in_use(&self) -> bool {
+        self.line().is_some_and(|line| line.in_use)
     }
 
-    /// Notes that a use has completed; tells whether the connection is to be taken care of.
+    /// Notes that the manager lets it go as it is, after a use that completed.
     #[cfg(feature = "pool")]
-    pub(crate) fn complete(&mut self) -> bool {
-        self.completed = match self.care {
-            _ if self.is_in_test() => self.line().is_some_and(|line| line.in_use),
-            Care::None => false,
-            Care::Tidy => !self.is_proved(),
-            Care::Call | Care::Restore => true,
-        };
-        self.completed
+    pub(crate) fn release(&mut self) {
+        self.released = true;
     }
 
-    /// What is to be done, if a use has completed.
+    /// Whether the next user may have it without a word: its place is known, or its manager has said so, or it is away.
     #[cfg(feature = "pool")]
-    pub(crate) fn take_completed(&mut self) -> Option<Care> {
-        std::mem::take(&mut self.completed).then_some(self.care)
+    pub(crate) fn is_released(&self) -> bool {
+        self.released || self.line().is_none() || self.is_proved()
     }
 
     /// Puts another connection in the place of one that was taken out.

@@ -18,6 +18,7 @@
 //! - [`Connection::transaction`] is a context on it, [`Transaction::savepoint`] one inside.
 //! - The body gets sqlx's own connection by dereferencing: `query.execute(&mut **transaction)`.
 //! - On a pool, `pool.transaction()` and `pool.connection()` are contexts: see [`pool::PoolExt`].
+//! - A primary and its replicas are one pool with two ends: see [`pool::ReplicatedPool`].
 //! - In tests a [`pool::test_pool`] rolls back all that the code under test has committed.
 //! - [`Begin::run`] does a transaction again that has met another one, such as after a deadlock.
 //! - [`Retry`] says how a busy database is waited for, [`Error`] which step failed and what became of the changes.

@@ -137,9 +137,17 @@ impl<'c, DB: Backend> Begin<'c, DB> {
     }
 }
 
-/// What a failed enter comes to, after a connection that was given for good is closed.
+/// What a failed enter comes to, after a connection that was given for good is closed, and one of a pool is given back,
+/// told why.
 async fn refuse<DB: Backend>(lease: Lease<DB>, error: Error) -> Error {
-    if lease.is_for_good() { error.with_cleanup(shut(lease).await.err()) } else { error }
+    if lease.is_for_good() {
+        return error.with_cleanup(shut(lease).await.err());
+    }
+    if let Some(keeper) = lease.end() {
+        // It never fails.
+        let _ = keeper.exit(Outcome::failed(&error)).await;
+    }
+    error
 }
 
 impl<DB: Backend> Begin<'static, DB> {

@@ -10,7 +10,9 @@ use tokio::sync::SetOnce;
 use crate::frame::{self, Enclosing, Node};
 use crate::job::{Begun, Job, Record, Settle};
 use crate::label::{Id, Label};
-use crate::registry::{self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey, Whereabouts};
+use crate::registry::{
+    self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey, Whereabouts,
+};
 
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
 pub(crate) struct Tenure {

@@ -81,6 +81,10 @@ impl<D: Ledger> Manager for Connector<D> {
         self.inner.is_broken(connection)
     }
 
+    fn assess_completed(&self, connection: &mut Connection<D>) -> Next {
+        self.inner.assess_completed(connection)
+    }
+
     fn assess(&self, connection: &mut Connection<D>, end: LeaseEnd<'_>) -> Next {
         self.inner.assess(connection, end)
     }

@@ -257,20 +257,6 @@ async fn who_waits_while_retain_looks_is_served_after_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_are_read_back() {
-    let pool = Probe::new().pool().name("orders").max_size(7).min_idle(2).max_waiting(9).build().unwrap();
-    let settings = pool.settings();
-    assert_eq!((settings.name.as_str(), settings.max_size, settings.min_idle), ("orders", 7, 2));
-    assert_eq!((settings.max_waiting, settings.fail_fast), (9, false));
-    assert_eq!(settings.get_timeout, Some(30 * SECOND));
-    assert!(settings.create_timeout <= Some(10 * SECOND), "well below that of a get");
-    assert_eq!(settings.keepalive, None);
-    pool.set_get_timeout(None);
-    pool.resize(3).unwrap();
-    assert_eq!((pool.settings().get_timeout, pool.settings().max_size), (None, 3));
-}
-
-#[tokio::test(start_paused = true)]
 async fn gets_and_waits_are_counted_by_what_became_of_them() {
     let probe = Probe::new();
     let pool = probe.pool().max_size(1).measure_all(true).build().unwrap();

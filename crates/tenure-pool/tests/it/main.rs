@@ -4,6 +4,7 @@
 mod accounts;
 mod basics;
 mod closing;
+mod completed;
 mod creating;
 mod extras;
 mod fairness;
@@ -12,8 +13,10 @@ mod lifetimes;
 mod limits;
 mod machine;
 mod orphans;
+mod peers;
 mod proof;
 mod returning;
 mod runtimes;
+mod settings;
 mod support;
 mod user_code;

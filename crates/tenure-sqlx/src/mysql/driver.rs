@@ -11,6 +11,8 @@ use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
 use crate::lease::out_of_place;
 use crate::patience::within;
+#[cfg(feature = "pool")]
+use crate::pool::Role;
 use crate::server::{ANSWER_LIMIT, skip_abandoned, skip_those, without_panic, word};
 use crate::{Begin, Isolation};
 
@@ -72,7 +74,7 @@ impl Driver for MySql {
     }
 
     async fn prove(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        in_order(connection, "").await
+        in_order(connection, "", "").await.map(drop)
     }
 
     async fn skip(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
@@ -81,7 +83,7 @@ impl Driver for MySql {
     }
 
     async fn execute(connection: &mut MySqlConnection, statements: SqlStr) -> Result<(), sqlx::Error> {
-        in_order(connection, &format!("{}; ", statements.as_str())).await
+        in_order(connection, &format!("{}; ", statements.as_str()), "").await.map(drop)
     }
 
     async fn is_whole(connection: &mut MySqlConnection, _is_shared: bool) -> Result<bool, sqlx::Error> {
@@ -90,8 +92,8 @@ impl Driver for MySql {
         while Manager::get_transaction_depth(connection) > 1 {
             Manager::commit(connection).await?;
         }
-        match in_order(connection, "RELEASE SAVEPOINT tenure_begin; ").await {
-            Ok(()) => Ok(Manager::get_transaction_depth(connection) > 0),
+        match in_order(connection, "RELEASE SAVEPOINT tenure_begin; ", "").await {
+            Ok(_) => Ok(Manager::get_transaction_depth(connection) > 0),
             Err(error) if number(&error) == Some(SAVEPOINT_DOES_NOT_EXIST) => Ok(false),
             Err(error) => Err(error),
         }
@@ -101,7 +103,7 @@ impl Driver for MySql {
         within(Some(ORDER_LIMIT), async {
             if Manager::get_transaction_depth(connection) == 0 {
                 // Where none is open it does nothing.
-                in_order(connection, "ROLLBACK; ").await
+                in_order(connection, "ROLLBACK; ", "").await.map(drop)
             } else {
                 Self::prove(connection).await
             }
@@ -151,9 +153,26 @@ impl Driver for MySql {
 
     #[cfg(feature = "pool")]
     fn shows_spoilt(shown: &str) -> bool {
-        let mut numbers = SPOILT.iter().chain(&LAST_WORDS);
-        shown.contains("MySqlDatabaseError")
-            && numbers.any(|number| shown.contains(&format!("number: {number},")))
+        shows(shown, &SPOILT) || shows(shown, &LAST_WORDS)
+    }
+
+    #[cfg(feature = "pool")]
+    fn is_read_only(error: &(dyn DatabaseError + 'static)) -> bool {
+        let number = error.try_downcast_ref().map(MySqlDatabaseError::number);
+        number.is_some_and(|number| READ_ONLY.contains(&number))
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_read_only(shown: &str) -> bool {
+        shows(shown, &READ_ONLY)
+    }
+
+    #[cfg(feature = "pool")]
+    async fn role(connection: &mut MySqlConnection) -> Result<Role, sqlx::Error> {
+        match in_order(connection, "", IS_READ_ONLY).await?.as_deref() {
+            Some("off") => Ok(Role::Primary),
+            _ => Ok(Role::Replica),
+        }
     }
 }
 
@@ -185,22 +204,46 @@ const LAST_WORDS: [u16; 12] = [1053, 1077, 1158, 1159, 1160, 1161, 1184, INTERRU
 /// 1836), or does not know a statement that sqlx has prepared (1243).
 const SPOILT: [u16; 4] = [1243, 1290, 1792, 1836];
 
+/// A server that may only read, a transaction that may, and a server that became read-only in the middle of one.
+#[cfg(feature = "pool")]
+const READ_ONLY: [u16; 3] = [1290, 1792, 1836];
+
+/// Whether the server may only read. `read_only` is a number, or a word, as from MariaDB 12 on.
+#[cfg(feature = "pool")]
+const IS_READ_ONLY: &str = ", IF(CONCAT(@@global.read_only) IN ('0', 'OFF') \
+    AND CONCAT(@@global.innodb_read_only) IN ('0', 'OFF'), 'off', 'on')";
+
 /// The number of the error, if it is MySQL that says it.
 fn number(error: &sqlx::Error) -> Option<u16> {
     let error: &MySqlDatabaseError = error.as_database_error()?.try_downcast_ref()?;
     Some(error.number())
 }
 
-/// Runs `first` (statements, each with its semicolon) and an echo behind it: if the echo comes back, all that
-/// was sent before has been answered, and the connection is in its place in the protocol.
-async fn in_order(connection: &mut MySqlConnection, first: &str) -> Result<(), sqlx::Error> {
+/// Whether one of these numbers is in what an error shows of itself.
+#[cfg(feature = "pool")]
+fn shows(shown: &str, numbers: &[u16]) -> bool {
+    let mut numbers = numbers.iter();
+    shown.contains("MySqlDatabaseError") && numbers.any(|number| shown.contains(&format!("number: {number},")))
+}
+
+/// Runs `first` (statements, each with its semicolon) and an echo behind it, which `besides` may add a column of text to
+/// (with its comma): that is what comes back. If the echo comes back, all that was sent before has been answered, and
+/// the connection is in its place in the protocol.
+async fn in_order(
+    connection: &mut MySqlConnection,
+    first: &str,
+    besides: &str,
+) -> Result<Option<String>, sqlx::Error> {
     without_panic(async {
         skip_abandoned::<MySql>(connection).await?;
         let word = word();
-        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'")).into_sql_str();
+        let statements = AssertSqlSafe(format!("{first}SELECT '{word}'{besides}")).into_sql_str();
         let rows = connection.fetch_all(statements).await?;
-        let echo = rows.last().and_then(|row| row.try_get::<String, _>(0).ok());
-        if echo.as_ref() == Some(&word) { Ok(()) } else { Err(out_of_place()) }
+        let row = rows.last().ok_or_else(out_of_place)?;
+        if row.try_get::<String, _>(0).ok().as_ref() != Some(&word) {
+            return Err(out_of_place());
+        }
+        if besides.is_empty() { Ok(None) } else { row.try_get(1) }
     })
     .await
 }

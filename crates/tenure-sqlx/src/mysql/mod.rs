@@ -34,8 +34,14 @@
 //! - Tables of the engine MyISAM know no transactions, and nothing is undone in them.
 
 mod driver;
+#[cfg(any(feature = "pool", feature = "migrate"))]
+mod lock;
 
 pub use driver::Mode;
+#[cfg(feature = "pool")]
+pub use lock::{NamedLock, named_lock};
+#[cfg(feature = "migrate")]
+pub(crate) use lock::{lock_migrations, unlock_migrations};
 
 /// A connection to a MySQL or MariaDB server, as a context: opened when entered, closed at its exit.
 ///

@@ -134,20 +134,22 @@ impl<DB: Backend, M: Manager<Resource = Connection<DB>>> PoolExt<DB> for tenure_
     #[track_caller]
     fn connection(&self) -> impl Future<Output = Result<Pooled<DB>, Error>> + Send + 'static {
         let get = keeper(self);
-        async move {
-            let mut keeper = get.await?;
-            let holder = keeper.0.holder_mut();
-            if holder.is_in_test() {
-                Box::pin(begin_use(holder)).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
-            }
-            Ok(Pooled { keeper })
-        }
+        async move { begin(get.await?).await }
     }
 
     #[track_caller]
     fn transaction(&self) -> Begin<'static, DB> {
         Begin::pooled(Box::pin(keeper(self)))
     }
+}
+
+/// Begins a use.
+pub(super) async fn begin<DB: Backend>(mut keeper: Keeper<DB>) -> Result<Pooled<DB>, Error> {
+    let holder = keeper.0.holder_mut();
+    if holder.is_in_test() {
+        Box::pin(begin_use(holder)).await.map_err(|error| Error::new::<DB>(Stage::Savepoint, error))?;
+    }
+    Ok(Pooled { keeper })
 }
 
 #[track_caller]
@@ -157,14 +159,14 @@ fn keeper<DB: Backend, M: Manager<Resource = Connection<DB>>>(
     let get = pool.get_owned();
     async move {
         let mut lease = get.await.map_err(Error::not_lent)?;
-        if !lease.is_known() {
+        if !lease.holder().is_released() {
             Box::pin(tidy(&mut lease)).await?;
         }
         Ok(Keeper(Box::new(lease)))
     }
 }
 
-/// Does what nobody has done after the last use: one of a bare lease, which the pool has lent again at once.
+/// Does what nobody has done after the last use, where a manager of the user's own has not passed the question on.
 ///
 /// Dropped half-way, the lease is dropped with it, and the pool resets the connection.
 async fn tidy<DB: Backend, M: Manager<Resource = Connection<DB>>>(
@@ -204,7 +206,7 @@ impl<DB: Backend> Pooled<DB> {
     }
 
     /// Has the connection closed, not lent again, when it is given back.
-    #[cfg(feature = "postgres")]
+    #[cfg(any(feature = "postgres", feature = "mysql"))]
     pub(crate) fn give_up(&mut self) {
         self.keeper.0.holder_mut().give_up();
     }
@@ -265,13 +267,8 @@ impl<DB: Backend, M: Manager<Resource = Connection<DB>>> Keep<DB> for tenure_poo
 
     fn give_back<'o>(self: Box<Self>, outcome: Outcome<'o>) -> Pin<Box<dyn Future<Output = ()> + Send + 'o>> {
         Box::pin(async move {
-            let mut lease = *self;
-            // The pool lends at once what it is told has completed, so it is told otherwise where there is something
-            // to do before: see `Connections::assess`.
-            let is_to_be_tended = outcome.is_completed() && (*lease).holder_mut().complete();
-            let outcome = if is_to_be_tended { Outcome::Cancelled } else { outcome };
             // It never fails: its error type is that of `get`.
-            let _ = lease.exit(outcome).await;
+            let _ = (*self).exit(outcome).await;
         })
     }
 }

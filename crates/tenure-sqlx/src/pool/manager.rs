@@ -1,35 +1,25 @@
 //! How the pool makes, checks, cleans and closes connections.
 //!
 //! # Invariants
-//! 1. A connection that was given back after a use that completed is told from others by a mark of its own, which is
-//!    taken off where it is read: the pool knows only of uses that did not complete, and lends others at once.
+//! 1. After a use that completed a connection is let go as it is only if its place is known, or if the user has
+//!    switched the check off: `assess_completed` is asked on every path on which such a use ends.
 //! 2. A hook is a user, too: what it was given is proved again before it is lent.
 //! 3. Nobody waits for a statement while it has the turn to close.
 
 use sqlx::{ConnectOptions as _, Connection as _};
 use tenure::{AsyncExit as _, Outcome};
-use tenure_pool::{Context, CreateContext, LeaseEnd, Manager, Next, Why};
+use tenure_pool::{Context, CreateContext, Hooks, LeaseEnd, Manager, Next};
 
 use super::nested::{begin_test, end_use};
 use super::{Connections, Hook, SessionReset};
 use crate::backend::Restored;
 use crate::cancel::stop_abandoned;
-use crate::lease::{Care, Holder};
+use crate::lease::Holder;
 use crate::patience::within;
 use crate::run::failure_says;
 use crate::{Backend, Connect, Connection, Error, Retry, Stage};
 
 impl<DB: Backend> Connections<DB> {
-    /// What is to be done after a use that completed.
-    fn care(&self) -> Care {
-        match self.session_reset {
-            SessionReset::Always => Care::Restore,
-            _ if self.on_return.is_some() => Care::Call,
-            SessionReset::Never | SessionReset::OnFailure if self.check_completed => Care::Tidy,
-            SessionReset::Never | SessionReset::OnFailure => Care::None,
-        }
-    }
-
     /// Opens a connection, without a word of the hook.
     async fn open(&self) -> Result<Connection<DB>, Error> {
         if self.keeps_one {
@@ -56,10 +46,8 @@ impl<DB: Backend> Connections<DB> {
             }
             holder.replace(self.open().await?.into_holder());
         }
-        if restored != Restored::Kept {
-            call(self.after_connect.as_ref(), holder).await.map_err(failed)?;
-        }
-        Ok(())
+        // Also where the session is kept: a use may have changed what the hook had set.
+        call(self.after_connect.as_ref(), holder).await.map_err(failed)
     }
 
     /// Closes a connection, after what still runs on it has ended.
@@ -96,7 +84,6 @@ impl<DB: Backend> Manager for Connections<DB> {
 
     async fn create(&self, _: CreateContext) -> Result<Connection<DB>, Error> {
         let mut connection = self.open().await?;
-        connection.holder_mut().set_care(self.care());
         if let Err(error) = call(self.after_connect.as_ref(), connection.holder_mut()).await {
             let failed = Error::new::<DB>(Stage::AfterConnect, error);
             return Err(failed.with_cleanup(self.close_in_turn(connection).await.err()));
@@ -124,21 +111,25 @@ impl<DB: Backend> Manager for Connections<DB> {
         if self.session_reset != SessionReset::Never {
             self.restore(holder).await?;
         }
-        for hook in [&self.on_reset, &self.on_return] {
-            let called = call(hook.as_ref(), holder).await;
-            called.map_err(|error| Error::new::<DB>(Stage::Reset, error))?;
-        }
-        Ok(())
+        call(self.on_reset.as_ref(), holder).await.map_err(|error| Error::new::<DB>(Stage::Reset, error))
     }
 
-    async fn check(&self, connection: &mut Connection<DB>, context: Context) -> Result<(), Error> {
-        connection.tidy().await?;
-        // Of uses only those come here that completed, under another name.
-        if matches!(context.why, Why::Cancelled) {
-            let called = call(self.on_return.as_ref(), connection.holder_mut()).await;
-            called.map_err(|error| Error::new::<DB>(Stage::Reset, error))?;
-        }
-        Ok(())
+    async fn check(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        connection.tidy().await
+    }
+
+    fn hooks(&self) -> Hooks {
+        Hooks::default().on_get(self.on_get.is_some()).on_return(self.on_return.is_some())
+    }
+
+    async fn on_get(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        let called = call(self.on_get.as_ref(), connection.holder_mut()).await;
+        called.map_err(|error| Error::new::<DB>(Stage::Get, error))
+    }
+
+    async fn on_return(&self, connection: &mut Connection<DB>, _: Context) -> Result<(), Error> {
+        let called = call(self.on_return.as_ref(), connection.holder_mut()).await;
+        called.map_err(|error| Error::new::<DB>(Stage::Reset, error))
     }
 
     async fn close(&self, connection: Connection<DB>, _: Context) -> Result<(), Error> {
@@ -149,23 +140,38 @@ impl<DB: Backend> Manager for Connections<DB> {
         !connection.is_idle()
     }
 
+    fn assess_completed(&self, connection: &mut Connection<DB>) -> Next {
+        let holder = connection.holder_mut();
+        if holder.is_closed() || holder.is_lost() {
+            return Next::Close;
+        }
+        if holder.is_in_test() {
+            return if holder.is_in_use() { Next::Check } else { Next::Keep };
+        }
+        if self.session_reset == SessionReset::Always {
+            return Next::Reset;
+        }
+        if holder.is_proved() {
+            return Next::Keep;
+        }
+        // One that is away is waited for.
+        if self.check_completed || holder.connection().is_none() {
+            return Next::Check;
+        }
+        holder.release();
+        if connection.is_idle() { Next::Keep } else { Next::Close }
+    }
+
     fn assess(&self, connection: &mut Connection<DB>, end: LeaseEnd<'_>) -> Next {
-        let completed = connection.holder_mut().take_completed();
         if connection.is_closed() {
             return Next::Close;
         }
-        match (completed, end) {
-            (Some(_), _) if connection.holder().is_in_test() => Next::Check,
-            (Some(Care::Tidy | Care::Call), _) => Next::Check,
-            (None, LeaseEnd::Failed(failure)) => {
-                let is_spoilt = match &self.close_when {
-                    Some(rule) => rule(failure),
-                    None => failure_says(failure, DB::is_spoilt, DB::shows_spoilt),
-                };
-                if is_spoilt { Next::Close } else { Next::Reset }
-            }
-            _ => Next::Reset,
-        }
+        let LeaseEnd::Failed(failure) = end else { return Next::Reset };
+        let is_spoilt = match &self.close_when {
+            Some(rule) => rule(failure),
+            None => failure_says(failure, DB::is_spoilt, DB::shows_spoilt),
+        };
+        if is_spoilt { Next::Close } else { Next::Reset }
     }
 
     fn is_permanent(&self, error: &Error) -> bool {

@@ -11,8 +11,11 @@
 
 mod ext;
 mod fed;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub(crate) mod lock;
 mod manager;
 mod nested;
+mod replicated;
 mod spoilt;
 
 use std::fmt;
@@ -33,7 +36,10 @@ pub use ext::{PoolExt, Pooled};
 #[cfg(feature = "postgres")]
 pub(crate) use fed::AsyncRead;
 pub use fed::PooledStream;
+#[cfg(any(feature = "postgres", feature = "mysql"))]
+pub use lock::AdvisoryLock;
 pub(crate) use nested::end_use;
+pub use replicated::{MemberStatus, Reader, ReadsFrom, ReplicatedPool, ReplicatedPoolBuilder, Role, Writer};
 pub use spoilt::is_spoilt;
 pub use tenure_pool::{GetError, GetErrorKind, PoolError};
 
@@ -42,6 +48,9 @@ pub type Pool<DB> = tenure_pool::Pool<Connections<DB>>;
 
 /// The future of a hook.
 pub type HookFuture<'c> = Pin<Box<dyn Future<Output = Result<(), sqlx::Error>> + Send + 'c>>;
+
+/// The future of a rule that says what a member of a [`ReplicatedPool`] is.
+pub type RoleFuture<'c> = Pin<Box<dyn Future<Output = Result<Role, sqlx::Error>> + Send + 'c>>;
 
 /// Whether a connection is to be closed after this failure of a body.
 type Rule = Box<dyn Fn(Failure<'_>) -> bool + Send + Sync>;
@@ -57,7 +66,7 @@ type Rule = Box<dyn Fn(Failure<'_>) -> bool + Send + Sync>;
 ///
 /// SQLite keeps its session whatever is chosen: an in-memory database would be gone with it.
 ///
-/// Then [`after_connect`](Connections::after_connect) is called again.
+/// Then [`after_connect`](Connections::after_connect) is called again, on all databases: what it had set is set again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum SessionReset {
@@ -82,8 +91,10 @@ type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -
 /// | the pool | does |
 /// |---|---|
 /// | creates | opens a connection, then calls [`after_connect`](Self::after_connect) |
+/// | lends | calls [`on_get`](Self::on_get) |
 /// | checks | asks for an echo of a random word, and rolls back whatever is open |
 /// | resets, after a use that did not complete | rolls back whatever is open, [sets the session back](Self::session_reset), calls [`on_reset`](Self::on_reset) |
+/// | takes back | after the check or reset calls [`on_return`](Self::on_return) |
 /// | closes | takes leave of the server |
 ///
 /// After a use that completed, a connection is lent again as it is where nothing can have been left behind: after a
@@ -96,8 +107,11 @@ type Hook<DB> = Box<dyn for<'c> Fn(&'c mut <DB as sqlx::Database>::Connection) -
 /// - No transaction is open that another user has begun, in whatever way.
 /// - After a use that did not complete, nothing is left in the session of a server that a user has set.
 ///
-/// These hold for what [`PoolExt`] lends. A lease of the pool's own `get` that completed is lent again at once; then
-/// the next user of [`PoolExt`] waits for the check, and the next of `get` goes without.
+/// These hold on every path: for what [`PoolExt`] lends, for leases of the pool's own `get`, `get_many`, `try_get` and
+/// `scope`, for what is given back by `complete` or by the exit of a body, and for connections that were
+/// [added](tenure_pool::Pool::add). [`check_completed`](Self::check_completed) switches the check after completed uses
+/// off. A manager of your own that wraps this one has to pass every method of [`Manager`](tenure_pool::Manager) on,
+/// those with defaults included.
 ///
 /// Connections to SQLite are closed one after the other, since the last one clears the log away and has to know that
 /// it is the last.
@@ -145,6 +159,7 @@ pub struct Connections<DB: Backend> {
     options: RwLock<Options<DB>>,
     after_connect: Option<Hook<DB>>,
     on_reset: Option<Hook<DB>>,
+    on_get: Option<Hook<DB>>,
     on_return: Option<Hook<DB>>,
     session_reset: SessionReset,
     check_completed: bool,
@@ -167,6 +182,7 @@ impl<DB: Backend> Connections<DB> {
             options,
             after_connect: None,
             on_reset: None,
+            on_get: None,
             on_return: None,
             session_reset: SessionReset::default(),
             check_completed: true,
@@ -207,9 +223,24 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// What to do after each use of [`PoolExt`], completed or not, before the connection is lent again: what
-    /// `after_release` is to sqlx. It runs in the background, after the check or the reset. When it fails, the connection is
-    /// closed.
+    /// Sets what is done with a connection at each get, before it is lent: what `before_acquire` is to sqlx. It sets a
+    /// session up for its user, for instance. When it fails, the connection is closed, and the get takes another one.
+    ///
+    /// It is called at the first get, too, and by whatever way a connection is taken. It is awaited by the get, and an
+    /// echo after it; the [check timeout](tenure_pool::Builder::check_timeout) and the time limit of the get limit both.
+    #[must_use = "it is a setter of a builder"]
+    pub fn on_get(
+        mut self,
+        hook: impl for<'c> Fn(&'c mut DB::Connection) -> HookFuture<'c> + Send + Sync + 'static,
+    ) -> Self {
+        self.on_get = Some(Box::new(hook));
+        self
+    }
+
+    /// Sets what is done with a connection after each use, completed or not, before it is lent again: what
+    /// `after_release` is to sqlx. It is called by whatever way a connection is given back. It runs in the background,
+    /// after the check or the reset; the [reset timeout](tenure_pool::Builder::reset_timeout) limits it. When it fails,
+    /// the connection is closed.
     ///
     /// With it no connection is lent again at once.
     #[must_use = "it is a setter of a builder"]
@@ -392,6 +423,7 @@ impl<DB: Backend> fmt::Debug for Connections<DB> {
             .field("database", &DB::NAME)
             .field("after_connect", &self.after_connect.is_some())
             .field("on_reset", &self.on_reset.is_some())
+            .field("on_get", &self.on_get.is_some())
             .field("on_return", &self.on_return.is_some())
             .field("session_reset", &self.session_reset)
             .field("check_completed", &self.check_completed)

@@ -11,6 +11,8 @@ use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
 use crate::lease::out_of_place;
 use crate::line::send_off;
+#[cfg(feature = "pool")]
+use crate::pool::Role;
 use crate::server::{ANSWER_LIMIT, skip_abandoned, without_panic, word};
 use crate::{Begin, Isolation};
 
@@ -194,6 +196,24 @@ impl Driver for Postgres {
         shows(shown, &SPOILT)
     }
 
+    #[cfg(feature = "pool")]
+    fn is_read_only(error: &(dyn DatabaseError + 'static)) -> bool {
+        error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| READ_ONLY.contains(&error.code()))
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_read_only(shown: &str) -> bool {
+        shows(shown, &READ_ONLY)
+    }
+
+    #[cfg(feature = "pool")]
+    async fn role(connection: &mut PgConnection) -> Result<Role, sqlx::Error> {
+        match in_order(connection, "", IS_READ_ONLY).await?.as_deref() {
+            Some("off") => Ok(Role::Primary),
+            _ => Ok(Role::Replica),
+        }
+    }
+
     fn shows_stale_plan(shown: &str) -> bool {
         shows(shown, &STALE_PLAN)
     }
@@ -226,6 +246,13 @@ const PREPARED_BY_USER: &str = ", (SELECT pg_catalog.string_agg('DEALLOCATE ' ||
 const IS_OPEN: &str =
     ", CASE WHEN pg_catalog.now() = pg_catalog.statement_timestamp() THEN 'none' ELSE 'open' END";
 
+/// Whether a transaction that begins now may only read. On a server in recovery it is so whatever is set.
+#[cfg(feature = "pool")]
+const IS_READ_ONLY: &str = ", pg_catalog.current_setting('transaction_read_only')";
+
+/// `read_only_sql_transaction`.
+#[cfg(feature = "pool")]
+const READ_ONLY: [&str; 1] = ["25006"];
 /// `feature_not_supported`, said of a plan whose table has changed, and `invalid_sql_statement_name`.
 const STALE_PLAN: [&str; 2] = ["0A000", "26000"];
 /// What a session says that can do no more what others want of it: besides, `read_only_sql_transaction`, as after a

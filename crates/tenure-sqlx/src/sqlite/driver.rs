@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "pool")]
+use sqlx::Row as _;
 use sqlx::error::DatabaseError;
 use sqlx::sqlite::{SqliteError, SqliteTransactionManager as Manager};
 use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, SqliteConnection};
@@ -12,6 +14,8 @@ use sqlx_core::transaction::TransactionManager as _;
 use crate::Begin;
 use crate::backend::{Backend, Driver, Restored};
 use crate::line::send_off;
+#[cfg(feature = "pool")]
+use crate::pool::Role;
 
 /// When a transaction takes SQLite's locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -169,6 +173,22 @@ impl Driver for Sqlite {
         let mut codes = SPOILT.iter();
         shown.contains("SqliteError") && codes.any(|code| shown.contains(&format!("code: {code},")))
     }
+
+    #[cfg(feature = "pool")]
+    fn is_read_only(error: &(dyn DatabaseError + 'static)) -> bool {
+        primary_code(error) == Some(SQLITE_READONLY)
+    }
+
+    #[cfg(feature = "pool")]
+    fn shows_read_only(shown: &str) -> bool {
+        shown.contains("SqliteError") && shown.contains(&format!("code: {SQLITE_READONLY},"))
+    }
+
+    #[cfg(feature = "pool")]
+    async fn role(connection: &mut SqliteConnection) -> Result<Role, sqlx::Error> {
+        let is_read_only: bool = connection.fetch_one("PRAGMA query_only").await?.try_get(0)?;
+        Ok(if is_read_only { Role::Replica } else { Role::Primary })
+    }
 }
 
 /// Rolls back until sqlx counts no level of nesting.
@@ -187,6 +207,8 @@ const SPOILT: [i32; 3] = [10, 11, 26];
 const SQLITE_ERROR: i32 = 1;
 const SQLITE_BUSY: i32 = 5;
 const SQLITE_LOCKED: i32 = 6;
+#[cfg(feature = "pool")]
+const SQLITE_READONLY: i32 = 8;
 
 /// The result code without its extension: `SQLITE_BUSY_SNAPSHOT` (517) is a `SQLITE_BUSY` (5).
 fn primary_code(error: &(dyn DatabaseError + 'static)) -> Option<i32> {

@@ -81,6 +81,8 @@ const WAYS: [Way; 5] = [Way::Dropped, Way::GivenUp, Way::GivenUpAndFailed, Way::
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Level {
+    /// A lease of the pool's own `get`.
+    Lease,
     Connection,
     Transaction,
     Savepoint,
@@ -88,7 +90,15 @@ enum Level {
     Nested,
 }
 
-const LEVELS: [Level; 4] = [Level::Connection, Level::Transaction, Level::Savepoint, Level::Nested];
+const LEVELS: [Level; 5] =
+    [Level::Lease, Level::Connection, Level::Transaction, Level::Savepoint, Level::Nested];
+
+impl Level {
+    /// Whether what was done before a failure is undone.
+    fn is_transaction(self) -> bool {
+        !matches!(self, Self::Lease | Self::Connection)
+    }
+}
 
 /// One case.
 #[derive(Clone, Copy, Debug)]
@@ -119,13 +129,23 @@ impl<K: Copy> Case<K> {
     where
         K: Send + Sync,
     {
+        if self.level == Level::Lease {
+            let mut lease = pool.get().await.expect("the pool lends");
+            let done = self.act::<S>(lease.conn()).await;
+            if done.is_ok() {
+                lease.complete();
+            }
+            return done;
+        }
         if self.level == Level::Connection {
             return with(pool.connection(), async |connection| self.act::<S>(connection.conn()).await).await;
         }
         with(pool.transaction(), async |transaction| {
             S::mark(transaction.conn(), mark.to_owned()).await?;
             match self.level {
-                Level::Connection | Level::Transaction => self.act::<S>(transaction.conn()).await,
+                Level::Lease | Level::Connection | Level::Transaction => {
+                    self.act::<S>(transaction.conn()).await
+                }
                 Level::Savepoint => {
                     with(transaction.savepoint(), async |savepoint| self.act::<S>(savepoint.conn()).await).await
                 }
@@ -144,14 +164,20 @@ impl<K: Copy> Case<K> {
     }
 }
 
-/// Asks for its own name, in a transaction or without; then counts the marks.
+/// Asks for its own name, on a bare lease, a connection, or in a transaction; then counts the marks.
 async fn ask<S: Subject>(
     pool: &Pool<S::Db>,
     name: &str,
     mark: &str,
     turn: usize,
 ) -> Result<(String, i64), Failure> {
-    if turn.is_multiple_of(2) {
+    if turn.is_multiple_of(3) {
+        let mut lease = pool.get().await.expect("the pool lends");
+        let echo = S::echo(lease.conn(), name.to_owned()).await?;
+        let marks = S::marks(lease.conn(), mark.to_owned()).await?;
+        lease.complete();
+        Ok((echo, marks))
+    } else if turn % 3 == 1 {
         with(pool.connection(), async |connection| {
             let echo = S::echo(connection.conn(), name.to_owned()).await?;
             Ok((echo, S::marks(connection.conn(), mark.to_owned()).await?))
@@ -181,13 +207,13 @@ async fn try_one<S: Subject>(subject: &mut S, pool: &Pool<S::Db>, case: Case<S::
     subject.disturb().await;
     for turn in 0..3 {
         let name = format!("user {turn} of run {run}");
-        let asked = timeout(LIMIT, ask::<S>(pool, &name, &mark, turn)).await;
+        let asked = timeout(LIMIT, ask::<S>(pool, &name, &mark, run + turn)).await;
         let asked = asked.unwrap_or_else(|_| panic!("run {run}, {case:?}: user {turn} waits for ever"));
         let (echo, marks) = asked.unwrap_or_else(|error| {
             panic!("run {run}, {case:?}: user {turn} meets an error of another: {error:?}")
         });
         assert_eq!(echo, name, "run {run}, {case:?}: user {turn} reads the answer of another");
-        if case.level == Level::Connection {
+        if !case.level.is_transaction() {
             continue;
         }
         match &used {
@@ -212,6 +238,10 @@ pub(crate) async fn matrix<S: Subject>(subject: &mut S, pool: &Pool<S::Db>) -> u
                     continue;
                 }
                 for level in LEVELS {
+                    // What a bare lease leaves is what a connection leaves: it is tried less often.
+                    if level == Level::Lease && !n.is_multiple_of(SUSPENSIONS) {
+                        continue;
+                    }
                     // Where the whole is cut, what comes before the statement has suspensions too.
                     let n = if way == Way::Dropped { 4 * n } else { n };
                     Box::pin(try_one(subject, pool, Case { kind, way, level, n: n % 40 }, run)).await;

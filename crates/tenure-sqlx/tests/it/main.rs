@@ -10,11 +10,16 @@ mod connections;
 mod dropped;
 #[path = "../common/failure.rs"]
 mod failure;
+#[cfg(feature = "pool")]
+#[path = "../common/hooks.rs"]
+mod hooks;
 mod outcomes;
 #[cfg(feature = "pool")]
 mod pooled;
 mod pooled_transactions;
 mod proofs;
+#[cfg(feature = "pool")]
+mod replicated;
 mod savepoints;
 mod sqlx_inside;
 #[cfg(feature = "pool")]

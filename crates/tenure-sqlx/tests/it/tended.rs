@@ -8,7 +8,9 @@ use futures_util::TryStreamExt as _;
 use sqlx::{Connection as _, Executor as _, Sqlite, SqliteConnection};
 use sqlx_core::transaction::TransactionManager as _;
 use tenure::with;
+use tenure_pool::{Context, CreateContext, Manager};
 use tenure_sqlx::pool::{Connections, Pool, PoolExt, test_pool};
+use tenure_sqlx::sqlite::Connection;
 use tenure_sqlx::{Fate, Stage};
 use tokio::time::timeout;
 
@@ -304,6 +306,111 @@ fn a_test_pool_keeps_what_is_committed_until_it_is_left() {
             .unwrap();
             assert_eq!(db.notes().await, [""; 0]);
         }
+        drained().await;
+    });
+}
+
+#[test]
+fn hooks_run_at_every_get_and_every_return() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        Box::pin(crate::hooks::hooks(|| Connections::<Sqlite>::new(db.options()))).await;
+        drained().await;
+    });
+}
+
+#[test]
+fn a_plain_begin_that_a_completed_use_left_open_is_rolled_back() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let used = with(pool_of(1, &db), async |pool| {
+            for is_bare in [false, true] {
+                if is_bare {
+                    let mut lease = pool.get().await?;
+                    lease.conn().execute("BEGIN IMMEDIATE").await?;
+                    note(lease.conn(), "never").await?;
+                    lease.complete();
+                } else {
+                    with(pool.connection(), async |connection| {
+                        connection.conn().execute("BEGIN IMMEDIATE").await?;
+                        Ok::<_, Failure>(note(connection.conn(), "never").await?)
+                    })
+                    .await?;
+                }
+                let mut lease = pool.get().await?;
+                note(lease.conn(), &format!("kept {is_bare}")).await?;
+                lease.complete();
+            }
+            assert_eq!(pool.counters().opened, 1);
+            Ok::<_, Trouble>(())
+        });
+        used.await.unwrap();
+        assert_eq!(db.notes().await, ["kept false", "kept true"]);
+        drained().await;
+    });
+}
+
+/// The session is kept on SQLite, but what a use has changed of what the hook set is set again.
+#[test]
+fn what_the_connect_hook_set_is_set_again_after_a_failed_use() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let connections = Connections::<Sqlite>::new(db.options()).after_connect(|connection| {
+            Box::pin(async { connection.execute("PRAGMA cache_size = 77").await.map(drop) })
+        });
+        let used = with(Pool::builder(connections).max_size(1).build().unwrap(), async |pool| {
+            let failed = with(pool.connection(), async |connection| {
+                connection.conn().execute("PRAGMA cache_size = 5").await?;
+                Err::<(), _>(Failure::Refused)
+            });
+            failed.await.unwrap_err();
+            let mut lease = pool.get().await?;
+            let size: i64 = sqlx::query_scalar("PRAGMA cache_size").fetch_one(lease.conn()).await?;
+            assert_eq!((size, pool.counters().opened), (77, 1));
+            lease.complete();
+            Ok::<_, Trouble>(())
+        });
+        used.await.unwrap();
+        drained().await;
+    });
+}
+
+/// A manager that wraps that of this crate, and passes on no more than it has to.
+struct Forgetful(Connections<Sqlite>);
+
+impl Manager for Forgetful {
+    type Resource = Connection;
+    type Error = tenure_sqlx::Error;
+
+    async fn create(&self, context: CreateContext) -> Result<Connection, Self::Error> {
+        self.0.create(context).await
+    }
+
+    async fn reset(&self, connection: &mut Connection, context: Context) -> Result<(), Self::Error> {
+        self.0.reset(connection, context).await
+    }
+}
+
+#[test]
+fn under_a_manager_that_asks_nothing_the_next_context_finds_what_was_left() {
+    on_both_flavours(async || {
+        let db = TempDb::new().await;
+        let pool = tenure_pool::Pool::builder(Forgetful(Connections::new(db.options()))).max_size(1);
+        let used = with(pool.build().unwrap(), async |pool| {
+            for _ in 0..2 {
+                let mut lease = pool.get().await?;
+                lease.conn().execute("BEGIN IMMEDIATE").await?;
+                note(lease.conn(), "never").await?;
+                lease.complete();
+                with(pool.connection(), async |connection| {
+                    Ok::<_, Failure>(connection.conn().execute("DELETE FROM notes").await?)
+                })
+                .await?;
+            }
+            Ok::<_, Trouble>(())
+        });
+        used.await.unwrap();
+        assert_eq!(db.notes().await, [""; 0]);
         drained().await;
     });
 }

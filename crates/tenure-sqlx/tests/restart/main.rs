@@ -8,6 +8,7 @@
 #[path = "../servers/server.rs"]
 #[expect(dead_code, reason = "the suite in `servers` uses the rest")]
 mod server;
+mod standby;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -6,6 +6,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use sqlx::AssertSqlSafe;
 use tenure::with;
 use tenure_sqlx::Stage;
+use tenure_sqlx::mysql::named_lock;
 use tenure_sqlx::pool::{Connections, Pool, PoolExt, test_pool};
 use tenure_sqlx::postgres::{Heard, advisory_lock, copy_in, copy_out, listen};
 use tokio::time::timeout;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 use crate::common::{Place, Witness, note, on_both_flavours, on_both_servers};
 use crate::dropped::drop_at;
 use crate::failure::Failure;
-use crate::server::{Postgres, Server};
+use crate::server::{MySql, Postgres, Server};
 use crate::trouble::Trouble;
 
 on_both_servers!(
@@ -234,6 +235,61 @@ fn on_postgres_an_advisory_lock_is_released_on_every_path() {
                 let _ = drop_at(n, held).await;
                 free(&format!("dropped at {n}")).await;
             }
+            Ok::<_, Trouble>(())
+        })
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn on_mysql_a_named_lock_is_released_on_every_path() {
+    on_both_flavours(&async |place: &Place<MySql>| {
+        let name = format!("lock of {}", place.label());
+        let free = async |when: &str| {
+            let mut witness = Witness::<MySql>::look().await;
+            let free = format!("SELECT CAST(IS_FREE_LOCK('{name}') AS CHAR)");
+            let began = std::time::Instant::now();
+            // What is released in the background takes a moment.
+            while MySql::texts(&mut witness.0, &free).await.unwrap() != ["1"] {
+                assert!(began.elapsed() < Duration::from_secs(20), "{when}");
+            }
+        };
+        let connections =
+            Connections::new(place.options()).session_reset(tenure_sqlx::pool::SessionReset::Never);
+        let pool: Pool<sqlx::MySql> = Pool::builder(connections).max_size(2).build().unwrap();
+        with(pool, async |pool| {
+            with(named_lock(pool, &name), async |locked| {
+                let used = format!("SELECT CAST(IS_USED_LOCK('{name}') = CONNECTION_ID() AS CHAR)");
+                assert_eq!(MySql::texts(locked.conn(), &used).await?, ["1"]);
+                // Another one waits for it, until it is dropped.
+                let waits = with(named_lock(pool, &name), async |_| Ok::<_, Failure>(()));
+                assert!(timeout(Duration::from_millis(200), waits).await.is_err());
+                Ok::<_, Failure>(())
+            })
+            .await
+            .unwrap();
+            free("completed").await;
+            let failed = with(named_lock(pool, &name), async |_| Err::<(), _>(Failure::Refused));
+            failed.await.unwrap_err();
+            free("failed").await;
+            for n in 0..8 {
+                let held = with(named_lock(pool, &name), async |locked| {
+                    sqlx::query("SELECT 1").execute(locked.conn()).await?;
+                    Ok::<_, Failure>(())
+                });
+                let _ = drop_at(n, held).await;
+                free(&format!("dropped at {n}")).await;
+            }
+            // A body that has released it itself has not been protected to its end.
+            let lost = with(named_lock(pool, &name), async |locked| {
+                sqlx::query("SELECT RELEASE_ALL_LOCKS()").execute(locked.conn()).await?;
+                Ok::<_, Failure>(())
+            });
+            assert_eq!(lost.await.unwrap_err().into_tenure().stage(), Stage::Lock);
+            // And a name that the server does not take is an error of the enter.
+            let refused = with(named_lock(pool, "x".repeat(200)), async |_| Ok::<_, Failure>(()));
+            assert_eq!(refused.await.unwrap_err().into_tenure().stage(), Stage::Lock);
             Ok::<_, Trouble>(())
         })
         .await

@@ -13,12 +13,15 @@ mod cut;
 mod dropped;
 #[path = "../common/failure.rs"]
 mod failure;
+#[path = "../common/hooks.rs"]
+mod hooks;
 mod matrix;
 mod modes;
 mod outcomes;
 mod pooled;
 mod proofs;
 mod proxy;
+mod replicated;
 mod server;
 mod session;
 mod stopped;

@@ -25,6 +25,7 @@ on_both_servers!(
     what_was_begun_in_plain_sql_is_rolled_back,
     a_connection_whose_session_is_killed_is_replaced,
     the_hooks_are_called,
+    hooks_run_at_every_get_and_every_return,
     options_change_while_the_pool_runs,
     a_wrong_password_is_told_at_once,
 );
@@ -207,6 +208,11 @@ async fn the_hooks_are_called<S: Server>(place: &Place<S>) {
     })
     .await
     .unwrap();
+}
+
+async fn hooks_run_at_every_get_and_every_return<S: Server>(place: &Place<S>) {
+    // Boxed, for the compiler's sake.
+    Box::pin(crate::hooks::hooks(|| connections::<S>(place.options()))).await;
 }
 
 async fn options_change_while_the_pool_runs<S: Server>(place: &Place<S>) {

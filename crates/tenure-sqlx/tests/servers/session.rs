@@ -1,15 +1,18 @@
 //! What a use leaves in the session, and which connections are lent no more.
 
 use std::borrow::Cow;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
+use futures_util::future::select;
 use sqlx::migrate::{Migration, MigrationType, Migrator};
-use sqlx::{Executor as _, SqlSafeStr as _};
+use sqlx::{AssertSqlSafe, Executor as _, SqlSafeStr as _};
 use tenure::with;
 use tenure_sqlx::pool::{Connections, Pool, PoolExt, SessionReset};
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::common::{Place, Witness, note, on_both_servers};
@@ -26,6 +29,7 @@ on_both_servers!(
     a_statement_that_was_given_up_is_not_the_next_users,
     a_session_that_may_only_read_is_replaced,
     a_failed_migration_keeps_no_lock,
+    migrations_side_by_side_wait_for_each_other,
 );
 
 fn pool_of_one<S: Server>(connections: Connections<S::Db>) -> Pool<S::Db> {
@@ -62,11 +66,15 @@ enum How {
 }
 
 async fn use_and_litter<S: Server>(pool: &Pool<S::Db>, how: How) {
+    let reached = Notify::new();
     let ended = async |done: Result<(), Failure>| {
         done?;
         match how {
             How::Fails | How::FailsInATransaction => Err(Failure::Refused),
-            How::IsDropped | How::IsDroppedInATransaction => std::future::pending().await,
+            How::IsDropped | How::IsDroppedInATransaction => {
+                reached.notify_one();
+                std::future::pending().await
+            }
             How::Completes => Ok(()),
         }
     };
@@ -83,7 +91,7 @@ async fn use_and_litter<S: Server>(pool: &Pool<S::Db>, how: How) {
             }
         }
     };
-    let _ = timeout(Duration::from_millis(400), used).await;
+    drop(select(pin!(used), pin!(reached.notified())).await);
 }
 
 async fn a_use_that_did_not_complete_leaves_nothing_in_the_session<S: Server>(place: &Place<S>) {
@@ -141,21 +149,28 @@ async fn a_use_that_completed_leaves_its_settings_unless_told_otherwise<S: Serve
 
 async fn a_plain_begin_that_a_completed_use_left_open_is_rolled_back<S: Server>(place: &Place<S>) {
     with(pool_of_one::<S>(Connections::new(place.options())), async |pool| {
-        for is_aborted in [false, true] {
-            with(pool.connection(), async |connection| {
-                S::execute(connection.conn(), S::BEGIN).await?;
-                note::<S>(connection.conn(), "never").await?;
-                if is_aborted {
-                    note::<S>(connection.conn(), "never").await.unwrap_err();
-                }
-                Ok::<_, Failure>(())
-            })
-            .await
-            .unwrap();
+        let begin = async |connection: &mut Raw<S>, is_aborted: bool| {
+            S::execute(connection, S::BEGIN).await?;
+            note::<S>(connection, "never").await?;
+            if is_aborted {
+                note::<S>(connection, "never").await.unwrap_err();
+            }
+            Ok::<_, Failure>(())
+        };
+        for (is_bare, is_aborted) in [(false, false), (false, true), (true, false), (true, true)] {
+            if is_bare {
+                let mut lease = pool.get().await?;
+                begin(lease.conn(), is_aborted).await?;
+                lease.complete();
+            } else {
+                let used =
+                    with(pool.connection(), async |connection| begin(connection.conn(), is_aborted).await);
+                used.await.unwrap();
+            }
             // Though nobody uses it next.
             place.all_idle().await;
             with(pool.transaction(), async |transaction| {
-                note::<S>(transaction.conn(), if is_aborted { "second" } else { "first" }).await?;
+                note::<S>(transaction.conn(), &format!("{is_bare} {is_aborted}")).await?;
                 Ok::<_, Failure>(())
             })
             .await
@@ -166,7 +181,7 @@ async fn a_plain_begin_that_a_completed_use_left_open_is_rolled_back<S: Server>(
     })
     .await
     .unwrap();
-    assert_eq!(place.notes().await, ["first", "second"]);
+    assert_eq!(place.notes().await.len(), 4);
 }
 
 /// The error of a statement that was given up, and the rest of a stream, are no one else's; and that costs a new
@@ -248,6 +263,32 @@ async fn a_failed_migration_keeps_no_lock<S: Server>(place: &Place<S>) {
     .unwrap();
 }
 
+/// Without a lock the second one finds the table of the first, or its row.
+async fn migrations_side_by_side_wait_for_each_other<S: Server>(place: &Place<S>) {
+    let slow = format!("{}; CREATE TABLE made (i INTEGER)", S::sleep(200));
+    let slow = AssertSqlSafe(slow).into_sql_str();
+    let slow = Migration::new(1, Cow::Borrowed("slow"), MigrationType::Simple, slow, false);
+    let slow = Migrator::with_migrations(vec![slow]);
+    with(
+        Pool::builder(Connections::<S::Db>::new(place.options())).max_size(3).build().unwrap(),
+        async |pool| {
+            let migrated = (0..3).map(|_| {
+                with(pool.connection(), async |connection| {
+                    S::migrate(connection.conn(), &slow).await.unwrap();
+                    Ok::<_, Failure>(())
+                })
+            });
+            let migrated = futures_util::future::join_all(migrated.map(Box::pin));
+            for migrated in timeout(Duration::from_secs(60), migrated).await.expect("none waits for ever") {
+                migrated.unwrap();
+            }
+            Ok::<_, Trouble>(())
+        },
+    )
+    .await
+    .unwrap();
+}
+
 /// A table changes under a prepared statement.
 #[test]
 fn on_postgres_a_stale_plan_costs_one_failure_and_run_none() {
@@ -277,26 +318,33 @@ fn on_postgres_a_stale_plan_costs_one_failure_and_run_none() {
     });
 }
 
-/// Also where the pool itself lent it, and lent it again at once.
+/// Also where the pool itself lent it, to whoever comes next, by whatever way.
 #[test]
 fn on_postgres_an_unfinished_copy_of_a_bare_lease_is_not_the_next_users() {
     crate::common::on_both_flavours(&async |place: &Place<server::Postgres>| {
         with(pool_of_one::<server::Postgres>(Connections::new(place.options())), async |pool| {
-            let mut lease = pool.get().await?;
-            let copy = "COPY (SELECT generate_series(1, 20000)) TO STDOUT";
-            lease.conn().copy_out_raw(copy).await?.next().await.unwrap()?;
-            lease.complete();
-            let said = with(pool.connection(), async |connection| {
-                Ok::<_, Failure>(server::Postgres::texts(connection.conn(), "SELECT 'bob'").await?)
-            });
-            // It is refused where it cannot be replaced in time, and lent by nobody after that.
-            if let Ok(said) = said.await {
-                assert_eq!(said, ["bob"]);
+            for n in 0..3 {
+                let mut lease = pool.get().await?;
+                let copy = "COPY (SELECT generate_series(1, 20000)) TO STDOUT";
+                lease.conn().copy_out_raw(copy).await?.next().await.unwrap()?;
+                lease.complete();
+                assert!(pool.try_get().is_none(), "it is checked first");
+                let mut said = Vec::new();
+                for name in ["bob", "carol"] {
+                    let ask = format!("SELECT '{name} {n}'");
+                    if n == 1 {
+                        let asked = with(pool.connection(), async |connection| {
+                            Ok::<_, Failure>(server::Postgres::texts(connection.conn(), &ask).await?)
+                        });
+                        said.extend(asked.await.unwrap());
+                    } else {
+                        let mut lease = pool.get().await?;
+                        said.extend(server::Postgres::texts(lease.conn(), &ask).await?);
+                        lease.complete();
+                    }
+                }
+                assert_eq!(said, [format!("bob {n}"), format!("carol {n}")]);
             }
-            let said = with(pool.connection(), async |connection| {
-                Ok::<_, Failure>(server::Postgres::texts(connection.conn(), "SELECT 'carol'").await?)
-            });
-            assert_eq!(said.await.unwrap(), ["carol"]);
             Ok::<_, Trouble>(())
         })
         .await
