@@ -114,7 +114,7 @@ pub use join::{Join, join};
 pub use outcome::{Ending, ErrorValue, Failure, Outcome};
 pub use registry::{
     Counters, DrainReport, Incident, IncidentKind, KEPT_INCIDENTS_MAX, OpenTenure, OpenTenures, Phase,
-    counters, open, report, set_default_report_sink, set_report_sink,
+    counters, exit_deadline, open, report, set_default_report_sink, set_report_sink, wait_for_exit_deadline,
 };
 pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, entered, released};
 #[cfg(feature = "signal")]

@@ -50,6 +50,9 @@ use super::{Listener, RequestBody, ServeError, Server};
 ///    included; guards that are held elsewhere lose their place in their scope; upgraded connections are closed;
 /// 5. the exits of what was cut off are awaited for the [`cut_timeout`](Serve::cut_timeout), 1 s.
 ///
+/// Where the process stops, by [`tenure::run`] or `#[tenure::main]`, the deadline of its exits shortens these times: the grace
+/// ends when three quarters of the time from the signal have passed, at the latest, and the lame duck time at half of that.
+///
 /// It takes no longer, whatever handlers, guards and exits do, unless they block their thread. Where no limit was reached,
 /// every exit of every request has been awaited, and no task of the server is left. What is left otherwise exits in the
 /// background, where [`tenure::drain`] and [`tenure::run`] await and report it.

@@ -8,6 +8,7 @@ mod control;
 mod drive;
 mod error;
 mod gate;
+mod leaving;
 mod limits;
 mod listener;
 mod progress;

@@ -4,7 +4,7 @@
 //! 1. Each connection is a task of its listener's set until its last exit: a set that is empty says that none is left.
 //! 2. The stages of the stop follow each other: closing, stopping, cut.
 //! 3. Leaving takes no longer than the lame duck time, the grace, the time after the cut and that of the hand-over together:
-//!    what has not ended by then goes on in the background.
+//!    what has not ended by then goes on in the background. Where the process stops, its deadline shortens them.
 
 use std::error::Error;
 use std::fmt::{self, Debug};
@@ -19,11 +19,12 @@ use http::{Request, Response};
 use http_body::Body;
 use tenure::{AsyncExit, Outcome};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tower_service::Service;
 
 use super::accept::accept_all;
 use super::control::Control;
+use super::leaving::Leaving;
 use super::limits::Limits;
 use super::{Listener, RequestBody, ServeError, ServerStats};
 
@@ -157,22 +158,23 @@ impl AsyncExit for Server {
     type Error = ServeError;
 
     async fn exit(mut self, _: Outcome<'_>) -> Result<(), ServeError> {
-        let Limits { lame_duck, grace_limit, cut_timeout, .. } = self.control.limits;
+        let mut leaving = Leaving::begin(self.control.limits);
         let stages = Arc::clone(&self.control.stages);
         stages.closing.cancel();
-        if !lame_duck.is_zero() {
-            sleep(lame_duck).await;
-        }
+        leaving.lame_duck().await;
         stages.stopping.cancel();
         let mut accepted = Ok(());
-        if timeout(grace_limit, self.ended(&mut accepted)).await.is_err() {
-            stages.cut.cancel();
-            if timeout(cut_timeout, self.ended(&mut accepted)).await.is_err() {
-                // Aborted, the tasks of the connections are dropped, which hands over the exits that have not ended.
-                self.accepting.iter().for_each(JoinHandle::abort);
-                self.connections.iter_mut().for_each(JoinSet::abort_all);
-                let _ = timeout(HAND_OVER, self.ended(&mut accepted)).await;
-            }
+        tokio::select! {
+            biased;
+            () = self.ended(&mut accepted) => return accepted,
+            () = leaving.grace() => {}
+        }
+        stages.cut.cancel();
+        if !leaving.cut(self.ended(&mut accepted)).await {
+            // Aborted, the tasks of the connections are dropped, which hands over the exits that have not ended.
+            self.accepting.iter().for_each(JoinHandle::abort);
+            self.connections.iter_mut().for_each(JoinSet::abort_all);
+            let _ = timeout(HAND_OVER, self.ended(&mut accepted)).await;
         }
         accepted
     }

@@ -14,6 +14,7 @@
 mod changes;
 mod counters;
 mod current;
+mod deadline;
 mod drains;
 mod entry;
 mod incident;
@@ -27,18 +28,23 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::{self, ThreadId};
 
+use tokio::sync::watch;
 use tokio::task;
+use tokio::time::Instant;
 
 use crate::label::{Id, Label};
 use crate::scope::{Latch, Scope};
 
 pub use counters::Counters;
+pub use deadline::{exit_deadline, wait_for_exit_deadline};
 pub use incident::{Incident, IncidentKind, report, set_default_report_sink, set_report_sink};
 pub use log::DrainReport;
 pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
 pub(crate) use current::{Place, Whereabouts, count_at, current, place_in, place_now, whereabouts};
+#[cfg(feature = "signal")]
+pub(crate) use deadline::SetDeadline;
 pub(crate) use entry::{Care, Entry, HandedOver, Item, Items, Span};
 pub(crate) use shelf::Key;
 pub(crate) use stop::Asked;
@@ -71,6 +77,8 @@ pub(crate) struct Registry {
     groups: Mutex<HashMap<Id, Id>>,
     /// Whether what is held was asked to stop.
     stopping: AtomicBool,
+    /// When all must have exited, once the process stops.
+    deadline: watch::Sender<Option<Instant>>,
 }
 
 /// What tenures without an enclosing one have in common: the task that drops them, or outside of tasks the thread.

@@ -24,7 +24,7 @@ use super::held::released;
 use super::tell::tell;
 use super::verdict::Ran;
 use crate::fault::Payload;
-use crate::registry::current;
+use crate::registry::{SetDeadline, current};
 use crate::{CancelToken, counters};
 
 /// The part of its time that a stop keeps for the runtime's shutdown and the last lines: one tenth, but no more than
@@ -68,6 +68,10 @@ where
     let left =
         asked.map_or(settings.exit_timeout, |asked| settings.exit_timeout.saturating_sub(asked.at.elapsed()));
     let (began, began_paused) = (Instant::now(), time::Instant::now());
+    let reserve = (settings.exit_timeout / 10).min(RESERVE_MAX);
+    let exits_end = began_paused + left.saturating_sub(reserve);
+    // Exits with limits of their own go by it, those inside a cooperative body included.
+    let _deadline = SetDeadline::new(current(), exits_end);
     let ended = match first {
         None if begun && manner == Manner::Tell => {
             token.cancel();
@@ -84,8 +88,7 @@ where
     let ended = settle(ended, catch_unwind(AssertUnwindSafe(|| body.set(None))));
     let ended = settle(ended, catch_unwind(AssertUnwindSafe(|| drop(stop))));
     end.set_stage(Stage::Exits);
-    let reserve = (settings.exit_timeout / 10).min(RESERVE_MAX);
-    let (report, held) = released(end.outside(), began_paused + left.saturating_sub(reserve)).await;
+    let (report, held) = released(end.outside(), exits_end).await;
     Ran { settings, ended, deadline: began + left, before, report, held }
 }
 
