@@ -20,7 +20,7 @@ use tenure::{AsyncExit, Outcome, drain, with};
 use tokio::time::timeout;
 
 #[derive(Debug, PartialEq)]
-struct Burnt;
+pub(crate) struct Burnt;
 
 struct Lamp {
     brightness: u32,
@@ -46,6 +46,10 @@ impl AsyncExit for Lamp {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Burnt> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<(), Burnt> {
     // The body's value comes out. It borrows what is around it.
     let mut seen = vec![];
     let brightness = with(Lamp::on(), async |lamp| {

@@ -57,6 +57,10 @@ impl AsyncExit for Connection {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     let rows = Rows::default();
     with(connect(&rows), async |db| db.insert(1).await).await?;
 

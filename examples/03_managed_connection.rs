@@ -13,6 +13,7 @@
 
 use anyhow::{Result, ensure};
 use tenure::{Lent, context, with};
+use tokio::task::yield_now;
 
 struct Connection {
     host: &'static str,
@@ -22,6 +23,7 @@ struct Connection {
 impl Connection {
     async fn open(host: &'static str) -> Result<Self> {
         ensure!(host != "nowhere", "{host} does not answer");
+        yield_now().await;
         println!("connected to {host}");
         Ok(Self { host, sent: 0 })
     }
@@ -32,6 +34,7 @@ impl Connection {
     }
 
     async fn close(self) -> Result<()> {
+        yield_now().await;
         println!("closed {} after {} messages", self.host, self.sent);
         Ok(())
     }
@@ -52,6 +55,10 @@ async fn managed_connection(host: &'static str) -> Result<Lent<Connection, anyho
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     with(managed_connection("somewhere"), async |connection| {
         connection.send("hello").await?;
         connection.send("again").await

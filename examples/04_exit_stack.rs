@@ -10,6 +10,7 @@
 
 use anyhow::{Result, ensure};
 use tenure::{AsyncExit, Outcome, with_stack};
+use tokio::task::yield_now;
 
 struct Service {
     name: &'static str,
@@ -18,6 +19,7 @@ struct Service {
 
 async fn open(name: &'static str) -> Result<Service> {
     ensure!(name != "mirror", "the {name} is away");
+    yield_now().await;
     println!("open {name}");
     Ok(Service { name, value: 6 })
 }
@@ -26,6 +28,7 @@ impl AsyncExit for Service {
     type Error = anyhow::Error;
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<()> {
+        yield_now().await;
         let how = if outcome.is_completed() { "well" } else { "badly" };
         println!("close {}: it ended {how}", self.name);
         Ok(())
@@ -34,6 +37,10 @@ impl AsyncExit for Service {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     let answer = with_stack(async |stack| {
         let store = stack.enter(open("store")).await?;
         let cache = stack.enter(open("cache")).await?;

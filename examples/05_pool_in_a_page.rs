@@ -57,6 +57,10 @@ async fn work(Lease(connection, _): &mut Lease) -> Result<()> {
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     let (give, take) = mpsc::channel(5);
     let take = Arc::new(Mutex::new(take));
     let pool = Pool { give, take };

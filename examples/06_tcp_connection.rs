@@ -61,6 +61,10 @@ async fn serve(listener: TcpListener) -> Result<()> {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let server = tokio::spawn(serve(listener));

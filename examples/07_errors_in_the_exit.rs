@@ -14,6 +14,7 @@
 //! its error in the place of the body's: `with_detailed` hands out both, and a function translates them.
 
 use tenure::{AsyncExit, Outcome, RecoverExit, Verdict, WithError, with, with_detailed, with_recovering};
+use tokio::task::yield_now;
 
 #[derive(Debug, PartialEq)]
 enum Error {
@@ -28,6 +29,7 @@ impl AsyncExit for Watch {
     type Error = Error;
 
     async fn exit(self, outcome: Outcome<'_>) -> Result<(), Error> {
+        yield_now().await;
         // The very error, found by its type.
         if let Some(Error::Disk(number)) = outcome.error() {
             println!("disk {number} fails");
@@ -59,6 +61,10 @@ fn translate(error: WithError<Error, Error, Error>) -> String {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
+    example().await
+}
+
+pub(crate) async fn example() {
     tenure::set_report_sink(|incident| println!("reported: {}", incident.message));
 
     let watch = async || Ok::<_, Error>(Watch);

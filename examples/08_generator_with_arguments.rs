@@ -50,6 +50,10 @@ async fn setting(settings: &Settings, key: &'static str, value: u32) -> Result<L
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     let settings = Settings::default();
 
     // Each call is a context of its own: they nest, and the inner is undone first.

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use anyhow::{Result, bail};
 use tenure::{AsyncExit, Outcome, with};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::task::yield_now;
 
 const LIMIT: u32 = 2;
 
@@ -49,6 +50,7 @@ impl AsyncExit for Lease {
         if outcome.is_completed() {
             pool.idle.lock().await.push(connection);
         } else {
+            yield_now().await;
             println!("close {connection}: who knows what its user left behind");
         }
         Ok(())
@@ -62,6 +64,7 @@ impl AsyncExit for Pool {
         // To have all permits is to have every lease back.
         let _all = self.free.acquire_many(LIMIT).await?;
         self.free.close();
+        yield_now().await;
         println!("close {:?}: the pool is left", self.idle.lock().await);
         Ok(())
     }
@@ -69,6 +72,10 @@ impl AsyncExit for Pool {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<()> {
+    example().await
+}
+
+pub(crate) async fn example() -> Result<()> {
     with(open_pool(), async |pool| {
         assert_eq!(with(pool.get(), async |lease| anyhow::Ok(lease.0)).await?, 1);
         let lost: Result<()> = with(pool.get(), async |_| bail!("connection lost")).await;

@@ -9,11 +9,13 @@
 
 use anyhow::{Result, ensure};
 use tenure::{AsyncExit, ExitStack, Outcome, with, with_stack};
+use tokio::task::yield_now;
 
 struct Connection(String);
 
 async fn connect(host: &str) -> Result<Connection> {
     ensure!(host != "down", "{host} does not answer");
+    yield_now().await;
     println!("connect {host}");
     Ok(Connection(host.to_owned()))
 }
@@ -22,6 +24,7 @@ impl AsyncExit for Connection {
     type Error = anyhow::Error;
 
     async fn exit(self, _: Outcome<'_>) -> Result<()> {
+        yield_now().await;
         println!("close {}", self.0);
         Ok(())
     }
@@ -45,7 +48,10 @@ async fn main() -> Result<()> {
     if hosts.is_empty() {
         hosts = ["one", "two", "three"].map(String::from).to_vec();
     }
+    example(hosts).await
+}
 
+pub(crate) async fn example(mut hosts: Vec<String>) -> Result<()> {
     // A stack is a resource itself. More can be entered on it later.
     with(connect_all(&hosts), async |stack| {
         assert_eq!(stack.len(), hosts.len());

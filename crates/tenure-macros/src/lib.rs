@@ -256,6 +256,10 @@ pub fn lend(_: TokenStream) -> TokenStream {
 /// Where part of a function is to run within a context, or the context depends on what was computed in the body, call
 /// `with` in it.
 ///
+/// The function stays an `async fn`, so one that calls itself is refused, as is every `async fn` that contains itself with
+/// `Send` asked of it. Write that one with `with` in its body, and with the return type that
+/// `with` shows under "Recursion".
+///
 /// # Several contexts
 /// Each has an attribute of its own. The topmost is entered first and exited last; those below see its name.
 ///

@@ -25,7 +25,8 @@ use crate::registry::{DrainReport, Registry, current};
 /// # Ok(()) }
 /// ```
 ///
-/// Inside an exit it does not wait for that exit itself, nor for those that wait for it (law 18).
+/// Inside an exit it does not wait for that exit itself, nor for those that wait for it (law 18). It knows those of its own
+/// runtime: exits on another one that wait for the caller hold it up until its limit.
 ///
 /// Each incident, and each exit that has ended, is in one report: of two drains that run at once, each has a part.
 ///

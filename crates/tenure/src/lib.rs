@@ -41,6 +41,8 @@
 //! | hold one in a field, or across functions | [`hold`], [`Held::new`] |
 //! | hold a resource that is there already | [`entered`](fn@entered) |
 //! | finish an enter even when its caller is gone | [`shield`] |
+//! | finish work that is no resource even when its caller is gone | [`run_to_completion`] |
+//! | commit or roll back, in two functions | [`committing`] |
 //! | limit the time, stop by a token, give a name | [`Options`] |
 //! | let an exit suppress the body's error | [`RecoverExit`], [`with_recovering`] |
 //! | get both errors | [`with_detailed`] |
@@ -75,6 +77,7 @@
 mod as_part;
 mod background;
 mod cancel;
+mod completion;
 mod drain;
 mod exit;
 mod exit_errors;
@@ -101,6 +104,7 @@ mod with;
 
 pub use background::{Background, background};
 pub use cancel::CancelToken;
+pub use completion::{Completion, run_to_completion};
 pub use drain::drain;
 pub use exit::{AsyncExit, RecoverExit, Verdict};
 #[doc(hidden)]
@@ -116,7 +120,9 @@ pub use registry::{
     Counters, DrainReport, Incident, IncidentKind, KEPT_INCIDENTS_MAX, OpenTenure, OpenTenures, Phase,
     counters, exit_deadline, open, report, set_default_report_sink, set_report_sink, wait_for_exit_deadline,
 };
-pub use resources::{Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, entered, released};
+pub use resources::{
+    Closing, ExitFn, ExitFuture, Released, closing, closing_with_outcome, committing, entered, released,
+};
 #[cfg(feature = "signal")]
 pub use run::{Run, run};
 pub use shield::{Shield, shield};

@@ -89,6 +89,57 @@ where
     Ok(Closing { resource, close: Told(close) })
 }
 
+/// Makes a context of an enter and two functions: one that commits what it yields after a body that completed, and one
+/// that rolls it back after any other.
+///
+/// ```
+/// use tenure::{committing, with};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+///
+/// async fn begin() -> Result<Vec<&'static str>, String> {
+///     Ok(vec!["BEGIN"])
+/// }
+///
+/// let transaction = committing(
+///     begin(),
+///     async |statements: Vec<_>| Err(format!("{statements:?} COMMIT")),
+///     async |statements: Vec<_>| Err(format!("{statements:?} ROLLBACK")),
+/// );
+/// let result = with(transaction, async |_| Ok::<_, String>(())).await;
+/// assert_eq!(result.unwrap_err(), r#"["BEGIN"] COMMIT"#);
+/// # }
+/// ```
+///
+/// For an exit that has to tell an error from a panic or a cancellation, use [`closing_with_outcome`].
+///
+/// # Guarantees
+/// One of the two is called, once. A commit that fails, panics or runs out of time is not followed by a rollback: whether
+/// it took place is not known. If the caller is gone before the exit begins, it is the rollback (law 21).
+///
+/// # Errors
+/// The enter's.
+///
+/// # Cancel safety
+/// Dropped, the enter is dropped where it stands. Put an enter that begins something on the other side of a wire into
+/// [`shield`](crate::shield()): `shield(committing(…))`.
+pub async fn committing<Ctx, R, N, C, B, X, CommitFut, RollBackFut>(
+    context: Ctx,
+    commit: C,
+    roll_back: B,
+) -> Result<Closing<R, impl ExitFn<R, Error = X>>, N>
+where
+    Ctx: IntoFuture<Output = Result<R, N>>,
+    R: Send + 'static,
+    C: FnOnce(R) -> CommitFut + Send + 'static,
+    CommitFut: Future<Output = Result<(), X>> + Send,
+    B: FnOnce(R) -> RollBackFut + Send + 'static,
+    RollBackFut: Future<Output = Result<(), X>> + Send,
+    X: fmt::Debug + Send + 'static,
+{
+    let resource = context.into_future().await?;
+    Ok(Closing { resource, close: Committing { commit, roll_back } })
+}
+
 impl Closing<(), ()> {
     /// Makes a resource of a value and a function that closes it: to [`push`](crate::ExitStack::push) on a stack.
     pub fn of<R, F, X, Fut>(resource: R, close: F) -> Closing<R, impl ExitFn<R, Error = X>>
@@ -105,8 +156,8 @@ impl Closing<(), ()> {
 /// The boxed future of an exit that is told the outcome.
 pub type ExitFuture<'o, X> = std::pin::Pin<Box<dyn Future<Output = Result<(), X>> + Send + 'o>>;
 
-/// A value with a function that closes it; it derefs to the value. Made by [`closing`] and
-/// [`closing_with_outcome`].
+/// A value with a function that closes it; it derefs to the value. Made by [`closing`],
+/// [`closing_with_outcome`] and [`committing`].
 #[must_use = "the value is closed only as a resource of a tenure"]
 pub struct Closing<R, F> {
     resource: R,
@@ -126,10 +177,15 @@ mod sealed {
     pub trait Sealed {}
     impl<F> Sealed for super::Blind<F> {}
     impl<F> Sealed for super::Told<F> {}
+    impl<C, B> Sealed for super::Committing<C, B> {}
 }
 
 struct Blind<F>(F);
 struct Told<F>(F);
+struct Committing<C, B> {
+    commit: C,
+    roll_back: B,
+}
 
 impl<R, F, Fut, X> ExitFn<R> for Blind<F>
 where
@@ -141,6 +197,23 @@ where
 
     fn exit(self, resource: R, _: Outcome<'_>) -> impl Future<Output = Result<(), X>> + Send {
         (self.0)(resource)
+    }
+}
+
+impl<R, C, B, X, CommitFut, RollBackFut> ExitFn<R> for Committing<C, B>
+where
+    R: Send + 'static,
+    C: FnOnce(R) -> CommitFut + Send + 'static,
+    CommitFut: Future<Output = Result<(), X>> + Send,
+    B: FnOnce(R) -> RollBackFut + Send + 'static,
+    RollBackFut: Future<Output = Result<(), X>> + Send,
+    X: fmt::Debug + Send + 'static,
+{
+    type Error = X;
+
+    async fn exit(self, resource: R, outcome: Outcome<'_>) -> Result<(), X> {
+        let Self { commit, roll_back } = self;
+        if outcome.is_completed() { commit(resource).await } else { roll_back(resource).await }
     }
 }
 

@@ -23,7 +23,8 @@ use crate::with::{Known, Leave, Plain, exit_job, exit_limit_of_dropped};
 /// When its caller is dropped during the enter, the enter goes on in the background; what it has entered is exited
 /// there at once, told `Cancelled`, and the body is skipped (law 10). Shield an enter that takes something on the
 /// other side of a wire before it returns: a `BEGIN`, a lock, a lease. An enter that can be dropped anywhere without
-/// loss needs no shield, and costs a heap allocation less.
+/// loss needs no shield, and costs a heap allocation less. Work without a resource, which is to be finished and not
+/// exited, goes into [`run_to_completion`](crate::run_to_completion).
 ///
 /// ```
 /// use tenure::{released, shield, with};
@@ -45,8 +46,17 @@ where
     N: Debug + Send + 'static,
 {
     let label = Label { name: type_name::<R>(), location: Location::caller() };
-    let enter = Enter::Running { future: context.into_future() };
-    Shield { enter: Some(Box::pin(enter)), tenure: None, label, panicked: None }
+    shield_at(label, context.into_future())
+}
+
+/// As [`shield`], under this label.
+pub(crate) fn shield_at<F, R, N>(label: Label, future: F) -> Shield<R, N>
+where
+    F: Future<Output = Result<R, N>> + Send + 'static,
+    R: AsyncExit,
+    N: Debug + Send + 'static,
+{
+    Shield { enter: Some(Box::pin(Enter::Running { future })), tenure: None, label, panicked: None }
 }
 
 /// An enter that is finished even when its caller is gone. Made by [`shield`].

@@ -43,7 +43,9 @@ use crate::{AsyncExit, ErrorValue};
 /// are dropped, or if [shielded](crate::shield) finished and exited (law 32). Then the failure is the result. An enter that
 /// panics: the same, told `Panicked`, and then the panic resumes. Exits run side by side and see the same outcome (law 33).
 ///
-/// All enters, and all exits, are polled whenever one of them is woken: made for a handful, or for some hundreds.
+/// All enters, and all exits, are polled whenever one of them is woken: made for a handful, or for some hundreds. A tuple has
+/// at most eight contexts; join a `Vec` of more, or tuples of tuples. For thousands use a
+/// [`task_group`](crate::task_group()), whose children are polled one by one.
 ///
 /// # Errors
 /// The first enter's that failed. What goes wrong with the exits that follow it goes to the report sink.

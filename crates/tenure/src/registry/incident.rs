@@ -39,11 +39,11 @@ pub enum IncidentKind {
     ///
     /// The resource is dropped instead. If that panics, only the panic hook is told.
     ExitLost,
-    /// A shielded enter could not end, since its runtime was gone or there was none.
+    /// A shielded enter, or an operation that was to run to completion, could not end, since its runtime was gone or there was none.
     EnterLost,
-    /// A shielded enter failed after its caller was gone.
+    /// A shielded enter, or an operation that was to run to completion, failed after its caller was gone.
     EnterFailed,
-    /// A shielded enter panicked after its caller was gone.
+    /// A shielded enter, or an operation that was to run to completion, panicked after its caller was gone.
     EnterPanicked,
     /// The body had failed or panicked, and its caller was gone before the exit had ended.
     BodyUnclaimed,
@@ -56,9 +56,9 @@ impl fmt::Display for IncidentKind {
             Self::ExitPanicked => "exit panicked",
             Self::ExitTimedOut => "exit ran out of time",
             Self::ExitLost => "exit was lost",
-            Self::EnterLost => "shielded enter was lost",
-            Self::EnterFailed => "shielded enter failed",
-            Self::EnterPanicked => "shielded enter panicked",
+            Self::EnterLost => "shielded enter or operation was lost",
+            Self::EnterFailed => "shielded enter or operation failed",
+            Self::EnterPanicked => "shielded enter or operation panicked",
             Self::BodyUnclaimed => "body failed and nobody was there to be told",
         })
     }

@@ -69,6 +69,9 @@ use unwind::{Made, Unwound, fault_as_error, unwind};
 /// [`open`](crate::open), as a tenure of its own.
 ///
 /// Dropped unclosed, it exits in the background, as any tenure (law 27).
+///
+/// Its entries are closed in a loop, in time that grows with their number (law 26). A stack on a stack is an exit inside of
+/// an exit: such a nest recurses, some hundred levels deep before it overflows a thread of 2 MiB.
 #[must_use = "dropped, all that is on it exits at once, in the background"]
 pub struct ExitStack<E: ErrorValue> {
     // There until the stack is consumed.

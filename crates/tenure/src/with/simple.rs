@@ -54,6 +54,35 @@ use crate::registry::{IncidentKind, current};
 /// # Ok(()) }
 /// ```
 ///
+/// # Recursion, depth and size
+/// A function that enters itself again needs a box, as every recursive future, and a return type that says `Send`, which
+/// the compiler cannot find out for an `async fn` that contains itself:
+///
+/// ```
+/// use std::io::Error;
+/// use tenure::{released, with};
+///
+/// fn sum_to(depth: u32) -> impl Future<Output = Result<u32, Error>> + Send {
+///     async move {
+///         if depth == 0 {
+///             return Ok(0);
+///         }
+///         let level = released(async move { Ok::<_, Error>(depth) });
+///         with(level, async |level| Ok::<_, Error>(**level + Box::pin(sum_to(depth - 1)).await?)).await
+///     }
+/// }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// assert_eq!(tokio::spawn(sum_to(4)).await.unwrap().unwrap(), 10);
+/// # }
+/// ```
+///
+/// A nest of `with`s is polled, and dropped, by nested calls. A level takes about 2 KiB of the thread's stack, without
+/// optimisation about 7 KiB: in 2 MiB the function above goes some 280 levels deep in a debug build. Where the depth is
+/// known only at run time use an [`ExitStack`](crate::ExitStack), which closes in a loop.
+///
+/// The resource lies in the future of the `with`, and moves into that of the exit. Box what is larger than some KiB: it
+/// makes all futures around it larger, and those of some hundred KiB take the compiler minutes.
+///
 /// # Guarantees
 /// An enter that succeeded is followed by one exit, which is told how the body ended (laws 1 to 7). Tenures that
 /// were entered inside exit before it, also when all are dropped at once (law 13). The happy path spawns

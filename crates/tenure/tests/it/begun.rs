@@ -7,7 +7,7 @@ use tenure::{
     AsyncExit, Closing, Ending, ExitStack, Held, Lender, Outcome, context, drain, entered, hold, released,
     with, with_stack,
 };
-use tenure_test::{Act, Fault, Proof, Recorded, Recorder, both_flavours, cancel_everywhere, hang, suspend};
+use tenure_test::{Act, Fault, Proof, Recorder, both_flavours, cancel_everywhere, hang, suspend};
 use tokio::sync::{Mutex, Notify};
 
 use crate::support::{LONG, drained, drop_at, settled, suspend_to};
@@ -345,20 +345,10 @@ fn law_13_a_close_that_waits_and_is_dropped_is_told_cancelled_and_keeps_its_turn
         let recorder = Recorder::new();
         let older = hold(recorder.resource("older")).await.unwrap();
         drop(hold(recorder.resource("younger").on_exit(Act::suspend(5))).await.unwrap());
-        drop_at(1, older.finish_by_hand()).await;
+        drop_at(1, older.exit(Ending::Completed)).await;
         settled().await;
         recorder.trace().assert_order(["exited younger", "exit older: cancelled"]);
     });
-}
-
-trait FinishByHand {
-    fn finish_by_hand(self) -> impl Future<Output = Result<(), Fault>>;
-}
-
-impl FinishByHand for Held<Recorded> {
-    async fn finish_by_hand(self) -> Result<(), Fault> {
-        self.exit(Ending::Completed).await
-    }
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! Laws 13, 16 and 17 where one thread, or one task, meets two runtimes.
 
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use tenure::{Closing, Held, Options, Stopped, counters, drain, entered, hold, open, set_report_sink, with};
+use tenure::{
+    Closing, Held, Options, Stopped, counters, drain, entered, hold, open, set_report_sink, with, with_local,
+};
 use tenure_test::{Act, Fault, Recorder, hang, suspend};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::block_in_place;
+use tokio::runtime::{Builder, LocalOptions, Runtime};
+use tokio::task::{block_in_place, spawn_local};
 
 use crate::support::{LONG, drained, drop_at, settled};
 
@@ -91,7 +95,7 @@ fn law_13_tasks_of_a_local_set_are_not_enclosed_by_the_body_that_drives_it() {
         local.spawn_local(async {
             drop(Held::new(Closing::of((), async |()| hang::<Result<(), Fault>>().await)));
         });
-        tenure::with_local(recorder.resource("outer"), async |_| {
+        with_local(recorder.resource("outer"), async |_| {
             local.run_until(suspend(3)).await;
             Ok::<_, Fault>(())
         })
@@ -191,4 +195,33 @@ fn law_13_guards_of_two_runtimes_in_one_task() {
         assert!(first.block_on(drain(LONG)).is_clean());
         recorder.trace().assert_order(["exited younger", "exit older: cancelled"]);
     }
+}
+
+/// On tokio's `LocalRuntime`, whose tasks need not be `Send`, all is as on any other runtime: bodies may hold what is not
+/// `Send`, exits are handed over, by another thread as well.
+#[test]
+fn law_11_a_local_runtime_is_a_runtime() {
+    let mut builder = Builder::new_current_thread();
+    let runtime = builder.enable_all().build_local(LocalOptions::default()).unwrap();
+    let recorder = Recorder::new();
+    let held = runtime.block_on(async {
+        let number = Rc::new(Cell::new(0));
+        let inside = Rc::clone(&number);
+        let enter = recorder.resource("with").on_enter(Act::at_once()).on_exit(Act::suspend(2));
+        let dropped = spawn_local(async move {
+            let body = async |_: &mut _| {
+                inside.set(1);
+                hang::<Result<(), Fault>>().await
+            };
+            drop_at(1, with_local(enter, body)).await;
+        });
+        dropped.await.unwrap();
+        settled().await;
+        assert_eq!(number.get(), 1);
+        hold(recorder.resource("held").on_enter(Act::at_once()).on_exit(Act::suspend(2))).await.unwrap()
+    });
+    std::thread::spawn(move || drop(held)).join().unwrap();
+    runtime.block_on(settled());
+    recorder.trace().assert_exited_once("with");
+    recorder.trace().assert_exited_once("held");
 }

@@ -56,6 +56,12 @@ const GROUPS: Vocabulary = Vocabulary {
     exits: &[Steps, Locks, WaitsForNext],
     size: 3,
 };
+const STOPS: Vocabulary = Vocabulary {
+    name: "stops",
+    statements: &[Say::Hold, Say::JoinContexts, Say::Select, Say::Recovering, Say::Stoppable, Say::Fail],
+    exits: &[Steps, Locks],
+    size: 2,
+};
 const DRAINS: Vocabulary = Vocabulary {
     name: "drains",
     statements: &[Say::Hold, Say::Drop, Say::With, Say::Group, Say::Join, Say::Drain, Say::Own],
@@ -101,8 +107,11 @@ const MIXED: Vocabulary = Vocabulary {
         Say::Stack,
         Say::StackGuard,
         Say::Join,
+        Say::JoinContexts,
         Say::Cut,
+        Say::Select,
         Say::Group,
+        Say::Recovering,
         Say::Step,
     ],
     exits: &[
@@ -192,6 +201,12 @@ fn law_13_stacks_on_stacks_and_generators() {
 #[test]
 fn law_13_groups() {
     check_all(GROUPS, 1000);
+}
+
+/// Tokens, branches that are dropped by the first that ends, contexts that are joined, exits that recover.
+#[test]
+fn law_14_stops_and_joins() {
+    check_all(STOPS, 100);
 }
 
 #[test]

@@ -16,9 +16,10 @@ use tokio::task::yield_now;
 use tokio::time::{Instant, timeout};
 
 use super::accept::accepts;
+use super::cut::{Blade, Cut};
 use super::machine::rules::Rules;
 use super::machine::state::{ContextId, Event, Form, Op, Program};
-use super::world::{Blade, Cut, FOR_EVER, Run, Shared, root};
+use super::world::{FOR_EVER, Run, Shared, root};
 
 /// How a program is run.
 #[derive(Clone, Debug, PartialEq, Eq)]

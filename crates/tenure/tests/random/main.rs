@@ -10,6 +10,7 @@
 
 mod accept;
 mod check;
+mod cut;
 #[expect(dead_code, reason = "the search through all that the model can do is a test of its own")]
 #[path = "../model/machine/mod.rs"]
 mod machine;

@@ -12,8 +12,7 @@ use std::mem;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-use std::task::{self, Poll};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -25,9 +24,10 @@ use tenure::{
 };
 use tokio::runtime::Handle;
 use tokio::sync::OwnedMutexGuard;
-use tokio::task::{AbortHandle, yield_now};
+use tokio::task::yield_now;
 
 use super::check::Way;
+use super::cut::{Blade, Cut};
 use super::machine::state::{CodeId, Context, ContextId, Event, Form, OWNED, Op, Program, Told, Var};
 
 /// The exit time limit of those that have one.
@@ -62,7 +62,7 @@ struct Errors {
 }
 
 pub(crate) type Shared = Arc<Run>;
-type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The one error type: which of those that were made, or what the crate has made itself.
 pub(crate) enum Failure {
@@ -491,66 +491,5 @@ async fn within(run: &Shared, op: &Op, locals: &mut Locals) -> Result<(), Failur
             let enter = async move { Ok::<_, Failure>(plain(&entering, id, Vec::new())) };
             options(run, id).with(enter, async move |_| body.await).await
         }
-    }
-}
-
-/// What becomes of a future at the suspension at which it is cut.
-pub(crate) enum Blade {
-    /// It is dropped in the very poll.
-    Drop,
-    /// Its task is aborted, and dropped by the runtime.
-    Abort(Arc<OnceLock<AbortHandle>>),
-}
-
-/// Cuts its future at a suspension.
-pub(crate) struct Cut<F> {
-    pub(crate) inner: Option<Boxed<F>>,
-    /// How many suspensions go by before that; `None` for all of them.
-    pub(crate) left: Option<usize>,
-    pub(crate) blade: Blade,
-    /// Who notes that the whole is dropped, if this is the whole.
-    pub(crate) noted: Option<Shared>,
-}
-
-impl<F> Future for Cut<F> {
-    type Output = Option<F>;
-
-    fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<Option<F>> {
-        let this = self.get_mut();
-        let inner = this.inner.as_mut().expect("it is not polled after its end");
-        if let Poll::Ready(output) = inner.as_mut().poll(context) {
-            this.inner = None;
-            return Poll::Ready(Some(output));
-        }
-        match (&mut this.left, &this.blade) {
-            (None, _) => Poll::Pending,
-            (Some(0), Blade::Drop) => {
-                this.end();
-                Poll::Ready(None)
-            }
-            (Some(0), Blade::Abort(task)) => {
-                task.get().expect("the task was spawned before it was polled").abort();
-                Poll::Pending
-            }
-            (Some(left), _) => {
-                *left -= 1;
-                Poll::Pending
-            }
-        }
-    }
-}
-
-impl<F> Cut<F> {
-    fn end(&mut self) {
-        if let (Some(run), true) = (&self.noted, self.inner.is_some()) {
-            run.note(Event::Cancelled);
-        }
-        self.inner = None;
-    }
-}
-
-impl<F> Drop for Cut<F> {
-    fn drop(&mut self) {
-        self.end();
     }
 }

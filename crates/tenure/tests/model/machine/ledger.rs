@@ -78,6 +78,7 @@ impl Ledger {
     pub(crate) fn hand_over(&mut self, id: Id, frame: Frame, dropped_by: Frame) {
         self.handed_over |= bit(id);
         (self.facts[id].placed, self.facts[id].below) = (small(frame), small(dropped_by));
+        self.facts[id].bound = small(self.facts.len());
         self.in_place.retain(|(_, other)| *other != id);
     }
 
@@ -158,9 +159,14 @@ impl Ledger {
         }
     }
 
-    /// Those that were entered after this one, were handed over in this frame, and have not ended: wait 1.
+    /// Those that were entered after this one and before it was handed over, were handed over in this frame, and have not
+    /// ended: wait 1.
     pub(crate) fn younger(&self, id: Id, frame: Frame, in_place_counts: bool) -> u32 {
-        let later = id + 1..self.facts.len();
+        let until = match self.facts[id].bound {
+            0 => self.facts.len(),
+            bound => bound.into(),
+        };
+        let later = id + 1..until;
         let mut found =
             later.filter(|other| self.is_placed(*other, frame)).fold(0, |found, other| found | bit(other));
         if in_place_counts {

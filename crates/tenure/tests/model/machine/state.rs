@@ -237,6 +237,8 @@ pub(crate) struct Facts {
     pub(crate) placed: u8,
     /// Whose code dropped it, or polls it in place: where it is placed, if exits have scopes.
     pub(crate) below: u8,
+    /// The first id that was not given out when it was handed over: what is entered after that cannot use it.
+    pub(crate) bound: u8,
 }
 
 /// What has happened, for the properties.
