@@ -77,6 +77,10 @@ impl<M: Manager> Pool<M> {
         let is_ordered = config.order == Order::Fifo || !config.pooling;
         let ledger = Ledger::new(config.max_size);
         let hooks = manager.hooks();
+        #[cfg(feature = "metrics")]
+        if let Some(names) = config.metrics {
+            crate::metrics::describe(names);
+        }
         let shared = Arc::new(Core::new(ledger, Ext::new(manager, hooks, config, tuning)));
         if is_ordered {
             shared.lock().set_slow(Slow::ORDERED);

@@ -453,12 +453,20 @@ fn figures_are_reported_under_the_names_of_opentelemetry() {
         });
     });
     let mut found = Vec::new();
-    for (key, _, _, value) in snapshots.snapshot().into_vec() {
+    let mut units = Vec::new();
+    for (key, unit, description, value) in snapshots.snapshot().into_vec() {
+        assert!(description.is_some(), "{key:?} has a description");
+        units.push((key.key().name().to_owned(), unit));
         let (kind, key) = key.into_parts();
         let labels: Vec<_> = key.labels().map(|label| format!("{}={}", label.key(), label.value())).collect();
         let value = match value {
             DebugValue::Counter(value) => value.to_string(),
             DebugValue::Gauge(value) => value.to_string(),
+            // In seconds: each use took one.
+            DebugValue::Histogram(values) if key.name().ends_with("use_time") => {
+                assert!(values.iter().all(|took| (1.0..3.0).contains(&took.0)), "{values:?}");
+                format!("{} values", values.len())
+            }
             DebugValue::Histogram(values) => format!("{} values", values.len()),
         };
         found.push(format!("{kind:?} {} {} {value}", key.name(), labels.join(",")));
@@ -470,11 +478,18 @@ fn figures_are_reported_under_the_names_of_opentelemetry() {
         format!("Gauge db.client.connection.count {pool},db.client.connection.state=idle 2"),
         format!("Gauge db.client.connection.count {pool},db.client.connection.state=used 0"),
         format!("Gauge db.client.connection.max {pool} 2"),
+        format!("Gauge db.client.connection.idle.max {pool} 2"),
+        format!("Gauge db.client.connection.idle.min {pool} 0"),
         format!("Gauge db.client.connection.pending_requests {pool} 0"),
+        format!("Counter tenure.pool.overdue {pool} 0"),
         format!("Histogram db.client.connection.create_time {pool} 2 values"),
         format!("Histogram db.client.connection.use_time {pool} 2 values"),
         format!("Histogram db.client.connection.wait_time {pool} 2 values"),
     ] {
         assert!(found.contains(&line), "{line} is not in {found:#?}");
+    }
+    for (name, unit) in units {
+        let expected = if name.ends_with("_time") { metrics::Unit::Seconds } else { metrics::Unit::Count };
+        assert_eq!(unit, Some(expected), "{name}");
     }
 }
