@@ -208,7 +208,7 @@ impl Driver for Postgres {
 
     #[cfg(feature = "pool")]
     async fn role(connection: &mut PgConnection) -> Result<Role, sqlx::Error> {
-        match in_order(connection, "", IS_READ_ONLY).await?.as_deref() {
+        match in_order(connection, "", IS_READ_ONLY, "").await?.as_deref() {
             Some("off") => Ok(Role::Primary),
             _ => Ok(Role::Replica),
         }

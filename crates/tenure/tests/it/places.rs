@@ -106,8 +106,8 @@ fn law_13_a_guard_closed_by_hand_on_another_runtime_waits_for_its_younger_siblin
     let (home, other) = (multi_thread(), current_thread());
     let recorder = Recorder::new();
     let (older, younger) = home.block_on(async {
-        let older = tenure::hold(recorder.resource("older")).await.unwrap();
-        let younger = tenure::hold(recorder.resource("younger").on_exit(Act::suspend(5))).await.unwrap();
+        let older = hold(recorder.resource("older")).await.unwrap();
+        let younger = hold(recorder.resource("younger").on_exit(Act::suspend(5))).await.unwrap();
         (older, younger)
     });
     other.block_on(async {
