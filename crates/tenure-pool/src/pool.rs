@@ -121,8 +121,8 @@ impl<M: Manager> Pool<M> {
         Get::new(self.clone(), Location::caller())
     }
 
-    /// As [`get_owned`](Self::get_owned), on behalf of a caller at this place: it is the one that reports and
-    /// [holders](Self::holders) name. For adapters.
+    /// Takes a resource for a caller at this place, which reports and [holders](Self::holders) name: for adapters. Else it
+    /// is [`get_owned`](Self::get_owned).
     ///
     /// # Errors, cancel safety
     /// As `get`.

@@ -165,9 +165,7 @@ pub trait Driver: Database + HasStatementCache {
 
     /// Asks whether the session can write. `Ok` is a proof as well, as of [`prove`](Self::prove).
     #[cfg(feature = "pool")]
-    fn role(
-        connection: &mut Self::Connection,
-    ) -> impl Future<Output = Result<crate::pool::Role, sqlx::Error>> + Send + '_;
+    fn role(connection: &mut Self::Connection) -> impl Future<Output = Result<Role, sqlx::Error>> + Send + '_;
 
     /// Whether a statement that the session had prepared has become useless, since a table has changed.
     fn is_stale_plan(_error: &(dyn DatabaseError + 'static)) -> bool {
@@ -186,6 +184,20 @@ pub trait Driver: Database + HasStatementCache {
     ) -> impl Future<Output = Result<Option<Arc<AtomicBool>>, sqlx::Error>> + Send + '_ {
         ready(Ok(None))
     }
+}
+
+/// The role of a member of a [`ReplicatedPool`](crate::pool::ReplicatedPool).
+#[cfg(feature = "pool")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Role {
+    /// It takes writes.
+    Primary,
+    /// It can be read.
+    Replica,
+    /// It serves neither end: it is too far behind, for instance. Only a
+    /// [rule of yours](crate::pool::ReplicatedPoolBuilder::role_by) says so.
+    Unfit,
 }
 
 /// What has become of a session that was to be set back.

@@ -45,13 +45,17 @@ impl<T: Send + 'static> PooledStream<T> {
                 }
             };
             let has_failed = read.read(connection.conn(), &sender).await.is_err();
-            let outcome = if has_failed { Outcome::Cancelled } else { Outcome::Completed };
+            let outcome = if has_failed { Outcome::failed(&Unread) } else { Outcome::Completed };
             // It never fails: the pool tells what becomes of the connection.
             let _ = connection.exit(outcome).await;
         };
         Self { feed: Some(Box::pin(feed)), items }
     }
 }
+
+/// How a use has ended whose error the reader of the stream has.
+#[derive(Debug)]
+struct Unread;
 
 /// What reads, and sends what it has read.
 pub(crate) trait AsyncRead<DB: Backend, T>: Send + 'static {

@@ -14,7 +14,7 @@ use crate::{Backend, Error, Stage};
 
 /// A database that has advisory locks: `sqlx::Postgres` and `sqlx::MySql`. It is sealed.
 pub trait Lock: Backend {
-    /// What a lock is known by.
+    /// The name of a lock.
     type Key: Debug + Send + Sync + 'static;
 
     /// Takes the lock; tells whether the session has it.

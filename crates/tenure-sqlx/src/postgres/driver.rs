@@ -7,12 +7,12 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use sqlx::{AssertSqlSafe, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr as _, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 
+#[cfg(feature = "pool")]
+use crate::backend::Role;
 use crate::backend::{Backend, Driver, Restored};
 use crate::cancel::Cancel;
 use crate::lease::out_of_place;
 use crate::line::send_off;
-#[cfg(feature = "pool")]
-use crate::pool::Role;
 use crate::server::{ANSWER_LIMIT, skip_abandoned, without_panic, word};
 use crate::{Begin, Isolation};
 

@@ -12,10 +12,10 @@ use sqlx::{Connection as _, Executor as _, SqlSafeStr as _, SqlStr, Sqlite, Sqli
 use sqlx_core::transaction::TransactionManager as _;
 
 use crate::Begin;
+#[cfg(feature = "pool")]
+use crate::backend::Role;
 use crate::backend::{Backend, Driver, Restored};
 use crate::line::send_off;
-#[cfg(feature = "pool")]
-use crate::pool::Role;
 
 /// When a transaction takes SQLite's locks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]

@@ -3,6 +3,8 @@
 
 mod busy;
 mod cancelled;
+#[cfg(feature = "pool")]
+mod cluster;
 mod common;
 mod conflicts;
 mod connections;

@@ -1,118 +1,21 @@
-//! The rules of a replicated pool, on members that are files: who may write is a switch.
+//! The rules of a replicated pool, on members that are files.
 
 use std::error::Error as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{Executor as _, Row as _, Sqlite};
+use futures_util::TryStreamExt as _;
+use sqlx::{Executor as _, Row as _};
 use tenure::with;
-use tenure_pool::Builder;
-use tenure_sqlx::pool::{Connections, Pool, PoolExt, ReadsFrom, ReplicatedPool, ReplicatedPoolBuilder, Role};
+use tenure_sqlx::pool::{PoolExt, ReadsFrom, Role};
 use tenure_sqlx::{Error, Stage};
 use tokio::time::{Instant, timeout};
 
-use crate::common::{TempDb, drained, note, on_both_flavours};
+use crate::cluster::{LIMIT, builder, members, served_by, until_read_from, write};
+use crate::common::{drained, note, on_both_flavours};
 use crate::dropped::drop_at;
 use crate::failure::Failure;
-
-const LIMIT: Duration = Duration::from_secs(20);
-
-/// A server, so to speak.
-struct Member {
-    db: TempDb,
-    /// Whether it takes writes, from the next get on.
-    writes: Arc<AtomicBool>,
-    /// Whether connecting hangs.
-    hangs: Arc<AtomicBool>,
-}
-
-impl Member {
-    async fn new(writes: bool) -> Self {
-        let (writes, hangs) = (Arc::new(AtomicBool::new(writes)), Arc::default());
-        Self { db: TempDb::new().await, writes, hangs }
-    }
-
-    fn set(&self, writes: bool) {
-        self.writes.store(writes, Ordering::SeqCst);
-    }
-
-    fn connections(&self) -> Connections<Sqlite> {
-        let (writes, hangs) = (Arc::clone(&self.writes), Arc::clone(&self.hangs));
-        let connections = Connections::<Sqlite>::new(self.db.options()).after_connect(move |_| {
-            let hangs = hangs.load(Ordering::SeqCst);
-            Box::pin(async move {
-                if hangs {
-                    std::future::pending::<()>().await;
-                }
-                Ok(())
-            })
-        });
-        connections.on_get(move |connection| {
-            let is_read_only = !writes.load(Ordering::SeqCst);
-            Box::pin(async move {
-                let statement = if is_read_only { "PRAGMA query_only = 1" } else { "PRAGMA query_only = 0" };
-                connection.execute(statement).await.map(drop)
-            })
-        })
-    }
-
-    fn pool(&self) -> Builder<Connections<Sqlite>> {
-        let pool = Pool::builder(self.connections()).max_size(2).create_timeout(Duration::from_millis(300));
-        pool.create_backoff(Duration::from_millis(1), Duration::from_millis(20)).get_timeout(LIMIT)
-    }
-
-    /// Takes it off the network, or puts it back.
-    fn set_reachable(&self, pool: &ReplicatedPool<Sqlite>, name: &str, is: bool) {
-        let pool = pool.member(name).unwrap();
-        let nowhere = SqliteConnectOptions::new().filename("/nowhere/at/all.db");
-        pool.manager().set_options(if is { self.db.options() } else { nowhere });
-        pool.invalidate_all();
-    }
-}
-
-/// Members that are named `0`, `1`, …; those of these numbers take writes.
-async fn members<const N: usize>(primaries: &[usize]) -> [Member; N] {
-    let mut members = Vec::new();
-    for number in 0..N {
-        members.push(Member::new(primaries.contains(&number)).await);
-    }
-    members.try_into().unwrap_or_else(|_| unreachable!("there are as many"))
-}
-
-fn builder(members: &[Member]) -> ReplicatedPoolBuilder<Sqlite> {
-    let mut builder = ReplicatedPool::builder("0", members[0].pool());
-    for (number, member) in members.iter().enumerate().skip(1) {
-        builder = builder.member(number.to_string(), member.pool());
-    }
-    builder.role_interval(Duration::ZERO).role_timeout(Duration::from_millis(500)).failover_timeout(LIMIT)
-}
-
-/// The number of the member that serves an end.
-async fn served_by(members: &[Member], end: &impl PoolExt<Sqlite>) -> Result<usize, Error> {
-    let file = with(end.connection(), async |connection| {
-        let row = connection.conn().fetch_one("SELECT file FROM pragma_database_list").await;
-        Ok::<String, Failure>(row.unwrap().get(0))
-    });
-    let file = file.await.map_err(Failure::into_tenure)?;
-    let is_it = |member: &Member| {
-        let path = member.db.options().get_filename().canonicalize().unwrap();
-        std::path::Path::new(&file).canonicalize().unwrap() == path
-    };
-    Ok(members.iter().position(is_it).unwrap())
-}
-
-async fn write(pool: &ReplicatedPool<Sqlite>, text: &str) -> Result<(), Failure> {
-    with(pool.write().transaction().immediate(), async |transaction| Ok(note(transaction.conn(), text).await?))
-        .await
-}
-
-/// Reads until it is served by this member.
-async fn until_read_from(members: &[Member], pool: &ReplicatedPool<Sqlite>, wanted: usize) {
-    let reads = async { while served_by(members, &pool.read()).await.ok() != Some(wanted) {} };
-    timeout(LIMIT, reads).await.expect("it serves within the limit");
-}
 
 #[test]
 fn reads_go_to_replicas_in_turn_and_writes_to_the_primary_wherever_it_is_named() {
@@ -434,6 +337,48 @@ fn a_get_that_is_dropped_anywhere_loses_no_connection_and_the_pool_closes_what_i
         });
         used.await.unwrap();
         assert!(members.iter().all(|member| !member.db.has_log()), "all are closed");
+        drained().await;
+    });
+}
+
+#[test]
+fn limits_may_be_as_long_or_as_short_as_can_be_said() {
+    on_both_flavours(async || {
+        let members = members::<2>(&[0]).await;
+        let long = builder(&members).role_timeout(Duration::MAX).failover_timeout(Duration::MAX);
+        let used = with(long.role_interval(Duration::MAX).build().unwrap(), async |pool| {
+            write(pool, "kept").await.unwrap();
+            served_by(&members, &pool.read()).await
+        });
+        assert_eq!(used.await.unwrap(), 1);
+        let short = builder(&members).role_timeout(Duration::ZERO).failover_timeout(Duration::ZERO);
+        let pool = short.build().unwrap();
+        write(&pool, "never").await.unwrap_err();
+        pool.close().await.unwrap();
+        drop(pool);
+        drained().await;
+    });
+}
+
+/// The error is the reader's, and the members are asked.
+#[test]
+fn rows_of_a_write_that_is_refused_have_the_members_asked() {
+    on_both_flavours(async || {
+        let members = members::<2>(&[0]).await;
+        let pool = builder(&members).role_interval(Duration::from_secs(600)).build().unwrap();
+        let used = with(pool, async |pool| {
+            members[0].set(false);
+            members[1].set(true);
+            let insert = "INSERT INTO notes (text) VALUES ('kept') RETURNING id";
+            let insert = async || pool.write().rows(sqlx::query(insert)).try_collect::<Vec<_>>().await;
+            // At most once a second it is asked after a failure of another kind.
+            let written = async { while insert().await.is_err() {} };
+            timeout(LIMIT, written).await.expect("the new primary is found");
+            assert_eq!(pool.primary(), Some("1"));
+            Ok::<_, Error>(())
+        });
+        used.await.unwrap();
+        assert_eq!(members[1].db.notes().await, ["kept"]);
         drained().await;
     });
 }

@@ -73,10 +73,8 @@ impl Private {
     fn initialise(&self) {
         let mut command = program("initdb", &self.folder);
         command.args(["--no-sync", "--encoding=UTF8", "--locale=C", "--auth=trust", "--username=tenure"]);
-        run({
-            command.arg("--pgdata").arg(self.data());
-            command
-        });
+        command.arg("--pgdata").arg(self.data());
+        run(command);
     }
 
     /// A copy of this one, which follows it.

@@ -15,7 +15,7 @@ use tenure_pool::{GetErrorKind, Lease, Priority};
 use tokio::runtime::Handle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::board::Answer;
+use super::board::{Answer, far};
 use super::{Inner, Member, Role, join_all};
 use crate::pool::Connections;
 use crate::{Backend, Connection};
@@ -42,6 +42,8 @@ impl<DB: Backend> Drop for Round<DB> {
 pub(super) fn ask<DB: Backend>(inner: &Arc<Inner<DB>>) {
     let Ok(runtime) = Handle::try_current() else { return };
     let limit = inner.terms.role_timeout.saturating_mul(2).saturating_add(ROUND_SLACK);
+    // What begins later than now by the pause ends in time as well.
+    let limit = far(Instant::now(), limit).saturating_duration_since(Instant::now());
     let Some(at) = inner.board().begin_round(Instant::now(), limit) else { return };
     let round = Round { inner: Arc::clone(inner), has_ended: false };
     drop(runtime.spawn(run(round, at)));

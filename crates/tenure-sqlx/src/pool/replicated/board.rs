@@ -9,20 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// What a member of a [`ReplicatedPool`](super::ReplicatedPool) is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Role {
-    /// It takes writes.
-    Primary,
-    /// It can be read.
-    Replica,
-    /// It serves neither end: it is too far behind, for instance. Only a
-    /// [rule of one's own](super::ReplicatedPoolBuilder::role_by) says so.
-    Unfit,
-}
+use crate::backend::Role;
 
-/// Which members serve the reads of a [`ReplicatedPool`](super::ReplicatedPool).
+/// The members that serve the reads of a [`ReplicatedPool`](super::ReplicatedPool).
 ///
 /// The only member of a pool serves both ends, whatever is chosen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -58,6 +47,12 @@ pub(super) enum Answer {
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The pause between two rounds.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// A moment so long after another one, or as long as can be said.
+pub(super) fn far(from: Instant, limit: Duration) -> Instant {
+    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
+    from + limit.min(NEVER)
+}
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Known {

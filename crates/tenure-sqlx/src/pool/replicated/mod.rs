@@ -30,7 +30,8 @@ use crate::{Backend, Error};
 
 use board::{Board, Fit};
 
-pub use board::{ReadsFrom, Role};
+pub use crate::backend::Role;
+pub use board::ReadsFrom;
 pub use builder::ReplicatedPoolBuilder;
 pub use end::{Reader, Writer};
 
@@ -89,12 +90,12 @@ pub use end::{Reader, Writer};
 /// # When members are asked
 /// On entering; when a get finds no member that fits; after a failed use, at most once a second; and with a get, in the
 /// background, if the last time was longer ago than the [`role_interval`](ReplicatedPoolBuilder::role_interval). While the
-/// pool is not used, nobody is asked.
+/// pool is not used, no member is asked.
 pub struct ReplicatedPool<DB: Backend> {
     inner: Arc<Inner<DB>>,
 }
 
-/// What is known of a member of a [`ReplicatedPool`].
+/// The state of a member of a [`ReplicatedPool`].
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct MemberStatus {

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Inner;
 use super::ask::ask;
-use super::board::Fit;
+use super::board::{Fit, far};
 use crate::pool::Connections;
 use crate::{Backend, Error};
 
@@ -36,17 +36,21 @@ pub(super) async fn find<DB: Backend>(
     let mut deadline = None;
     let mut last = None;
     loop {
-        let member = match wait_for(inner, fit, &mut deadline).await {
-            Some(member) => member,
-            None => return Err(Error::no_member(fit == Fit::Write, began.elapsed(), last)),
+        let Some(member) = wait_for(inner, fit, &mut deadline).await else {
+            return Err(Error::no_member(fit == Fit::Write, began.elapsed(), last));
         };
         let get = inner.members[member].pool.get_owned_at(location);
         match while_it_fits(inner, member, fit, get).await {
             Some(Ok(lease)) => return Ok(Found { lease, member }),
             Some(Err(error)) if is_unreachable(&error) => {
-                last = Some(error);
                 inner.board().evict(member);
                 inner.changed.notify_waiters();
+                // Members that answer when they are asked and fail when they are used keep nobody for ever.
+                let limit = inner.terms.failover_timeout;
+                if Instant::now() >= *deadline.get_or_insert_with(|| far(Instant::now(), limit)) {
+                    return Err(Error::no_member(fit == Fit::Write, began.elapsed(), Some(error)));
+                }
+                last = Some(error);
             }
             Some(Err(error)) => return Err(Error::not_lent(error)),
             None => {}
@@ -92,12 +96,6 @@ async fn wait_for<DB: Backend>(
         let deadline = *deadline.get_or_insert_with(|| far(Instant::now(), limit));
         timeout_at(deadline, changed).await.ok()?;
     }
-}
-
-/// A moment so long after another one, or as long as can be said.
-fn far(from: Instant, limit: Duration) -> Instant {
-    const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
-    from + limit.min(NEVER)
 }
 
 /// Awaits a get for as long as its member fits; nothing if it does no longer.
