@@ -99,7 +99,7 @@ where
                     Err(payload) => Ended::Panic(payload),
                     Ok(Poll::Pending) => {
                         this.tenure.list(Phase::Held, context);
-                        if !this.tenure.is_asked_to_stop() {
+                        if !this.tenure.is_asked_to_stop() || !this.stop.stops_with_process() {
                             return Poll::Pending;
                         }
                         if S::CAN_STOP { Ended::Stopped(Stopped::Cancelled) } else { Ended::Process }
