@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p tenure-http-bench` prints three tables; `-- --quick` measures a tenth of the time.
 //!
+//! `-- --soak 300` runs a server for so many seconds, and shows its memory and its descriptors meanwhile.
+//!
 //! 1. What is the cost of a request, when nothing else is measured? The service is called in the process: timed, and where
 //!    there is valgrind, its instructions are counted.
 //! 2. What is left of the throughput of a server, over real connections?
@@ -11,6 +13,7 @@
 mod call;
 mod disconnect;
 mod noop;
+mod soak;
 mod throughput;
 
 use std::process::ExitCode;
@@ -26,6 +29,13 @@ fn main() -> ExitCode {
             Ok(()) => return ExitCode::SUCCESS,
             Err(error) => {
                 eprintln!("the clients: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+        ["--soak", seconds] => match soak::soak(seconds) {
+            Ok(()) => return ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("the soak: {error}");
                 return ExitCode::FAILURE;
             }
         },

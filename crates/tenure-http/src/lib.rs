@@ -74,6 +74,10 @@
 #[doc = include_str!("../docs/from_axum_serve.md")]
 pub mod from_axum_serve {}
 
+#[cfg(all(feature = "layer", feature = "serve", any(doc, doctest)))]
+#[doc = include_str!("../docs/noticed.md")]
+pub mod noticed {}
+
 #[cfg(feature = "client")]
 mod client;
 #[cfg(feature = "layer")]

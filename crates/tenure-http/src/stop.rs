@@ -23,6 +23,14 @@ pub(crate) struct Stages {
     pub(crate) cut: CancelToken,
 }
 
+impl Stages {
+    /// Whether the server is being left: it ends by itself what belongs to it.
+    #[cfg(feature = "serve")]
+    pub(crate) fn are_begun(&self) -> bool {
+        self.closing.is_cancelled()
+    }
+}
+
 /// The connection of a request, as the request may know it.
 #[derive(Debug)]
 #[cfg_attr(

@@ -7,16 +7,24 @@
 
 use std::convert::Infallible;
 use std::future::ready;
+#[cfg(feature = "serve")]
+use std::sync::Arc;
 
 use hyper::rt::Executor;
 use tenure::{AsyncExit, CancelToken, Options, Outcome, Stopped};
 use tokio::sync::mpsc;
+
+#[cfg(feature = "serve")]
+use crate::stop::Stages;
 
 /// Spawns tasks that can be awaited together.
 #[derive(Clone, Debug)]
 pub(crate) struct Tasks {
     stop: CancelToken,
     alive: mpsc::Sender<Infallible>,
+    /// Those of the server whose streams these are.
+    #[cfg(feature = "serve")]
+    stages: Option<Arc<Stages>>,
 }
 
 /// Awaits the tasks.
@@ -30,7 +38,29 @@ impl Tasks {
     pub(crate) fn new() -> (Self, TasksEnd) {
         let stop = CancelToken::new();
         let (sender, receiver) = mpsc::channel(1);
-        (Self { stop: stop.clone(), alive: sender }, TasksEnd { stop, alive: receiver })
+        let tasks = Self {
+            stop: stop.clone(),
+            alive: sender,
+            #[cfg(feature = "serve")]
+            stages: None,
+        };
+        (tasks, TasksEnd { stop, alive: receiver })
+    }
+
+    /// Those of a server: the end of the process does not stop them once the server is being left, which does.
+    #[cfg(feature = "serve")]
+    pub(crate) fn of_server(stages: Arc<Stages>) -> (Self, TasksEnd) {
+        let (tasks, end) = Self::new();
+        (Self { stages: Some(stages), ..tasks }, end)
+    }
+
+    fn options(&self) -> Options {
+        let options = Options::new().name("HTTP task").cancel_on(&self.stop);
+        #[cfg(feature = "serve")]
+        if let Some(stages) = self.stages.clone() {
+            return options.stays_while(move || stages.are_begun());
+        }
+        options
     }
 
     /// What may keep the end waiting, as long as it has not come.
@@ -65,7 +95,7 @@ where
     F: Future + Send + 'static,
 {
     fn execute(&self, future: F) {
-        let Self { stop, alive } = self.clone();
+        let (options, alive) = (self.options(), self.alive.clone());
         tokio::spawn(async move {
             let stream = ready(Ok::<_, Stopped>(HttpTask));
             let run = async |_: &mut HttpTask| {
@@ -73,7 +103,7 @@ where
                 Ok::<_, Stopped>(())
             };
             // Stopped is how it is meant to end when its connection is gone.
-            let _ = Options::new().name("HTTP task").cancel_on(&stop).with(stream, run).await;
+            let _ = options.with(stream, run).await;
             drop(alive);
         });
     }

@@ -117,6 +117,11 @@ impl<R: AsyncExit> Held<R> {
         Self::hold(label, resource, None)
     }
 
+    /// As [`new`](Self::new), entered at this place: for adapters that act for their callers, as [`with_at`](crate::with_at).
+    pub fn new_at(location: &'static Location<'static>, resource: R) -> Self {
+        Self::hold(Label { name: type_name::<R>(), location }, resource, None)
+    }
+
     pub(crate) fn hold(label: Label, resource: R, exit_limit: Option<Duration>) -> Self {
         let mut tenure = Tenure::entered(label);
         // It can be dropped anywhere from now on.

@@ -74,7 +74,7 @@ impl AsyncExit for Client {
 
 /// Whether the server has closed its side first, or abandoned a request that was dropped: whoever awaited an answer was
 /// told, and who did not has lost nothing.
-fn is_closed_by_server(error: &hyper::Error) -> bool {
+pub(super) fn is_closed_by_server(error: &hyper::Error) -> bool {
     use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof};
     if error.is_canceled() || error.is_closed() || error.is_incomplete_message() {
         return true;

@@ -23,17 +23,42 @@ pub(super) struct Exchange {
     // Relaxed: a moment and a count, which publish nothing.
     wrote: AtomicU64,
     open: AtomicUsize,
+    /// How many reads gave something.
+    reads: AtomicU64,
+    /// How many heads of responses have come.
+    answers: AtomicU64,
 }
 
 impl Exchange {
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), wrote: AtomicU64::new(0), open: AtomicUsize::new(0) }
+        Self {
+            began: Instant::now(),
+            wrote: AtomicU64::new(0),
+            open: AtomicUsize::new(0),
+            reads: AtomicU64::new(0),
+            answers: AtomicU64::new(0),
+        }
     }
 
     /// Whether nothing is under way, and nothing was broken off.
     #[cfg(feature = "pool")]
     pub(super) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Notes that the head of a response has come.
+    pub(super) fn answered(&self) {
+        self.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a request was answered before.
+    pub(super) fn has_answered(&self) -> bool {
+        self.answers.load(Ordering::Relaxed) > 0
+    }
+
+    /// How much has come, to compare it with later.
+    pub(super) fn reads(&self) -> u64 {
+        self.reads.load(Ordering::Relaxed)
     }
 
     /// Waits until nothing was written for so long.
@@ -51,7 +76,11 @@ impl Exchange {
 }
 
 impl Meter for Exchange {
-    fn read(&self, _: usize) {}
+    fn read(&self, bytes: usize) {
+        if bytes > 0 {
+            self.reads.fetch_add(1, Ordering::Relaxed);
+        }
+    }
 
     fn wrote(&self, taken: bool) {
         if taken {

@@ -9,6 +9,8 @@ mod handshake;
 #[cfg(feature = "pool")]
 mod pool;
 mod requests;
+#[cfg(feature = "pool")]
+mod resend;
 mod tls;
 
 pub use body::ResponseBody;

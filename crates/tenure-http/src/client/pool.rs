@@ -13,19 +13,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Method, Request, Response};
+use http_body::Body;
 use tenure::{AsyncExit, Outcome};
 use tenure_pool::{
     Context, CreateContext, GetError, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError, Status,
 };
 
 use super::connect::Target;
-use super::{Client, ClientError, Connect, Requests, Stage, connect};
+use super::error::Cause;
+use super::requests::request_of;
+use super::resend::Resendable;
+use super::{Client, ClientError, Connect, Requests, ResponseBody, Stage, connect};
 
-/// The most connections of a pool: 100.
-pub const POOL_CONNECTIONS_MAX_DEFAULT: usize = 100;
+/// The most connections of a pool: 500.
+pub const POOL_CONNECTIONS_MAX_DEFAULT: usize = 500;
 
-/// The most connections of a pool to one server: 10.
-pub const POOL_CONNECTIONS_EACH_MAX_DEFAULT: usize = 10;
+/// The most connections of a pool to one server: 100. A proxy that streams has one in use for each stream.
+pub const POOL_CONNECTIONS_EACH_MAX_DEFAULT: usize = 100;
 
 /// How long one waits for a connection of a pool: 10 s.
 pub const POOL_GET_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
@@ -86,13 +92,14 @@ const CLOSE_MARGIN: Duration = Duration::from_secs(1);
 /// 4. Leaving it waits for what is in use, for at most the [`drain_limit`](Pool::drain_limit), and closes all connections
 ///    as [`connect`](super::connect()) does, side by side.
 ///
-/// It cannot see that a server is just about to close a connection: a request that crosses with that fails. What may be
-/// sent twice is worth a second try.
+/// It cannot see that a server is just about to close a connection. A request that crosses with that fails, unless
+/// [`max_resends`](Pool::max_resends) lets it be sent again.
 pub fn pool() -> Pool {
     Pool {
         connect_with: Arc::new(|connect| connect),
         connections_max: POOL_CONNECTIONS_MAX_DEFAULT,
         connections_each_max: POOL_CONNECTIONS_EACH_MAX_DEFAULT,
+        max_resends: 0,
         limits: Limits {
             get: POOL_GET_TIMEOUT_DEFAULT,
             idle: POOL_IDLE_TIMEOUT_DEFAULT,
@@ -109,6 +116,7 @@ pub struct Pool {
     connect_with: Arc<dyn Fn(Connect) -> Connect + Send + Sync>,
     connections_max: usize,
     connections_each_max: usize,
+    max_resends: u32,
     limits: Limits,
 }
 
@@ -147,6 +155,24 @@ impl Pool {
         self
     }
 
+    /// Sets how often a request that crossed with the end of its connection is sent again, each time on a new connection in
+    /// place of the one that has ended. Default: 0, never.
+    ///
+    /// A server closes a connection that was idle, or is restarted, while a request is on its way. Sent again by
+    /// [`Pooled::send`], [`Pooled::get`] and [`Pooled::post`] are
+    ///
+    /// | request | sent again if |
+    /// |---|---|
+    /// | any | nothing of it was sent; or, over HTTP/2, the server says that it has not acted on it (`REFUSED_STREAM`, `GOAWAY`) |
+    /// | GET, HEAD, OPTIONS, TRACE, PUT, DELETE, or with a header `Idempotency-Key` | its connection was used before, and ended before any part of an answer came |
+    ///
+    /// A body is sent again with it, unless more than 64 KiB of it had been sent, or it failed. A request that runs out of
+    /// time, or is answered by an error, is not sent again.
+    pub fn max_resends(mut self, count: u32) -> Self {
+        self.max_resends = count;
+        self
+    }
+
     /// How long one waits for a connection, connecting included. Default: [`POOL_GET_TIMEOUT_DEFAULT`].
     pub fn get_timeout(mut self, limit: Duration) -> Self {
         self.limits.get = limit;
@@ -172,7 +198,7 @@ impl Pool {
     }
 
     fn enter(self) -> Clients {
-        let Self { connect_with, connections_max, connections_each_max, limits } = self;
+        let Self { connect_with, connections_max, connections_each_max, max_resends, limits } = self;
         let stats = ClientsStats::default();
         let counted = stats.clone();
         // What is set for all is set for this one, which is never opened.
@@ -189,7 +215,7 @@ impl Pool {
             let builder = builder.drain_timeout(limits.drain);
             builder.get_timeout(limits.get).idle_timeout(limits.idle).max_lifetime(limits.lifetime)
         });
-        Clients { origins: origins.build(), stats, drain_limit: limits.drain }
+        Clients { origins: origins.build(), stats, drain_limit: limits.drain, max_resends }
     }
 }
 
@@ -207,6 +233,7 @@ impl Debug for Pool {
         f.debug_struct("Pool")
             .field("connections_max", &self.connections_max)
             .field("connections_each_max", &self.connections_each_max)
+            .field("max_resends", &self.max_resends)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
     }
@@ -221,6 +248,7 @@ pub struct Clients {
     origins: KeyedPool<String, Connections>,
     stats: ClientsStats,
     drain_limit: Duration,
+    max_resends: u32,
 }
 
 impl Clients {
@@ -239,9 +267,10 @@ impl Clients {
             Ok(target) => Ok(self.origins.get(&target.key())),
             Err(error) => Err(error),
         };
+        let max_resends = self.max_resends;
         async move {
             match got?.await {
-                Ok(lease) => Ok(Pooled { lease }),
+                Ok(lease) => Ok(Pooled { lease, max_resends }),
                 Err(error) => Err(of_get(error)),
             }
         }
@@ -293,6 +322,69 @@ impl AsyncExit for Clients {
 #[must_use = "dropped, the connection goes back to its pool"]
 pub struct Pooled {
     lease: Lease<Connections>,
+    max_resends: u32,
+}
+
+impl Pooled {
+    /// Gets a path of the server, as [`Requests::get`]; sent again within [`max_resends`](Pool::max_resends).
+    ///
+    /// # Errors, cancel safety
+    /// As [`send`](Self::send).
+    pub async fn get(&mut self, path: &str) -> Result<Response<ResponseBody>, ClientError> {
+        self.send(request_of(Method::GET, path, Bytes::new())?).await
+    }
+
+    /// Posts to a path of the server, as [`Requests::post`]; sent again within [`max_resends`](Pool::max_resends).
+    ///
+    /// # Errors, cancel safety
+    /// As [`send`](Self::send).
+    pub async fn post(
+        &mut self,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> Result<Response<ResponseBody>, ClientError> {
+        self.send(request_of(Method::POST, path, body.into())?).await
+    }
+
+    /// Sends a request and waits for the head of its response, as [`Requests::send`]; sent again within
+    /// [`max_resends`](Pool::max_resends).
+    ///
+    /// # Errors
+    /// As [`Requests::send`], of the last attempt; or that of connecting once more.
+    ///
+    /// # Cancel safety
+    /// As [`Requests::send`].
+    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<ResponseBody>, ClientError>
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+    {
+        if self.max_resends == 0 {
+            return self.lease.client.send(request).await;
+        }
+        // In a box: it is large, and few requests are to be sent again.
+        Box::pin(self.send_again(request)).await
+    }
+
+    async fn send_again<B>(&mut self, request: Request<B>) -> Result<Response<ResponseBody>, ClientError>
+    where
+        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
+    {
+        let (mut request, mut resendable) = Resendable::new(request);
+        for _ in 0..self.max_resends {
+            let failed = match self.lease.client.try_send(request).await {
+                Ok(response) => return Ok(response),
+                Err(failed) => failed,
+            };
+            if !(failed.unsent || failed.crossed && resendable.is_idempotent()) {
+                return Err(failed.error);
+            }
+            let Some(again) = resendable.again().await else { return Err(failed.error) };
+            (request, resendable) = again;
+            self.lease.renew().await?;
+            self.lease.stats.counts.resent.fetch_add(1, Ordering::Relaxed);
+        }
+        self.lease.client.try_send(request).await.map_err(|failed| failed.error)
+    }
 }
 
 impl Deref for Pooled {
@@ -329,6 +421,7 @@ pub struct ClientsStats {
 struct Counts {
     opened: AtomicU64,
     closed: AtomicU64,
+    resent: AtomicU64,
 }
 
 impl ClientsStats {
@@ -342,6 +435,12 @@ impl ClientsStats {
     #[must_use]
     pub fn closed(&self) -> u64 {
         self.counts.closed.load(Ordering::Relaxed)
+    }
+
+    /// Returns how often requests were sent again. See [`max_resends`](Pool::max_resends).
+    #[must_use]
+    pub fn resent(&self) -> u64 {
+        self.counts.resent.load(Ordering::Relaxed)
     }
 
     /// Connections that are open now.
@@ -363,6 +462,8 @@ struct Connections {
 struct Connection {
     client: Client,
     counted: Counted,
+    connect: Connect,
+    stats: ClientsStats,
 }
 
 /// Counts a connection for as long as it is there.
@@ -375,6 +476,22 @@ impl Drop for Counted {
 }
 
 impl Connection {
+    async fn open(connect: Connect, stats: ClientsStats) -> Result<Self, ClientError> {
+        let client = connect.clone().await?;
+        stats.counts.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { client, counted: Counted(stats.clone()), connect, stats })
+    }
+
+    /// Puts a new connection in the place of one that has ended.
+    async fn renew(&mut self) -> Result<(), ClientError> {
+        let new = Self::open(self.connect.clone(), self.stats.clone()).await?;
+        let Self { client, counted, .. } = std::mem::replace(self, new);
+        // Its end was told by the request that failed.
+        let _ = client.exit(Outcome::Cancelled).await;
+        drop(counted);
+        Ok(())
+    }
+
     fn as_good_as_new(&self) -> Result<(), ClientError> {
         if self.client.is_reusable() {
             Ok(())
@@ -389,9 +506,7 @@ impl Manager for Connections {
     type Error = ClientError;
 
     async fn create(&self, _: CreateContext) -> Result<Connection, ClientError> {
-        let client = self.connect.clone().await?;
-        self.stats.counts.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Connection { client, counted: Counted(self.stats.clone()) })
+        Connection::open(self.connect.clone(), self.stats.clone()).await
     }
 
     async fn reset(&self, connection: &mut Connection, _: Context) -> Result<(), ClientError> {
@@ -403,7 +518,7 @@ impl Manager for Connections {
     }
 
     async fn close(&self, connection: Connection, _: Context) -> Result<(), ClientError> {
-        let Connection { client, counted } = connection;
+        let Connection { client, counted, .. } = connection;
         let closed = client.exit(Outcome::Completed).await;
         drop(counted);
         closed

@@ -14,6 +14,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::client::conn::{http1, http2};
 
 use super::body::Tracked;
+use super::connection::is_closed_by_server;
 use super::error::Cause;
 use super::exchange::{Exchange, Half, is_last, says_close};
 use super::{ClientError, ResponseBody, Stage};
@@ -139,8 +140,7 @@ impl Requests {
         path: &str,
         body: Bytes,
     ) -> Result<Response<ResponseBody>, ClientError> {
-        let request = Request::builder().method(method).uri(path).body(Full::new(body));
-        self.send(request.map_err(|error| ClientError::new(Stage::Url, error))?).await
+        self.send(request_of(method, path, body)?).await
     }
 
     /// Sends a request and waits for the head of the response. Its URI is a path of the server, or names the server
@@ -156,31 +156,56 @@ impl Requests {
     where
         B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
     {
-        let request = self.addressed(request)?;
+        let request = request.map(|body| body.map_err(Into::into).boxed_unsync());
+        self.try_send(request).await.map_err(|failed| failed.error)
+    }
+
+    /// As [`send`](Self::send); of a request that was not answered it says what is known.
+    pub(super) async fn try_send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody>, NotAnswered> {
+        let request = self.addressed(request).map_err(NotAnswered::acted_on)?;
         let (sending, answering) = (Half::begin(&self.exchange), Half::begin(&self.exchange));
         let closes = says_close(request.headers());
-        let request = request.map(|body| Tracked::new(body.map_err(Into::into), sending).boxed_unsync());
+        let request = request.map(|body| Tracked::new(body, sending).boxed_unsync());
+        let (reads, is_http2) = (self.exchange.reads(), self.version() == Version::HTTP_2);
+        let has_answered = self.exchange.has_answered();
         let sender = &mut self.sender;
         let sent = async {
-            match sender {
-                Sender::One(sender) => match sender.ready().await {
-                    Ok(()) => sender.send_request(request).await,
-                    Err(error) => Err(error),
-                },
-                Sender::Two(sender) => match sender.ready().await {
-                    Ok(()) => sender.send_request(request).await,
-                    Err(error) => Err(error),
-                },
+            let ready = match sender {
+                Sender::One(sender) => sender.ready().await,
+                Sender::Two(sender) => sender.ready().await,
+            };
+            if let Err(error) = ready {
+                return Err(Refused { error, unsent: true });
             }
+            let sent = match sender {
+                Sender::One(sender) => sender.try_send_request(request).await,
+                Sender::Two(sender) => sender.try_send_request(request).await,
+            };
+            sent.map_err(|mut refused| {
+                let unsent = refused.take_message().is_some();
+                Refused { error: refused.into_error(), unsent }
+            })
         };
         let sent = tokio::select! {
             biased;
-            sent = sent => sent.map_err(|error| ClientError::new(Stage::Request, error)),
+            sent = sent => sent,
             () = self.exchange.silence(self.silence_limit) => {
-                Err(ClientError::timed_out(Stage::Request, self.silence_limit))
+                let error = ClientError::timed_out(Stage::Request, self.silence_limit);
+                return Err(NotAnswered::acted_on(error));
             }
         };
-        let response = sent?;
+        let response = sent.map_err(|Refused { error, unsent }| NotAnswered {
+            unsent: unsent || is_refused(&error),
+            // A connection that has never answered did not close for being idle.
+            crossed: has_answered
+                && is_closed_by_server(&error)
+                && (is_http2 || self.exchange.reads() == reads),
+            error: ClientError::new(Stage::Request, error),
+        })?;
+        self.exchange.answered();
         // Broken off on purpose: nothing comes after the last.
         let answering = (!closes && !is_last(&response)).then_some(answering);
         Ok(response.map(|incoming| ResponseBody::new(incoming, answering, self.silence_limit)))
@@ -208,6 +233,48 @@ impl Requests {
         };
         Ok(request)
     }
+}
+
+/// A request of a path, with a body that is there.
+pub(super) fn request_of(method: Method, path: &str, body: Bytes) -> Result<Request<Full<Bytes>>, ClientError> {
+    let request = Request::builder().method(method).uri(path).body(Full::new(body));
+    request.map_err(|error| ClientError::new(Stage::Url, error))
+}
+
+/// A request that was not answered.
+#[cfg_attr(not(feature = "pool"), expect(dead_code, reason = "a pool sends again"))]
+pub(super) struct NotAnswered {
+    pub(super) error: ClientError,
+    /// The server has not acted on it: nothing of it was sent, or the server says so.
+    pub(super) unsent: bool,
+    /// It crossed with the end of its connection: the server has not begun to answer.
+    pub(super) crossed: bool,
+}
+
+impl NotAnswered {
+    /// Of a request that is not to be sent again.
+    fn acted_on(error: ClientError) -> Self {
+        Self { error, unsent: false, crossed: false }
+    }
+}
+
+struct Refused {
+    error: hyper::Error,
+    unsent: bool,
+}
+
+/// Whether a server of HTTP/2 says that it has not acted on the request: it refused the stream, or it goes away without it.
+fn is_refused(error: &hyper::Error) -> bool {
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        if let Some(error) = cause.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            let gone = error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+            return error.is_remote() && (refused || gone);
+        }
+        source = cause.source();
+    }
+    false
 }
 
 impl Debug for Requests {

@@ -18,7 +18,7 @@ use pin_project_lite::pin_project;
 use tenure::Ending;
 
 use super::outcomes::{AtTrailers, Judgement};
-use crate::scope::{Closed, Word, close_now, exit_told, hand_over};
+use crate::scope::{Closed, Word, close_now, hand_over};
 use crate::{RequestFailed, RequestScope};
 
 pin_project! {
@@ -52,12 +52,12 @@ impl<B: Body> RequestScopeBody<B> {
         Self { inner: Some(inner), closing: Closing { scope, failed, trailers, unsent, ended, completes } }
     }
 
-    /// Closes the scope as if the body had been read.
-    pub(super) async fn leave_unread(mut self) {
+    /// Closes the scope as if the body had been read, within the exit that calls it.
+    pub(super) fn leave_unread(mut self) {
         self.inner = None;
         if let Some(Closed { stack, word, .. }) = self.closing.scope.close() {
             let ending = self.closing.ending(word);
-            exit_told(stack, ending.outcome()).await;
+            close_now(stack, ending);
         }
     }
 }
@@ -103,25 +103,25 @@ impl Closing {
     }
 
     fn close(&mut self) {
-        let Some(Closed { stack, word, location }) = self.scope.close() else {
+        let Some(Closed { stack, word, .. }) = self.scope.close() else {
             return;
         };
         match (self.ended, self.completes, word) {
-            (true, _, word) => close_now(stack, self.ending(word), location),
-            (false, true, word) => hand_over(stack, self.ending(word), location),
-            (false, false, Some(word)) => hand_over(stack, word.into_ending(), location),
+            (true, _, word) => close_now(stack, self.ending(word)),
+            (false, true, word) => hand_over(stack, self.ending(word)),
+            (false, false, Some(word)) => hand_over(stack, word.into_ending()),
             // The hub tells it that it was cancelled, or that a panic drops it.
             (false, false, None) => drop(stack),
         }
     }
 
     fn close_with(&self, ending: Ending) {
-        if let Some(Closed { stack, word, location }) = self.scope.close() {
+        if let Some(Closed { stack, word, .. }) = self.scope.close() {
             let ending = match ending {
                 Ending::Panicked(_) => ending,
                 ending => word.map_or(ending, Word::into_ending),
             };
-            hand_over(stack, ending, location);
+            hand_over(stack, ending);
         }
     }
 }

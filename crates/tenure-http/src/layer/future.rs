@@ -1,14 +1,14 @@
 //! The handler's future, with its scope.
 
-use std::convert::Infallible;
 use std::fmt::{self, Debug};
 use std::future::ready;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::panic::Location;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use http::Response;
 use http_body::Body;
-use tenure::{AsyncExit, Ending, hold, with};
+use tenure::{Ending, Held, with_at};
 
 use super::RequestScopeBody;
 use super::request::{Handler, Handling, Orphaned};
@@ -36,7 +36,7 @@ where
     let handling = Handling { scope: scope.clone() };
     // Put here, it is not moved through the hub.
     let mut answered = None;
-    let handled = with(ready(Ok::<_, ExitFailed>(handling)), async |_| {
+    let handled = with_at(options.location, ready(Ok::<_, ExitFailed>(handling)), async |_| {
         answered = Some(handler.await);
         Ok::<_, ExitFailed>(())
     });
@@ -78,6 +78,8 @@ where
     /// Set for a handler that goes on without its client: what stops it then.
     on: Option<OfServer>,
     begun: bool,
+    /// Where its layer was made.
+    location: &'static Location<'static>,
 }
 
 impl<B, E> ResponseFuture<B, E>
@@ -88,8 +90,9 @@ where
     pub(super) fn new(
         handler: impl Future<Output = Result<Response<RequestScopeBody<B>>, E>> + Send + 'static,
         on: Option<OfServer>,
+        location: &'static Location<'static>,
     ) -> Self {
-        Self { handler: Some(Box::pin(handler)), on, begun: false }
+        Self { handler: Some(Box::pin(handler)), on, begun: false, location }
     }
 }
 
@@ -121,16 +124,10 @@ where
     fn drop(&mut self) {
         // Before the first poll nothing has begun.
         if let (Some(handler), Some(stop), true) = (self.handler.take(), self.on.take(), self.begun) {
-            hand_over(Orphaned { handler, stop });
+            // Its exit runs in the background: what becomes of a tenure that is dropped.
+            drop(Held::new_at(self.location, Orphaned { handler, stop }));
         }
     }
-}
-
-/// Has the exit run in the background: what becomes of a tenure that is dropped.
-fn hand_over<R: AsyncExit>(resource: R) {
-    let mut held = pin!(hold(ready(Ok::<_, Infallible>(resource))));
-    let polled = held.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    drop(polled);
 }
 
 impl<B, E> Debug for ResponseFuture<B, E>

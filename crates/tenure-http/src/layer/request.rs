@@ -4,10 +4,10 @@ use std::pin::Pin;
 
 use http::Response;
 use http_body::Body;
-use tenure::{AsyncExit, Outcome};
+use tenure::{AsyncExit, Ending, Outcome};
 
 use super::RequestScopeBody;
-use crate::scope::{Closed, exit_told};
+use crate::scope::{Closed, close_now};
 use crate::stop::OfServer;
 use crate::{ExitFailed, RequestScope};
 
@@ -27,8 +27,12 @@ impl AsyncExit for Handling {
             return Ok(());
         }
         if let Some(Closed { stack, .. }) = self.scope.close() {
-            // In a box, since this future, which each request has room for, would be 3 KB otherwise, for what is rare.
-            Box::pin(exit_told(stack, outcome)).await;
+            let ending = match outcome {
+                Outcome::Panicked(message) => Ending::Panicked(message.to_owned()),
+                _ => Ending::Cancelled,
+            };
+            // This exit has not ended before those have.
+            close_now(stack, ending);
         }
         Ok(())
     }
@@ -58,7 +62,7 @@ where
         };
         // Where there was an error, the scope was closed before it came out, and was told of it.
         if let Ok(response) = handled {
-            response.into_body().leave_unread().await;
+            response.into_body().leave_unread();
         }
         Ok(())
     }

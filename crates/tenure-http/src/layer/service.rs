@@ -1,6 +1,7 @@
 //! The layer and its service.
 
 use std::fmt::{self, Debug};
+use std::panic::Location;
 use std::task::{Context, Poll};
 
 use http::{Method, Request, Response, StatusCode};
@@ -51,16 +52,18 @@ use crate::{RequestFailed, RequestScope};
 ///
 /// When the client goes away, the handler is dropped where it stands. What it had entered by [`tenure::with`] exits
 /// first, then the scope.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 #[must_use = "a layer does nothing until a service is layered with it"]
 pub struct RequestScopeLayer {
     options: Options,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Options {
     pub(super) outcomes: Outcomes,
     on_disconnect: OnDisconnect,
+    /// Where the layer was made: the place of its requests in reports.
+    pub(super) location: &'static Location<'static>,
 }
 
 impl Options {
@@ -84,9 +87,16 @@ pub enum OnDisconnect {
 
 impl RequestScopeLayer {
     /// Creates a layer by whose rule client and server errors count as failures, and which drops handlers whose client goes
-    /// away.
+    /// away. In reports its requests are said to be entered where this is called.
+    #[track_caller]
     pub fn new() -> Self {
-        Self::default()
+        Self {
+            options: Options {
+                outcomes: Outcomes::default(),
+                on_disconnect: OnDisconnect::default(),
+                location: Location::caller(),
+            },
+        }
     }
 
     /// Sets the rule by which an answer is a failure. Default: [`Outcomes::http()`], all statuses from 400 up.
@@ -107,6 +117,14 @@ impl RequestScopeLayer {
     }
 }
 
+impl Default for RequestScopeLayer {
+    /// As [`new`](Self::new).
+    #[track_caller]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<S> Layer<S> for RequestScopeLayer {
     type Service = RequestScopeService<S>;
 
@@ -117,7 +135,7 @@ impl<S> Layer<S> for RequestScopeLayer {
 
 impl Debug for RequestScopeLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Options { outcomes, on_disconnect } = &self.options;
+        let Options { outcomes, on_disconnect, .. } = &self.options;
         f.debug_struct("RequestScopeLayer")
             .field("outcomes", outcomes)
             .field("on_disconnect", on_disconnect)
@@ -152,8 +170,9 @@ where
         let method = BodyMethod::of(request.method());
         request.extensions_mut().insert(scope.clone());
         let options = self.options.clone();
+        let location = options.location;
         let handler = Box::pin(self.inner.call(request));
-        ResponseFuture::new(handle(handler, scope, method, options), on)
+        ResponseFuture::new(handle(handler, scope, method, options), on, location)
     }
 }
 

@@ -6,6 +6,7 @@
 //! 2. A place is put on the stack before its enter begins: the stack's order is the order of the calls, and a scope
 //!    that closes meanwhile waits for the enter to end or to be dropped.
 
+use std::any::type_name;
 use std::fmt::{self, Debug};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -256,10 +257,11 @@ impl RequestScope {
     }
 
     #[track_caller]
-    fn push<R: AsyncExit<Error = ExitFailed>>(&self, resource: R) -> Result<(), IsClosed> {
+    fn push<R: AsyncExit>(&self, place: OfRequest<R>) -> Result<(), IsClosed> {
         let mut open = self.open();
         let stack = open.as_mut().ok_or(IsClosed)?;
-        stack.push(resource);
+        // Reports name what the handler has entered, and where.
+        stack.push_as(type_name::<R>(), place.location, place);
         Ok(())
     }
 

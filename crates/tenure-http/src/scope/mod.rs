@@ -22,4 +22,4 @@ pub use upgrade::Upgrade;
 pub use web_socket::Socket;
 
 pub(crate) use handle::{Closed, Word};
-pub(crate) use unwind::{close_now, exit_reported, exit_told, hand_over};
+pub(crate) use unwind::{close_now, exit_reported, hand_over};

@@ -13,11 +13,11 @@ use std::future::ready;
 use std::ops::{Deref, DerefMut};
 use std::panic::Location;
 
-use tenure::{AsyncExit, Ending, Outcome, hold};
+use tenure::{AsyncExit, Ending, Held, Outcome, hold};
 use tokio::sync::oneshot::{self, error::TryRecvError};
 
 use super::ExitFailed;
-use super::unwind::{exit_in_background, report};
+use super::unwind::report;
 use crate::stop::OfServer;
 
 /// A resource on the stack of a request, for as long as the handler uses it; it derefs to the resource. Made by
@@ -89,7 +89,7 @@ impl<R: AsyncExit> Drop for Scoped<R> {
         // Nobody is there to take it when it was cut off, or when the runtime died with the stack: then it is a tenure of
         // its own, which is handed over, or reported as lost.
         if let Err(resource) = back.send(resource) {
-            exit_in_background(self.location, resource);
+            drop(Held::new_at(self.location, resource));
         }
     }
 }

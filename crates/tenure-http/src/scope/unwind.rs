@@ -1,113 +1,69 @@
 //! Closing a stack where nobody can await it: in a poll that is about something else, or in a drop.
+//!
+//! # Invariants
+//! 1. What goes wrong is told to the report sink by the name and the place of the resource whose exit it was.
 
-use std::any::type_name;
-use std::future::{pending, poll_fn, ready};
+use std::future::ready;
 use std::panic::Location;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use super::ExitFailed;
 use super::handle::Stack;
-use tenure::{AsyncExit, Ending, ExitError, ExitErrors, Outcome, with_at};
+use tenure::{AsyncExit, Ending, Incident, IncidentKind, Outcome, with_at};
 
 /// Exits all, told `ending`: here and now as far as that needs no waiting, the rest in the background.
 ///
-/// So exits that do not wait, such as giving a connection back to its pool, are cheap: no task is spawned for them.
-pub(crate) fn close_now(stack: Stack, ending: Ending, location: &'static Location<'static>) {
-    if let Some(Err(errors)) = stack.detach(ending) {
-        report_all(errors, location);
-    }
+/// So exits that do not wait, such as giving a connection back to its pool, are cheap: no task is spawned for them. Within
+/// another exit, that one waits for the rest.
+pub(crate) fn close_now(stack: Stack, ending: Ending) {
+    stack.detach_reported(ending);
 }
 
 /// Exits all in the background, told `ending`, behind what was entered later and is still exiting there.
-pub(crate) fn hand_over(stack: Stack, ending: Ending, location: &'static Location<'static>) {
+pub(crate) fn hand_over(stack: Stack, ending: Ending) {
     let mut suspended = false;
     stack.defer_async(move || async move {
-        poll_fn(|context| {
+        std::future::poll_fn(|context| {
             if std::mem::replace(&mut suspended, true) {
-                return Poll::Ready(());
+                return std::task::Poll::Ready(());
             }
             context.waker().wake_by_ref();
-            Poll::Pending
+            std::task::Poll::Pending
         })
         .await;
         Ok(())
     });
-    close_now(stack, ending, location);
+    close_now(stack, ending);
 }
 
-/// Exits all in place; what fails reaches the report sink, since the caller has something else to return.
+/// Exits all in place, told `ending`, of a scope that was first used there.
 ///
 /// Dropped before its end, the exits go on in the background.
 pub(crate) async fn exit_reported(stack: Stack, ending: Ending, location: &'static Location<'static>) {
-    if let Err(errors) = stack.close_with(ending).await {
-        report_all(errors, location);
-    }
+    let closing = ready(Ok::<_, ExitFailed>(Closing { stack, ending }));
+    let closed = with_at(location, closing, async |_| Ok::<_, ExitFailed>(()));
+    closed.await.expect("neither the enter nor the exit can fail");
 }
 
-/// Exits all as a part of another exit, whose failure it would be otherwise; what fails is reported as what it is.
-pub(crate) async fn exit_told(stack: Stack, outcome: Outcome<'_>) {
-    if let Err(failed) = AsyncExit::exit(stack, outcome).await {
-        report(failed);
-    }
+/// A stack whose exits are those of a tenure, so that they can be awaited.
+struct Closing {
+    stack: Stack,
+    ending: Ending,
 }
 
-fn report_all(errors: ExitErrors<ExitFailed>, location: &'static Location<'static>) {
-    match errors {
-        ExitErrors::One(error) => report(error),
-        ExitErrors::Several(errors) => {
-            for error in errors {
-                report(match error {
-                    ExitError::Failed(error) => error,
-                    other => nameless(other.to_string(), location),
-                });
-            }
-        }
-    }
-}
-
-/// Has the exit of a resource that was entered there run in the background, told what a tenure that is dropped is told.
-pub(super) fn exit_in_background<R: AsyncExit>(location: &'static Location<'static>, resource: R) {
-    let entered = ready(Ok::<_, ExitFailed>(OnItsOwn { resource, location }));
-    let mut dropped_amid =
-        pin!(with_at(location, entered, async |_| pending::<Result<(), ExitFailed>>().await));
-    let polled = dropped_amid.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-    drop(polled);
-}
-
-/// A resource that is cut off from its scope.
-struct OnItsOwn<R> {
-    resource: R,
-    location: &'static Location<'static>,
-}
-
-impl<R: AsyncExit> AsyncExit for OnItsOwn<R> {
-    type Error = ExitFailed;
-
-    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ExitFailed> {
-        let Self { resource, location } = self;
-        let failed = |error| ExitFailed { name: type_name::<R>(), location, message: format!("{error:?}") };
-        resource.exit(outcome).await.map_err(failed)
-    }
-}
-
-/// Tells the report sink. What it is told of are exits that fail in the background, so this is one.
-pub(super) fn report(failed: ExitFailed) {
-    exit_in_background(failed.location, Reported(failed));
-}
-
-/// A failure on its way to the report sink.
-struct Reported(ExitFailed);
-
-impl AsyncExit for Reported {
+impl AsyncExit for Closing {
     type Error = ExitFailed;
 
     async fn exit(self, _: Outcome<'_>) -> Result<(), ExitFailed> {
-        Err(self.0)
+        // What does not end at once is awaited with this exit.
+        close_now(self.stack, self.ending);
+        Ok(())
     }
 }
 
-/// A failure of which it is not known whose it is; the scope was first used there.
-fn nameless(message: String, location: &'static Location<'static>) -> ExitFailed {
-    ExitFailed { name: "a resource of a request", location, message }
+/// Tells the report sink.
+pub(super) fn report(failed: ExitFailed) {
+    let ExitFailed { name, location, message } = failed;
+    let mut incident = Incident::new(IncidentKind::ExitFailed, name, message);
+    incident.location = location;
+    tenure::report(incident);
 }

@@ -12,7 +12,7 @@ use tenure::{AsyncExit, BodyFn, Options, Stopped};
 use tokio::sync::mpsc;
 
 use super::RequestScope;
-use crate::stop::{Link, OfServer};
+use crate::stop::{Link, OfServer, Stages};
 
 /// The use of an upgraded connection, tied to the server. Made by [`RequestScope::upgrade`].
 ///
@@ -78,7 +78,9 @@ impl Upgrade {
                 () = server.gone() => {}
             }
         };
-        let running = Options::new().stop_when(over).with(context, body);
+        let server = self.server.clone();
+        let is_left = move || server.stages().is_some_and(Stages::are_begun);
+        let running = Options::new().stop_when(over).stays_while(is_left).with(context, body);
         async move {
             let ended = running.await;
             drop(self);

@@ -1,17 +1,19 @@
 //! Bodies: of requests as they come in, and of responses as they go out.
 
 use std::error::Error;
-use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use std::{fmt, io};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
+use tokio::time::{Sleep, sleep};
 
+use super::limits::Limits;
 use super::progress::InFlight;
 use super::watch::Watch;
 use crate::stall::Patience;
@@ -19,17 +21,52 @@ use crate::stall::Patience;
 /// The body of a request, as it comes in.
 ///
 /// Whoever waits for its next part waits for at most the [`body_read_timeout`](super::Serve::body_read_timeout). It does not
-/// fail then: the request is over, and its handler is dropped.
+/// fail then: the request is over, and its handler is dropped. So it is where the client goes away amid the body. It fails
+/// where the client sends what is no body; and, one second later, where a handler goes on without its client.
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
     patience: Patience,
     watch: Arc<Watch>,
+    loss: Loss,
 }
 
+/// How the loss of a client is told to who reads a body: by being dropped.
+///
+/// A handler that sees an error first takes it for its own, logs it, and answers to nobody.
+#[derive(Debug)]
+enum Loss {
+    /// With whether it is HTTP/2, and whether a client may close its side and wait for an answer.
+    None { http2: bool, half_close: bool },
+    /// It is lost; whoever is not dropped until then is told.
+    Lost(Option<RequestBodyError>, Pin<Box<Sleep>>),
+}
+
+/// How long a reader whose client is lost may take to be dropped before it is told.
+const LOSS_TIMEOUT: Duration = Duration::from_secs(1);
+
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, watch: Arc<Watch>) -> Self {
-        Self { incoming, patience: Patience::new(limit), watch }
+    pub(super) fn new(incoming: Incoming, limits: &Limits, http2: bool, watch: Arc<Watch>) -> Self {
+        let loss = Loss::None { http2, half_close: limits.half_close };
+        Self { incoming, patience: Patience::new(limits.body_read_timeout), watch, loss }
+    }
+}
+
+impl Loss {
+    /// Whether a body breaks off because its client is gone, so that its handler is dropped.
+    fn is_told_by(&self, error: &hyper::Error) -> bool {
+        let Self::None { http2, half_close } = *self else { return false };
+        if http2 {
+            // The stream, and with it the request, is over.
+            return true;
+        }
+        match error.source().and_then(|cause| cause.downcast_ref::<io::Error>()).map(io::Error::kind) {
+            Some(io::ErrorKind::UnexpectedEof) => !half_close,
+            Some(
+                io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted | io::ErrorKind::TimedOut,
+            ) => true,
+            _ => false,
+        }
     }
 }
 
@@ -42,7 +79,18 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
+        if let Loss::Lost(error, timer) = &mut this.loss {
+            ready!(timer.as_mut().poll(context));
+            return Poll::Ready(error.take().map(Err));
+        }
         match Pin::new(&mut this.incoming).poll_frame(context) {
+            Poll::Ready(Some(Err(error))) if this.loss.is_told_by(&error) => {
+                let mut timer = Box::pin(sleep(LOSS_TIMEOUT));
+                // Registers the reader, who is to be told if it goes on.
+                let _ = timer.as_mut().poll(context);
+                this.loss = Loss::Lost(Some(RequestBodyError(error)), timer);
+                Poll::Pending
+            }
             Poll::Ready(frame) => {
                 this.patience.renew();
                 Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError)))

@@ -62,23 +62,7 @@ use super::{Listener, RequestBody, ServeError, Server};
 /// connection of HTTP/2 is sent `GOAWAY` twice.
 ///
 /// # What is noticed, and when
-/// | a client that | while | is noticed | and its request |
-/// |---|---|---|---|
-/// | ends or is killed (`FIN` or `RST`) | a handler runs, a response is sent | at once | is cancelled |
-/// | so, with bytes unread before it: more requests, a body | a handler runs, a response is sent | at once, on Linux and Android; elsewhere within 250 ms | is cancelled |
-/// | so, with more unread than the system takes in | a handler leaves it unread | after [`peer_lost_limit`](Serve::peer_lost_limit), 60 s | is cancelled |
-/// | ends its side alone, and [`half_close`](Serve::half_close) is set | a handler runs | not at all: it waits for the answer | goes on |
-/// | resets its stream of HTTP/2 | a handler runs, a response is sent | at once | is cancelled |
-/// | is gone with its system or network | a handler runs, a response is sent | after [`peer_lost_limit`](Serve::peer_lost_limit), 60 s | is cancelled |
-/// | sends no head of a request, or no end of it | a connection is new, or a head has begun | after [`header_read_timeout`](Serve::header_read_timeout), 30 s | was none |
-/// | does not end its TLS handshake | a connection is new | after [`header_read_timeout`](Serve::header_read_timeout), 30 s | was none |
-/// | sends no further request over HTTP/1.1 | a connection is kept | after [`idle_timeout`](Serve::idle_timeout), 75 s | was none |
-/// | gives no sign of life over HTTP/2 | a connection is kept | after twice the [`header_read_timeout`](Serve::header_read_timeout), 60 s | is cancelled |
-/// | stops amid a body | a handler waits for it | after [`body_read_timeout`](Serve::body_read_timeout), 30 s | is cancelled |
-/// | takes nothing of a response | a response is sent | after [`write_timeout`](Serve::write_timeout), 60 s | is cancelled |
-///
-/// What a cancelled request holds is exited, told `Cancelled`. How long a handler may take is for a layer to say, such as
-/// tower's `TimeoutLayer`; so is a least speed, since here any progress counts.
+/// Clients that go away in any manner, and servers that are left: [the table](crate::noticed).
 ///
 /// [`Router`]: https://docs.rs/axum/0.8/axum/struct.Router.html
 pub fn serve<S: HttpService>(listener: impl Into<Listener>, service: S) -> Serve<S> {

@@ -39,14 +39,16 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let _ended = CountEnded(Arc::clone(&control));
-    let (tasks, end) = Tasks::new();
+    let stages = Arc::clone(&control.stages);
+    let (tasks, end) = Tasks::of_server(Arc::clone(&stages));
     let connection = ready(Ok::<_, Stopped>(HttpConnection { end }));
     let run = async |_: &mut HttpConnection| {
         run(accepted, service, tasks, &control).await;
         Ok::<_, Stopped>(())
     };
-    // There is nothing that stops it, nor does its exit fail.
-    let _ = Options::new().name("HTTP connection").with(connection, run).await;
+    // Nothing but the end of the process stops it, nor does its exit fail.
+    let options = Options::new().name("HTTP connection").stays_while(move || stages.are_begun());
+    let _ = options.with(connection, run).await;
 }
 
 /// Counts also when a handler's panic goes through.
@@ -203,7 +205,7 @@ where
     let is_http1 = request.version() < Version::HTTP_2;
     let of_stream = if is_http1 { None } else { of_stream() };
     let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
-    let request = request.map(|incoming| RequestBody::new(incoming, control.limits.body_read_timeout, watch));
+    let request = request.map(|incoming| RequestBody::new(incoming, &control.limits, !is_http1, watch));
     poll_fn(|context| service.poll_ready(context)).await?;
     let mut response = service.call(request).await?;
     let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;

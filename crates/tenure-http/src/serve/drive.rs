@@ -92,6 +92,10 @@ where
                 return Poll::Ready(if served.is_ok() { End::Served } else { End::Broken });
             }
             conversation.progress.after_poll();
+            if beside.is_to_be_told() {
+                graceful_shutdown(connection.as_mut());
+                continue;
+            }
             if beside.looks_away() {
                 event.as_mut().replace(beside.next_event());
             }
@@ -162,6 +166,8 @@ struct Beside<'c> {
     /// The stages of the server's stop that were seen.
     closing: bool,
     stopping: bool,
+    /// Whether a client of HTTP/2 was told of it.
+    told: bool,
     /// Until when the exits of upgrades may still have something to say, once the grace is over.
     cut: Option<Instant>,
     /// Whether hyper was asked to finish because there is nothing to do.
@@ -173,8 +179,8 @@ struct Beside<'c> {
 impl<'c> Beside<'c> {
     fn new(socket: &'c Socket, conversation: &'c Conversation) -> Self {
         let timer = after_shortest(&conversation.control.limits);
-        let (closing, stopping, asked) = (false, false, false);
-        Self { socket, conversation, timer, closing, stopping, cut: None, asked, unseen: None }
+        let (closing, stopping, told, asked) = (false, false, false, false);
+        Self { socket, conversation, timer, closing, stopping, told, cut: None, asked, unseen: None }
     }
 
     /// The next thing to happen, as things are now.
@@ -192,6 +198,17 @@ impl<'c> Beside<'c> {
                 () = sleep_until(timer) => Event::Timer,
             }
         }
+    }
+
+    /// Whether a client of HTTP/2 has to be told now, by `GOAWAY`, that the server closes. That is so when the server does,
+    /// but a client that has sent no request yet may send its first one until the server stops accepting.
+    fn is_to_be_told(&mut self) -> bool {
+        if !self.closing || self.told {
+            return false;
+        }
+        let progress = &self.conversation.progress;
+        self.told = progress.is_http2() && (self.stopping || progress.has_requested());
+        self.told
     }
 
     /// Notes whether hyper looks at the client. Whether that is news.
@@ -213,9 +230,9 @@ impl<'c> Beside<'c> {
             }
             Event::Closing => {
                 self.closing = true;
-                // Over HTTP/2 the client is told now. Over HTTP/1.1 a connection without a request is told in the answer
-                // to its next one.
-                if progress.is_http2() || progress.is_in_flight() { Step::Close } else { Step::GoOn }
+                // Over HTTP/1.1 a connection without a request is told in the answer to its next one. HTTP/2: see
+                // `is_to_be_told`.
+                if !progress.is_http2() && progress.is_in_flight() { Step::Close } else { Step::GoOn }
             }
             Event::Stopping => {
                 self.stopping = true;

@@ -155,6 +155,11 @@ impl Progress {
         }
     }
 
+    /// Whether a request has come at all.
+    pub(super) fn has_requested(&self) -> bool {
+        self.requested.load(Relaxed)
+    }
+
     pub(super) fn is_in_flight(&self) -> bool {
         self.in_flight.load(Relaxed) > 0
     }

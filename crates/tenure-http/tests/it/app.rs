@@ -47,6 +47,7 @@ impl App {
             .route("/hello", get(hello))
             .route("/fail", get(fail))
             .route("/panic", get(panics))
+            .route("/body-panics", get(body_panics))
             .route("/gate", get(gate))
             .route("/for-ever", any(for_ever))
             .route("/stream", get(stream))
@@ -54,6 +55,7 @@ impl App {
             .route("/upload", post(upload))
             .route("/small", post(small).layer(DefaultBodyLimit::max(SMALL_BYTES_MAX)))
             .route("/keep", get(gate).layer(keep.clone()))
+            .route("/keep-upload", post(upload).layer(keep.clone()))
             .route("/keep-for-ever", get(for_ever).layer(keep))
             .layer(RequestScopeLayer::new())
             .with_state(self.clone())
@@ -75,6 +77,32 @@ async fn fail(scope: RequestScope, State(app): State<App>) -> (StatusCode, &'sta
 async fn panics(scope: RequestScope, State(app): State<App>) -> StatusCode {
     let _held = app.log.two(&scope).await;
     panic!("in the handler")
+}
+
+/// A body that panics after its first frame.
+struct Panics {
+    begun: bool,
+    _held: Two,
+}
+
+impl http_body::Body for Panics {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: std::pin::Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if std::mem::replace(&mut self.begun, true) {
+            tenure_test::panic_quietly("in the body");
+        }
+        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first")))))
+    }
+}
+
+async fn body_panics(scope: RequestScope, State(app): State<App>) -> Response {
+    let held = app.log.two(&scope).await;
+    Body::new(Panics { begun: false, _held: held }).into_response()
 }
 
 async fn gate(scope: RequestScope, State(app): State<App>) -> &'static str {

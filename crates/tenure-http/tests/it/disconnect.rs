@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
-use crate::app::{served, until_open};
-use crate::support::{RawClient, until};
+use crate::app::{served, served_with, until_open};
+use crate::support::{HANG, RawClient, until};
 
 #[test]
 fn before_headers_nothing_is_entered() {
@@ -36,25 +36,65 @@ fn amid_headers_nothing_is_entered() {
     });
 }
 
+/// The upload's own route notes a body that fails: it would log that as an error of its own.
 #[test]
-fn amid_an_upload_the_request_is_not_completed() {
+fn amid_an_upload_the_request_is_cancelled_and_its_body_does_not_fail() {
+    served(async |server, _, events| {
+        for resets in [false, true] {
+            for head in ["content-length: 10\r\n\r\nhalf.", "transfer-encoding: chunked\r\n\r\n5\r\nhalf.\r\n"]
+            {
+                let mut client = RawClient::of(server).await;
+                if resets {
+                    socket2::SockRef::from(&client.stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+                }
+                client.send(&format!("POST /upload HTTP/1.1\r\nhost: test\r\n{head}")).await;
+                events.entered_and("upload goes on").await;
+                drop(client);
+                events.exited("cancelled").await;
+            }
+        }
+        assert!(tenure::drain(HANG).await.incidents.is_empty());
+    });
+}
+
+#[test]
+fn a_body_that_is_none_fails_and_its_client_is_answered() {
     served(async |server, _, events| {
         let mut client = RawClient::of(server).await;
-        client.send("POST /upload HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf.").await;
+        client
+            .send("POST /upload HTTP/1.1\r\nhost: test\r\ntransfer-encoding: chunked\r\n\r\nno size\r\n")
+            .await;
+        events.entered_and("upload broken").await;
+        assert!(client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 500"));
+        events.exited("failed: the request was answered with 500 Internal Server Error").await;
+    });
+}
+
+#[test]
+fn half_closed_by_choice_amid_an_upload_its_body_fails_and_the_client_is_answered() {
+    served_with(
+        |server| server.half_close(true),
+        async |server, _, events| {
+            let mut client = RawClient::of(server).await;
+            client.send("POST /upload HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf.").await;
+            events.entered_and("upload goes on").await;
+            tokio::io::AsyncWriteExt::shutdown(&mut client.stream).await.unwrap();
+            events.expect(&["upload broken"]).await;
+            assert!(client.read_until("\r\n\r\n").await.starts_with("HTTP/1.1 500"));
+            events.exited("failed: the request was answered with 500 Internal Server Error").await;
+        },
+    );
+}
+
+#[test]
+fn amid_an_upload_that_goes_on_without_its_client_the_body_fails() {
+    served(async |server, _, events| {
+        let mut client = RawClient::of(server).await;
+        client.send("POST /keep-upload HTTP/1.1\r\nhost: test\r\ncontent-length: 10\r\n\r\nhalf.").await;
         events.entered_and("upload goes on").await;
         drop(client);
-        // The handler may still see that its body is broken; nobody reads its answer.
-        let mut seen = Vec::new();
-        while !seen.last().is_some_and(|event: &String| event.starts_with("exit a")) {
-            seen.push(events.next().await);
-        }
-        let broken = seen.first().is_some_and(|event| event == "upload broken");
-        let exits: Vec<_> = seen.iter().skip(usize::from(broken)).collect();
-        assert_eq!(exits.len(), 2, "{seen:?}");
-        assert!(
-            exits[0].starts_with("exit b") && !exits.iter().any(|exit| exit.ends_with("completed")),
-            "{seen:?}"
-        );
+        events.expect(&["upload broken"]).await;
+        events.exited("failed: the request was answered with 500 Internal Server Error").await;
     });
 }
 

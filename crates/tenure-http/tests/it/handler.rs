@@ -267,8 +267,7 @@ fn law_05_an_exit_that_fails_or_panics_without_an_answer_is_reported_with_its_pl
             go.notify_one();
             let report = events.next().await;
             assert!(report.contains("no rollback"), "{report}");
-            // A panic is the tenure's that it went through.
-            assert!(panics || report.contains("tests/it/handler.rs:"), "{report}");
+            assert!(report.contains("tests/it/handler.rs:"), "{report}");
         }
     });
 }

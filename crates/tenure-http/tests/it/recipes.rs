@@ -49,6 +49,23 @@ fn events_end_with_their_client_and_with_the_server() {
 }
 
 #[test]
+fn over_http2_events_end_with_the_server_too() {
+    check(async || {
+        let server = serving(events::router()).await;
+        let url = format!("http://{}", server.local_addr());
+        let mut client = hold(connect(url).http2_only()).await.unwrap();
+        let body = client.get("/events").await.unwrap().into_body();
+        let began = std::time::Instant::now();
+        let (closed, events) = tokio::join!(server.close(), body.text(100_000));
+        closed.unwrap();
+        assert!(began.elapsed() < HANG / 2, "a stream held up the stop");
+        // To its proper end.
+        assert!(events.unwrap().ends_with("\n\n"));
+        client.close().await.unwrap();
+    });
+}
+
+#[test]
 fn a_chat_announces_who_leaves_and_says_goodbye_at_a_stop() {
     use crate::sockets::{Version, connect, next};
     use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;

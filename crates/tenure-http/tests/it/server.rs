@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use tenure::{drain, with};
+use tenure::{drain, hold, with};
 use tenure_http::{GRACE_LIMIT_DEFAULT, RequestBody, serve};
 use tokio::net::TcpStream;
 
@@ -36,6 +36,30 @@ fn a_handler_that_panics_takes_its_connection_along_and_no_other() {
         assert_eq!(client.read_to_end().await, "");
         other.get("/hello").await;
         other.read_until("hello").await;
+        assert_eq!(server.stats().panicked(), 1);
+    });
+}
+
+#[test]
+fn a_response_body_that_panics_is_told_and_counted_and_takes_nobody_else_along() {
+    served(async |server, _, events| {
+        for http2 in [false, true] {
+            let url = crate::app::url(server);
+            let connection = tenure_http::connect(url);
+            let connection = if http2 { connection.http2_only() } else { connection };
+            let mut client = hold(connection).await.unwrap();
+            let body = client.get("/body-panics").await.unwrap().into_body();
+            assert!(body.text(99).await.is_err(), "it breaks off");
+            events.entered_and_exited("panicked: injected panic: in the body").await;
+            if http2 {
+                let hello = client.get("/hello").await.unwrap().into_body();
+                assert_eq!(hello.text(99).await.unwrap(), "hello");
+                events.entered_and_exited("completed").await;
+            }
+            client.close().await.unwrap();
+        }
+        let stats = server.stats();
+        until(|| stats.panicked() == 2).await;
     });
 }
 

@@ -38,7 +38,7 @@ fn a_guard_that_is_held_elsewhere_is_cut_off_at_the_grace_limit_and_reported() {
         let (log, mut events) = log();
         let sink = log.clone();
         tenure::set_report_sink(move |incident| {
-            sink.note(format!("{}: {}", incident.location.file(), incident.message));
+            sink.note(format!("{}: {}: {}", incident.location.file(), incident.name, incident.message));
         });
         let (give, mut given) = mpsc::unbounded_channel::<Scoped<crate::support::Probe>>();
         let notes = log.clone();

@@ -33,13 +33,19 @@ impl Signed {
 
     /// Connects, and says nothing of which protocol it speaks.
     pub(crate) async fn connect(&self, stream: TcpStream) -> TlsStream<TcpStream> {
+        self.connect_as(stream, None).await
+    }
+
+    /// Connects, and says which protocol it speaks.
+    pub(crate) async fn connect_as(&self, stream: TcpStream, alpn: Option<&str>) -> TlsStream<TcpStream> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from(self.der.clone())).unwrap();
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let mut config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
+        config.alpn_protocols = alpn.into_iter().map(|name| name.as_bytes().to_vec()).collect();
         let name = ServerName::try_from("localhost").unwrap();
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }

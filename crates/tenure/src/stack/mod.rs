@@ -1,5 +1,6 @@
 //! `ExitStack`: contexts whose number is known only at run time.
 
+mod adapters;
 mod arena;
 mod entry;
 mod stops;
@@ -333,12 +334,28 @@ impl<E: ErrorValue> ExitStack<E> {
     /// # Panics
     /// Never: a stack is full until it is consumed.
     #[must_use = "what went wrong with exits that have ended is told to nobody else"]
-    pub fn detach(mut self, ending: Ending) -> Option<Result<Verdict, ExitErrors<E>>> {
+    pub fn detach(self, ending: Ending) -> Option<Result<Verdict, ExitErrors<E>>> {
+        let Unwound { made, others } = self.detach_unwound(ending)?;
+        let first = match made {
+            Made::Recovered => {
+                others.iter().for_each(|(label, fault)| report(*label, fault));
+                return Some(Ok(Verdict::Recover));
+            }
+            Made::Unchanged => None,
+            Made::Failed(_, error) => Some(Fault::Failed(error)),
+            Made::Panicked(_, payload, _) => Some(Fault::Panicked(payload)),
+        };
+        let faults: Vec<_> = first.into_iter().chain(others.into_iter().map(|(_, fault)| fault)).collect();
+        Some(if faults.is_empty() { Ok(Verdict::Propagate) } else { Err(ExitErrors::of(faults)) })
+    }
+
+    /// Exits all as far as nothing has to be waited for; `None` if the rest goes on in the background.
+    fn detach_unwound(mut self, ending: Ending) -> Option<Unwound<E>> {
         let OnStack { loans, tenure, .. } = self.held.take().expect(FULL);
         let mut tenure = tenure.into_inner().unwrap_or_else(PoisonError::into_inner);
         let exits = loans.into_exits();
         if exits.is_empty() {
-            return Some(Ok(Verdict::Propagate));
+            return Some(Unwound { made: Made::Unchanged, others: Vec::new() });
         }
         let exits = unwind_all(tenure.registry(), exits, ending, self.limit);
         if Handle::try_current().is_err() {
@@ -350,20 +367,7 @@ impl<E: ErrorValue> ExitStack<E> {
         let mut closing = pin!(unconstrained(InlineExit::detached(&mut tenure, || exits)));
         match closing.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Pending => None,
-            Poll::Ready(Unwound { made, others }) => {
-                let first = match made {
-                    Made::Recovered => {
-                        others.iter().for_each(|(label, fault)| report(*label, fault));
-                        return Some(Ok(Verdict::Recover));
-                    }
-                    Made::Unchanged => None,
-                    Made::Failed(_, error) => Some(Fault::Failed(error)),
-                    Made::Panicked(_, payload, _) => Some(Fault::Panicked(payload)),
-                };
-                let faults: Vec<_> =
-                    first.into_iter().chain(others.into_iter().map(|(_, fault)| fault)).collect();
-                Some(if faults.is_empty() { Ok(Verdict::Propagate) } else { Err(ExitErrors::of(faults)) })
-            }
+            Poll::Ready(unwound) => Some(unwound),
         }
     }
 

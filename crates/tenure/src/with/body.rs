@@ -132,7 +132,7 @@ fn poll_stop<S: Stop, T, E>(
         }
     }
     tenure.list(Phase::Held, context);
-    if !tenure.is_asked_to_stop() {
+    if !tenure.is_asked_to_stop() || !stop.stops_with_process() {
         return Poll::Pending;
     }
     Poll::Ready(if S::CAN_STOP { Ended::Stopped(Stopped::Cancelled) } else { Ended::Process })

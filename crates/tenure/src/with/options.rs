@@ -11,7 +11,7 @@ use super::detailed::{WithError, detailed};
 use super::leave::{Plain, Recovering};
 use super::recovering::recovered;
 use super::simple::result_of;
-use super::stop::{Deadline, Request, Requests, Stopped};
+use super::stop::{Deadline, Request, Requests, StaysWhile, Stopped};
 use crate::label::Label;
 use crate::{AsyncExit, CancelToken, ErrorValue, Held, RecoverExit, held};
 
@@ -45,6 +45,7 @@ pub struct Options {
     timeout: Option<Duration>,
     exit_limit: Option<Duration>,
     requests: Vec<Request>,
+    stays_while: Option<StaysWhile>,
 }
 
 impl Options {
@@ -100,6 +101,15 @@ impl Options {
     /// May be called several times.
     pub fn stop_when(mut self, request: impl Future<Output = ()> + Send + 'static) -> Self {
         self.requests.push(Box::pin(request));
+        self
+    }
+
+    /// Keeps the end of the process from asking the body to stop as long as `is_left` says so.
+    ///
+    /// For adapters whose tasks belong to a resource that is exiting already, and ends them itself. A [`Run`](crate::Run)
+    /// asks all other bodies when half of its time has passed. If the function panics, the body is asked.
+    pub fn stays_while(mut self, is_left: impl Fn() -> bool + Send + 'static) -> Self {
+        self.stays_while = Some(Box::new(is_left));
         self
     }
 
@@ -198,7 +208,7 @@ impl Options {
     }
 
     fn parts<R>(self, location: &'static Location<'static>) -> (Label, Requests) {
-        let Self { name, enter_timeout, body_timeout, timeout, exit_limit, requests } = self;
+        let Self { name, enter_timeout, body_timeout, timeout, exit_limit, requests, stays_while } = self;
         let name = name.unwrap_or_else(type_name::<R>);
         let stop = Requests {
             enter: Deadline::new(enter_timeout),
@@ -206,6 +216,7 @@ impl Options {
             whole: Deadline::new(timeout),
             requests,
             exit_limit,
+            stays_while,
         };
         (Label { name, location }, stop)
     }
@@ -220,6 +231,7 @@ impl Debug for Options {
             .field("timeout", &self.timeout)
             .field("exit_limit", &self.exit_limit)
             .field("requests", &self.requests.len())
+            .field("stays_while", &self.stays_while.is_some())
             .finish()
     }
 }

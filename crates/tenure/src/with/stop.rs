@@ -68,6 +68,11 @@ pub(crate) trait Stop: Unpin + 'static {
     fn exit_limit(&self) -> Option<Duration> {
         None
     }
+
+    /// Whether the body stops because the process ends.
+    fn stops_with_process(&self) -> bool {
+        true
+    }
 }
 
 /// Nobody stops it. Costs nothing.
@@ -86,6 +91,8 @@ impl Stop for Never {
 }
 
 pub(super) type Request = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+pub(super) type StaysWhile = Box<dyn Fn() -> bool + Send>;
 
 /// A time limit, if there is one. Its clock starts with the first poll.
 #[derive(Default)]
@@ -115,6 +122,7 @@ pub(super) struct Requests {
     pub(super) whole: Deadline,
     pub(super) requests: Vec<Request>,
     pub(super) exit_limit: Option<Duration>,
+    pub(super) stays_while: Option<StaysWhile>,
 }
 
 impl Requests {
@@ -150,5 +158,13 @@ impl Stop for Requests {
 
     fn exit_limit(&self) -> Option<Duration> {
         self.exit_limit
+    }
+
+    fn stops_with_process(&self) -> bool {
+        let mut stays = false;
+        if let Some(is_left) = &self.stays_while {
+            quietly(|| stays = is_left());
+        }
+        !stays
     }
 }
