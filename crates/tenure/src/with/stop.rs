@@ -99,9 +99,14 @@ impl Deadline {
         Self { limit, timer: None }
     }
 
-    /// Ready with the limit when it has passed. Out of tokio's budget, lest a body that uses it all up is never stopped.
+    /// Ready with the limit when it has passed.
+    #[inline]
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
-        let Some(limit) = self.limit else { return Poll::Pending };
+        self.limit.map_or(Poll::Pending, |limit| self.poll_timer(limit, context))
+    }
+
+    /// Out of tokio's budget, lest a body that uses it all up is never stopped.
+    fn poll_timer(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<Duration> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         pin!(unconstrained(timer)).poll(context).map(|()| limit)
     }
@@ -118,6 +123,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    #[inline]
     fn poll_both(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         let mut requests = self.requests.iter_mut();
         // Out of tokio's budget, as a deadline is.
@@ -129,6 +135,7 @@ impl Requests {
 }
 
 impl Stop for Requests {
+    #[inline]
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         if let Poll::Ready(stopped) = self.poll_both(context) {
             return Poll::Ready(stopped);
@@ -136,6 +143,7 @@ impl Stop for Requests {
         self.enter.poll(context).map(Stopped::EnterTimeout)
     }
 
+    #[inline]
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         if let Poll::Ready(stopped) = self.poll_both(context) {
             return Poll::Ready(stopped);
