@@ -12,7 +12,7 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 
-use super::progress::InFlight;
+use super::conversation::{Conversation, InFlight};
 use super::watch::Watch;
 use crate::stall::Patience;
 
@@ -23,13 +23,45 @@ use crate::stall::Patience;
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
+    // None where there is nothing to wait for.
+    wait: Option<Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
     patience: Patience,
-    watch: Arc<Watch>,
+    watcher: Watcher,
 }
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, limit: Duration, watch: Arc<Watch>) -> Self {
-        Self { incoming, patience: Patience::new(limit), watch }
+    pub(super) fn new(incoming: Incoming, limit: Duration, watcher: impl FnOnce() -> Watcher) -> Self {
+        let wait = || Wait { patience: Patience::new(limit), watcher: watcher() };
+        let wait = (!incoming.is_end_stream()).then(wait);
+        Self { incoming, wait }
+    }
+}
+
+/// Who is told that a client sends nothing of a body: the innermost that can do without it.
+pub(super) enum Watcher {
+    Connection(Arc<Conversation>),
+    Stream(Arc<Watch>),
+}
+
+impl Watcher {
+    fn give_up(&self) {
+        match self {
+            Self::Connection(conversation) => conversation.progress.watch.give_up(),
+            Self::Stream(watch) => watch.give_up(),
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection(_) => "Connection",
+            Self::Stream(_) => "Stream",
+        })
     }
 }
 
@@ -44,12 +76,16 @@ impl Body for RequestBody {
         let this = &mut *self;
         match Pin::new(&mut this.incoming).poll_frame(context) {
             Poll::Ready(frame) => {
-                this.patience.renew();
+                if let Some(wait) = &mut this.wait {
+                    wait.patience.renew();
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError)))
             }
             Poll::Pending => {
-                if this.patience.poll_lost(context).is_ready() {
-                    this.watch.give_up();
+                if let Some(Wait { patience, watcher }) = &mut this.wait
+                    && patience.poll_lost(context).is_ready()
+                {
+                    watcher.give_up();
                 }
                 Poll::Pending
             }
