@@ -3,8 +3,8 @@
 //! The ways are taken in turns, so that what disturbs one disturbs all; the figure of a way is the median of its turns.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::hint::black_box;
-use std::num::ParseIntError;
 use std::process::Command;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -128,7 +128,7 @@ fn instructions() -> Option<Vec<f64>> {
 }
 
 /// Requests of one way alone, to be looked at with valgrind.
-pub(crate) fn calls(way: &str, requests: &str) -> Result<(), ParseIntError> {
+pub(crate) fn calls(way: &str, requests: &str) -> Result<(), Box<dyn Error>> {
     let (way, requests) = (way.parse()?, requests.parse()?);
     on_runtime(async move {
         Ways::new().turn(way, requests).await;

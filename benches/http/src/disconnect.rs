@@ -1,25 +1,84 @@
-//! Many clients at once that go away while their handlers run: how long until the last exit has run?
+//! Clients that go away while their handlers run: how soon has the exit run, of one client, and of many at once?
 //!
-//! The clients are a process of their own, which is killed: that closes all of its sockets at once, and halves the
-//! file descriptors that one process needs.
+//! Many at once are a process of their own, which is killed: that closes all of its sockets at once, and halves the file
+//! descriptors that one process needs.
 
+use std::error::Error;
 use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::atomic::Ordering;
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
+use tenure::{AsyncExit, Outcome};
 use tenure_http::{RequestScope, RequestScopeLayer, ServeError, serve};
-use tokio::net::TcpSocket;
-use tokio::sync::mpsc;
+use tokio::net::{TcpListener, TcpSocket};
 
 use crate::noop::{EXITS, noop};
 
 const CLIENTS: u64 = 10_000;
+const ONE_BY_ONE: usize = 5_000;
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
 
-pub(crate) fn measure(share: u32) {
+/// Tells when it exits.
+struct Tells(mpsc::Sender<Instant>);
+
+impl AsyncExit for Tells {
+    type Error = ServeError;
+
+    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ServeError> {
+        let now = Instant::now();
+        assert!(outcome.is_cancelled(), "the client is gone");
+        // Nobody listens any more when the measurement is over.
+        let _ = self.0.send(now);
+        Ok(())
+    }
+}
+
+/// Of a client that closes its connection while its handler waits: from the close to the exit.
+pub(crate) fn one_by_one(share: u32) -> Result<(), Box<dyn Error>> {
+    let clients = ONE_BY_ONE / share as usize;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0"))?;
+    let address = listener.local_addr()?;
+    let (entered, enters) = mpsc::channel();
+    let (exited, exits) = mpsc::channel();
+    let handler = async move |scope: RequestScope| {
+        let tells = Tells(exited.clone());
+        let _held = scope.enter(async { Ok::<_, ServeError>(tells) }).await.ok();
+        let _ = entered.send(());
+        std::future::pending::<&'static str>().await
+    };
+    let router = Router::new().route("/", get(handler)).layer(RequestScopeLayer::new());
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let serving = runtime.spawn(tenure::with(serve(listener, router), async move |_| {
+        let _ = stopped.await;
+        Ok::<_, ServeError>(())
+    }));
+    let mut took = Vec::with_capacity(clients);
+    for _ in 0..clients {
+        let mut stream = TcpStream::connect(address)?;
+        stream.write_all(REQUEST)?;
+        enters.recv()?;
+        let begin = Instant::now();
+        drop(stream);
+        took.push(exits.recv()?.saturating_duration_since(begin).as_secs_f64() * 1e6);
+    }
+    drop(stop);
+    runtime.block_on(serving)??;
+    took.sort_by(f64::total_cmp);
+    let at = |hundredths: usize| took[took.len() * hundredths / 100];
+    println!("{clients} clients, one after the other, that close their connection while their handler waits\n");
+    println!("| from the close to the exit | p50 | p99 |\n|---|---:|---:|");
+    println!("| | {:.0} µs | {:.0} µs |\n", at(50), at(99));
+    Ok(())
+}
+
+/// Of many clients that go away at once: until the last exit.
+pub(crate) fn at_once(share: u32) {
     let clients = CLIENTS / u64::from(share);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a runtime");
@@ -38,7 +97,7 @@ struct Figures {
 
 async fn run(clients: u64) -> Result<Figures, ServeError> {
     let before = EXITS.load(Ordering::Relaxed);
-    let (waiting, mut waits) = mpsc::unbounded_channel();
+    let (waiting, mut waits) = tokio::sync::mpsc::unbounded_channel();
     let handler = async move |scope: RequestScope| {
         let _held = scope.enter(noop(true)).await.ok();
         // The bench listens as long as it waits for this.
@@ -76,14 +135,14 @@ async fn run(clients: u64) -> Result<Figures, ServeError> {
 }
 
 /// The clients: connects, sends requests, and waits to be killed, or for the end of whoever would do that.
-pub(crate) fn hold(address: &str, clients: &str) -> std::io::Result<()> {
-    let address: SocketAddr = address.parse().map_err(std::io::Error::other)?;
-    let clients: usize = clients.parse().map_err(std::io::Error::other)?;
+pub(crate) fn hold(address: &str, clients: &str) -> Result<(), Box<dyn Error>> {
+    let (address, clients): (SocketAddr, usize) = (address.parse()?, clients.parse()?);
     let mut streams = Vec::new();
     for _ in 0..clients {
         let mut stream = TcpStream::connect(address)?;
-        stream.write_all(b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n")?;
+        stream.write_all(REQUEST)?;
         streams.push(stream);
     }
-    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).map(drop)
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink())?;
+    Ok(())
 }

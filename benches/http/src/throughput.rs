@@ -1,198 +1,109 @@
-//! A server's throughput beside `axum::serve`: one worker serves, one thread has the clients, connections are kept alive, each sends its
-//! next request when it has its answer.
+//! What is left of a server's throughput beside `axum::serve`'s: each server is a process with one worker, the clients are
+//! one thread.
 //!
-//! The servers are measured in short rounds, one after the other, and the ratio is the median of the ratios of neighbouring
-//! rounds; beside it stand the quartiles.
+//! The servers are measured in short rounds, one after the other, and a ratio is the median of the ratios of neighbouring
+//! rounds, so that what disturbs the machine disturbs both. The processor time of the server is measured beside the
+//! throughput: it says the same on a quiet machine, and is the steadier one on another.
 
-use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::error::Error;
+use std::time::Duration;
 
-use axum::Router;
-use axum::routing::get;
-use axum::serve::ListenerExt as _;
-use tenure_http::{RequestScope, RequestScopeLayer, ServeError, serve};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::{Builder, Runtime};
-use tokio::task::JoinSet;
-
-use crate::call::Nothing;
+use crate::clients::{Clients, Round};
 use crate::median;
-use crate::noop::noop;
+use crate::process::Server;
+use crate::ways::Way;
 
-const CONNECTIONS: usize = 32;
+/// How many connections there are at a time.
+const CONNECTIONS: [usize; 3] = [1, 64, 1000];
 /// Short, and many: what disturbs the machine then disturbs neighbours alike.
-const ROUNDS: usize = 400;
-const ROUND: Duration = Duration::from_millis(60);
+const ROUNDS: usize = 120;
+const ROUND: Duration = Duration::from_millis(80);
 
-/// Who serves the router that the others are compared with.
-const AXUM: &str = "`axum::serve`, without the layer";
-
-async fn hello() -> &'static str {
-    "hello"
+/// What was measured of one server.
+#[derive(Default)]
+struct Figures {
+    each_second: Vec<f64>,
+    /// Nanoseconds of processor time a request.
+    processor: Vec<f64>,
+    latencies: Vec<u32>,
 }
 
-async fn entering(scope: RequestScope) -> &'static str {
-    drop(scope.enter(noop(false)).await.ok());
-    "hello"
-}
-
-/// Served by `axum::serve` in the first place, else by `serve`.
-fn routers() -> [(&'static str, Router); 5] {
-    let layer = RequestScopeLayer::new();
-    [
-        (AXUM, Router::new().route("/", get(hello))),
-        ("without the layer", Router::new().route("/", get(hello))),
-        ("with a layer that does nothing", Router::new().route("/", get(hello)).layer(Nothing)),
-        ("with the layer, nothing entered", Router::new().route("/", get(hello)).layer(layer.clone())),
-        ("with the layer, one context entered", Router::new().route("/", get(entering)).layer(layer)),
-    ]
-}
-
-pub(crate) fn measure(share: u32) {
-    let servers = Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("a runtime");
-    let clients = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut addresses = Vec::new();
-    let mut stops = Vec::new();
-    for (name, router) in routers() {
-        let listener = servers.block_on(TcpListener::bind("127.0.0.1:0")).expect("a free port");
-        addresses.push(listener.local_addr().expect("it is bound"));
-        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-        if name == AXUM {
-            let server = servers.spawn(async {
-                let served = axum::serve(
-                    listener.tap_io(|stream| stream.set_nodelay(true).expect("a TCP stream")),
-                    router,
-                );
-                let stopped = async {
-                    let _ = stopped.await;
-                };
-                served.with_graceful_shutdown(stopped).await.map_err(ServeError::Listener)
-            });
-            stops.push((stop, server));
-            continue;
-        }
-        let server = servers.spawn(tenure::with(serve(listener, router), async move |_| {
-            let _ = stopped.await;
-            Ok::<_, ServeError>(())
-        }));
-        stops.push((stop, server));
+impl Figures {
+    fn note(&mut self, round: Round, processor: Option<Duration>) {
+        self.each_second.push(round.requests as f64 / round.took.as_secs_f64());
+        self.processor.extend(processor.map(|time| time.as_nanos() as f64 / round.requests as f64));
+        self.latencies.extend(round.latencies);
     }
-    let rounds = ROUNDS / share as usize;
-    let mut clients: Vec<_> = addresses.iter().map(|address| Clients::connect(&clients, *address)).collect();
-    let mut figures = vec![Vec::new(); addresses.len()];
+
+    /// In microseconds.
+    fn latency(&mut self, share: f64) -> f64 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an index")]
+        let index = (self.latencies.len() as f64 * share) as usize;
+        let (_, latency, _) = self.latencies.select_nth_unstable(index);
+        f64::from(*latency) / 1e3
+    }
+}
+
+pub(crate) fn measure(share: usize, ways: &[Way]) -> Result<(), Box<dyn Error>> {
+    for connections in CONNECTIONS {
+        let rounds = ROUNDS / share;
+        let mut figures = rounds_of(connections, rounds, ways)?;
+        let plural = if connections == 1 { "" } else { "s" };
+        println!("{connections} connection{plural}, kept alive ({rounds} rounds of {ROUND:?}, medians)\n");
+        println!(
+            "| served by | requests/s | to `axum::serve`'s | half of the rounds | p50, µs | p99, µs | processor time, µs | to `axum::serve`'s |"
+        );
+        println!("|---|---:|---:|---:|---:|---:|---:|---:|");
+        let base = (figures[0].each_second.clone(), figures[0].processor.clone());
+        for (way, own) in ways.iter().zip(&mut figures) {
+            let [low, ratio, high] = quartiles(&own.each_second, &base.0);
+            let each_second = median(own.each_second.clone());
+            let (p50, p99) = (own.latency(0.5), own.latency(0.99));
+            let processor = if own.processor.is_empty() {
+                " | ".to_owned()
+            } else {
+                let [_, ratio, _] = quartiles(&own.processor, &base.1);
+                format!("{:.2} | {ratio:.3}", median(own.processor.clone()) / 1e3)
+            };
+            let name = way.name();
+            println!(
+                "| {name} | {each_second:.0} | {ratio:.3} | {low:.2} to {high:.2} | {p50:.0} | {p99:.0} | {processor} |"
+            );
+        }
+        println!();
+    }
+    Ok(())
+}
+
+fn rounds_of(connections: usize, rounds: usize, ways: &[Way]) -> Result<Vec<Figures>, Box<dyn Error>> {
+    let mut servers = Vec::new();
+    for way in ways {
+        let server = Server::start(*way)?;
+        let clients = Clients::connect(server.address, connections)?;
+        servers.push((server, clients));
+    }
+    let mut figures: Vec<_> = ways.iter().map(|_| Figures::default()).collect();
     for round in 0..=rounds {
-        for place in 0..addresses.len() {
+        for place in 0..ways.len() {
             // Each comes first in its turn.
-            let server = (round + place) % addresses.len();
-            let figure = clients[server].requests_each_second();
+            let which = (round + place) % ways.len();
+            let (server, clients) = &mut servers[which];
+            let before = server.processor_time();
+            let done = clients.round(ROUND)?;
+            let processor =
+                server.processor_time().zip(before).map(|(after, before)| after.saturating_sub(before));
             // The first one warms up.
             if round > 0 {
-                figures[server].push(figure);
+                figures[which].note(done, processor);
             }
         }
     }
-    drop(clients);
-    println!("A server with {CONNECTIONS} connections, kept alive ({rounds} rounds of {ROUND:?}, medians)\n");
-    println!(
-        "| served | requests/s | a request more, ns | of `axum::serve`'s throughput | half of the rounds |"
-    );
-    println!("|---|---:|---:|---:|---:|");
-    let base = median(figures[0].clone());
-    for ((name, _), own) in routers().iter().zip(&figures) {
-        let mut ratios: Vec<_> = own.iter().zip(&figures[0]).map(|(own, base)| 100.0 * own / base).collect();
-        ratios.sort_by(f64::total_cmp);
-        let [low, middle, high] = [1, 2, 3].map(|quarter| ratios[ratios.len() * quarter / 4]);
-        let more = (100.0 / middle - 1.0) * 1e9 / base;
-        println!(
-            "| {name} | {:.0} | {more:.0} | {middle:.1} % | {low:.1} to {high:.1} % |",
-            median(own.clone())
-        );
-    }
-    println!();
-    for (stop, server) in stops {
-        drop(stop);
-        servers.block_on(server).expect("no panic").expect("it is left in order");
-    }
+    Ok(figures)
 }
 
-/// Sends so many requests, one after the other, over one connection to one server, client and server on one thread: for
-/// valgrind, which counts what the two servers differ in.
-pub(crate) fn serving(server: &str, requests: &str) -> Result<(), String> {
-    let requests: u64 = requests.parse().map_err(|error| format!("{error}"))?;
-    let index = match server {
-        "axum" => 0,
-        "tenure" => 1,
-        _ => return Err("known are axum and tenure".to_owned()),
-    };
-    let (_, router) = routers().into_iter().nth(index).expect("there are five");
-    let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let listener = TcpListener::bind("127.0.0.1:0").await.map_err(|error| error.to_string())?;
-        let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let serving = if index == 0 {
-            tokio::spawn(async { axum::serve(listener, router).await.map_err(ServeError::Listener) })
-        } else {
-            tokio::spawn(tenure::with(serve(listener, router), async |server| server.forever().await))
-        };
-        let mut stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
-        for _ in 0..requests {
-            stream = client(stream, None).await.0;
-        }
-        serving.abort();
-        Ok(())
-    })
-}
-
-/// The connections to one server, which stay open from round to round.
-struct Clients<'r> {
-    runtime: &'r Runtime,
-    streams: Vec<TcpStream>,
-}
-
-impl<'r> Clients<'r> {
-    fn connect(runtime: &'r Runtime, address: SocketAddr) -> Self {
-        let connect = async || {
-            let stream = TcpStream::connect(address).await.expect("the server is there");
-            stream.set_nodelay(true).expect("a TCP stream");
-            stream
-        };
-        let streams = (0..CONNECTIONS).map(|_| runtime.block_on(connect())).collect();
-        Self { runtime, streams }
-    }
-
-    fn requests_each_second(&mut self) -> f64 {
-        let streams = std::mem::take(&mut self.streams);
-        self.runtime.block_on(async {
-            let mut clients = JoinSet::new();
-            let begin = Instant::now();
-            for stream in streams {
-                clients.spawn(client(stream, Some(begin + ROUND)));
-            }
-            let mut count = 0;
-            for (stream, answered) in clients.join_all().await {
-                self.streams.push(stream);
-                count += answered;
-            }
-            count as f64 / begin.elapsed().as_secs_f64()
-        })
-    }
-}
-
-/// Asks until then, or once.
-async fn client(mut stream: TcpStream, until: Option<Instant>) -> (TcpStream, u64) {
-    const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
-    let mut answer = [0; 1024];
-    let mut count = 0;
-    while until.map_or(count == 0, |until| Instant::now() < until) {
-        stream.write_all(REQUEST).await.expect("the server is there");
-        let mut length = 0;
-        while !answer[..length].ends_with(b"hello") {
-            let read = stream.read(&mut answer[length..]).await.expect("the server is there");
-            assert!(read > 0, "the server is there");
-            length += read;
-        }
-        count += 1;
-    }
-    (stream, count)
+/// Of the ratios of neighbouring rounds.
+fn quartiles(own: &[f64], base: &[f64]) -> [f64; 3] {
+    let mut ratios: Vec<_> = own.iter().zip(base).map(|(own, base)| own / base).collect();
+    ratios.sort_by(f64::total_cmp);
+    [1, 2, 3].map(|quarter| ratios[ratios.len() * quarter / 4])
 }

@@ -45,8 +45,9 @@ impl<B: Body> RequestScopeBody<B> {
         completes: bool,
     ) -> Self {
         let declared =
-            headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let unsent = declared.or_else(|| inner.size_hint().exact());
+            || headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+        // What the body says of itself is what a server goes by in the first place.
+        let unsent = inner.size_hint().exact().or_else(declared);
         let ended = omitted || unsent == Some(0) || inner.is_end_stream();
         let Judgement { failed, trailers } = judgement;
         Self { inner: Some(inner), closing: Closing { scope, failed, trailers, unsent, ended, completes } }

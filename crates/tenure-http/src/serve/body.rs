@@ -13,8 +13,8 @@ use hyper::body::Incoming;
 use pin_project_lite::pin_project;
 use tokio::time::{Sleep, sleep};
 
+use super::conversation::{Conversation, InFlight};
 use super::limits::Limits;
-use super::progress::InFlight;
 use super::watch::Watch;
 use crate::stall::Patience;
 
@@ -26,8 +26,14 @@ use crate::stall::Patience;
 #[derive(Debug)]
 pub struct RequestBody {
     incoming: Incoming,
+    // None where there is nothing to wait for.
+    wait: Option<Wait>,
+}
+
+#[derive(Debug)]
+struct Wait {
     patience: Patience,
-    watch: Arc<Watch>,
+    watcher: Watcher,
     loss: Loss,
 }
 
@@ -46,9 +52,19 @@ enum Loss {
 const LOSS_TIMEOUT: Duration = Duration::from_secs(1);
 
 impl RequestBody {
-    pub(super) fn new(incoming: Incoming, limits: &Limits, http2: bool, watch: Arc<Watch>) -> Self {
-        let loss = Loss::None { http2, half_close: limits.half_close };
-        Self { incoming, patience: Patience::new(limits.body_read_timeout), watch, loss }
+    pub(super) fn new(
+        incoming: Incoming,
+        limits: &Limits,
+        http2: bool,
+        watcher: impl FnOnce() -> Watcher,
+    ) -> Self {
+        let wait = || Wait {
+            patience: Patience::new(limits.body_read_timeout),
+            watcher: watcher(),
+            loss: Loss::None { http2, half_close: limits.half_close },
+        };
+        let wait = (!incoming.is_end_stream()).then(wait);
+        Self { incoming, wait }
     }
 }
 
@@ -70,6 +86,30 @@ impl Loss {
     }
 }
 
+/// Who is told that a client sends nothing of a body: the innermost that can do without it.
+pub(super) enum Watcher {
+    Connection(Arc<Conversation>),
+    Stream(Arc<Watch>),
+}
+
+impl Watcher {
+    fn give_up(&self) {
+        match self {
+            Self::Connection(conversation) => conversation.progress.watch.give_up(),
+            Self::Stream(watch) => watch.give_up(),
+        }
+    }
+}
+
+impl fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connection(_) => "Connection",
+            Self::Stream(_) => "Stream",
+        })
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = RequestBodyError;
@@ -79,25 +119,29 @@ impl Body for RequestBody {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
         let this = &mut *self;
-        if let Loss::Lost(error, timer) = &mut this.loss {
+        let Some(wait) = &mut this.wait else {
+            let frame = ready!(Pin::new(&mut this.incoming).poll_frame(context));
+            return Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError)));
+        };
+        if let Loss::Lost(error, timer) = &mut wait.loss {
             ready!(timer.as_mut().poll(context));
             return Poll::Ready(error.take().map(Err));
         }
         match Pin::new(&mut this.incoming).poll_frame(context) {
-            Poll::Ready(Some(Err(error))) if this.loss.is_told_by(&error) => {
+            Poll::Ready(Some(Err(error))) if wait.loss.is_told_by(&error) => {
                 let mut timer = Box::pin(sleep(LOSS_TIMEOUT));
                 // Registers the reader, who is to be told if it goes on.
                 let _ = timer.as_mut().poll(context);
-                this.loss = Loss::Lost(Some(RequestBodyError(error)), timer);
+                wait.loss = Loss::Lost(Some(RequestBodyError(error)), timer);
                 Poll::Pending
             }
             Poll::Ready(frame) => {
-                this.patience.renew();
+                wait.patience.renew();
                 Poll::Ready(frame.map(|frame| frame.map_err(RequestBodyError)))
             }
             Poll::Pending => {
-                if this.patience.poll_lost(context).is_ready() {
-                    this.watch.give_up();
+                if wait.patience.poll_lost(context).is_ready() {
+                    wait.watcher.give_up();
                 }
                 Poll::Pending
             }

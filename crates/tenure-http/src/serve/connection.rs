@@ -6,29 +6,27 @@
 //! 2. A connection that hyper has given away, upgraded, lasts until its stream is dropped.
 
 use std::error::Error;
-use std::future::{poll_fn, ready};
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
-use http::header::{CONNECTION, HeaderValue};
-use http::{Request, Response, StatusCode, Version};
+use http::{Request, Response};
 use http_body::Body;
-use hyper::body::Incoming;
 use tenure::{AsyncExit, CancelToken, Options, Outcome, Stopped};
 use tokio::time::{Instant, sleep, timeout};
 use tower_service::Service;
 
 use super::RequestBody;
-use super::body::Watched;
 use super::control::{Control, CountPanic};
+use super::conversation::Conversation;
 use super::drive::{End, serve_http};
 use super::listener::Accepted;
 use super::progress::Progress;
 use super::socket::Socket;
 use super::transport::Transport;
-use super::watch::{Streams, of_stream};
+use super::watch::Streams;
 use crate::stall::after;
-use crate::stop::{Link, OfServer};
+use crate::stop::Link;
 use crate::tasks::{Tasks, TasksEnd};
 
 pub(super) async fn serve_connection<S, B>(accepted: Accepted, service: S, control: Arc<Control>)
@@ -84,20 +82,19 @@ where
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
     let _panics = CountPanic(Arc::clone(control));
-    let progress = Arc::new(Progress::new());
-    let link = Link {
+    let link = Arc::new(Link {
         stages: Arc::clone(&control.stages),
         peer: accepted.peer(),
         alive: tasks.alive(),
         upgrades: AtomicUsize::new(0),
         ends_with_its_side: AtomicBool::new(false),
         gone: CancelToken::new(),
-    };
-    let (transport, socket) = match open(accepted, control, &progress).await {
+    });
+    let conversation = Arc::new(Conversation { progress: Progress::new(), link, control: Arc::clone(control) });
+    let (transport, socket) = match open(accepted, &conversation).await {
         Ok(opened) => opened,
         Err(end) => return end.count(&control.stats),
     };
-    let conversation = Arc::new(Conversation { progress, link: Arc::new(link), control: Arc::clone(control) });
     // As long as the connection lasts, an upgrade of it can be kept waiting for.
     let _alive = tasks.clone();
     let streams = Streams { tasks, control: Arc::clone(control) };
@@ -114,17 +111,14 @@ where
 }
 
 /// Makes a stream of what was accepted, within the time for the first head.
-async fn open(
-    accepted: Accepted,
-    control: &Control,
-    progress: &Arc<Progress>,
-) -> Result<(Transport, Arc<Socket>), End> {
+async fn open(accepted: Accepted, conversation: &Arc<Conversation>) -> Result<(Transport, Arc<Socket>), End> {
     #[cfg(feature = "tls")]
     let tls = accepted.tls.clone();
-    let stream = accepted.into_stream(&control.limits, progress);
+    let stream = accepted.into_stream(conversation);
     let socket = stream.socket();
     #[cfg(feature = "tls")]
     if let Some(tls) = tls {
+        let Conversation { progress, control, .. } = &**conversation;
         let opened = tokio::select! {
             biased;
             opened = tls.accept(stream) => opened,
@@ -176,42 +170,4 @@ async fn upgraded(socket: &Socket, conversation: &Conversation) -> End {
     link.gone.cancel();
     let _ = timeout(control.limits.cut_timeout, progress.wait_closed()).await;
     end
-}
-
-/// What the requests of a connection share.
-pub(super) struct Conversation {
-    pub(super) progress: Arc<Progress>,
-    pub(super) link: Arc<Link>,
-    pub(super) control: Arc<Control>,
-}
-
-/// Calls the service, in the task of the connection (HTTP/1.1) or in that of the stream (HTTP/2).
-pub(super) async fn answer<S, B>(
-    mut request: Request<Incoming>,
-    mut service: S,
-    conversation: Arc<Conversation>,
-) -> Result<Response<Watched<B>>, S::Error>
-where
-    S: Service<Request<RequestBody>, Response = Response<B>>,
-{
-    let Conversation { progress, link, control } = &*conversation;
-    let in_flight = progress.begin_request();
-    control.stats.count_request();
-    request.extensions_mut().insert(OfServer(Some(Arc::clone(link))));
-    #[cfg(feature = "connect-info")]
-    if let Some(peer) = link.peer.filter(|_| control.limits.connect_info) {
-        request.extensions_mut().insert(axum::extract::ConnectInfo(peer));
-    }
-    let is_http1 = request.version() < Version::HTTP_2;
-    let of_stream = if is_http1 { None } else { of_stream() };
-    let watch = of_stream.clone().unwrap_or_else(|| Arc::clone(&progress.watch));
-    let request = request.map(|incoming| RequestBody::new(incoming, &control.limits, !is_http1, watch));
-    poll_fn(|context| service.poll_ready(context)).await?;
-    let mut response = service.call(request).await?;
-    let goes_on = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-    if is_http1 && !goes_on && link.stages.closing.is_cancelled() {
-        // It is told before it sends its next request; hyper closes the connection behind this response.
-        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response.map(|body| Watched::new(body, of_stream, in_flight)))
 }

@@ -14,13 +14,14 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use http_body::Body;
-use hyper::service::{HttpService, service_fn};
+use hyper::service::HttpService;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::{self, UpgradeableConnection};
 use tokio::time::{Instant, sleep_until};
 use tower_service::Service;
 
-use super::connection::{Conversation, answer};
+use super::answer::Answering;
+use super::conversation::Conversation;
 use super::gate::Gated;
 use super::limits::Limits;
 use super::progress::Verdict;
@@ -79,8 +80,7 @@ where
     S::Error: Into<Box<dyn Error + Send + Sync>>,
     B: Body<Data: Send, Error: Into<Box<dyn Error + Send + Sync>>> + Send + 'static,
 {
-    let shared = Arc::clone(conversation);
-    let answering = service_fn(move |request| answer(request, service.clone(), Arc::clone(&shared)));
+    let answering = Answering::new(service, conversation);
     let builder = protocol(streams, &conversation.control.limits);
     let mut connection = pin!(builder.serve_connection_with_upgrades(TokioIo::new(transport), answering));
     let mut beside = Beside::new(socket, conversation);

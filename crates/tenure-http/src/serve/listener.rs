@@ -16,8 +16,7 @@ use tokio::time::sleep;
 
 #[cfg(feature = "tls")]
 use super::Tls;
-use super::limits::Limits;
-use super::progress::Progress;
+use super::conversation::Conversation;
 use super::socket::Stream;
 use crate::tcp;
 
@@ -196,14 +195,15 @@ impl Accepted {
         }
     }
 
-    pub(super) fn into_stream(self, limits: &Limits, progress: &Arc<Progress>) -> Stream {
+    pub(super) fn into_stream(self, conversation: &Arc<Conversation>) -> Stream {
+        let limits = &conversation.control.limits;
         match self.connected {
             Connected::Tcp(stream, _) => {
                 tcp::prepare(&stream, limits.peer_lost_limit, limits.write_timeout);
-                Stream::tcp(stream, progress)
+                Stream::tcp(stream, conversation)
             }
             #[cfg(unix)]
-            Connected::Unix(stream) => Stream::unix(stream, progress),
+            Connected::Unix(stream) => Stream::unix(stream, conversation),
         }
     }
 }

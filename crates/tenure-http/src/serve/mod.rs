@@ -1,10 +1,12 @@
 //! A server as a context.
 
 mod accept;
+mod answer;
 mod body;
 mod builder;
 mod connection;
 mod control;
+mod conversation;
 mod drive;
 mod error;
 mod gate;

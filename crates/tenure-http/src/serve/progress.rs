@@ -8,7 +8,6 @@
 //! 1. All is set by the task that polls the connection, or by the tasks of its streams, and looked at by the former. So
 //!    the atomics are relaxed; who comes late is seen at the next look.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use tokio::sync::Notify;
@@ -41,7 +40,7 @@ pub(super) struct Progress {
     /// Since when there is no request in flight, or a head has begun, in nanoseconds from `began`.
     since: AtomicU64,
     is_since_known: AtomicBool,
-    pub(super) watch: Arc<Watch>,
+    pub(super) watch: Watch,
     stream_closed: AtomicBool,
     closed: Notify,
 }
@@ -71,7 +70,7 @@ impl Progress {
             in_head: AtomicBool::new(false),
             since: AtomicU64::new(0),
             is_since_known: AtomicBool::new(true),
-            watch: Arc::new(Watch::new()),
+            watch: Watch::new(),
             stream_closed: AtomicBool::new(false),
             closed: Notify::new(),
         }
@@ -92,12 +91,12 @@ impl Progress {
         if self.version.load(Relaxed) == UNDECIDED {
             self.decide(bytes);
         }
-        if self.in_flight.load(Relaxed) == 0
-            && !self.in_head.swap(true, Relaxed)
-            && self.requested.load(Relaxed)
-        {
-            // The time for the first head counts from the begin.
-            self.is_since_known.store(false, Relaxed);
+        if self.in_flight.load(Relaxed) == 0 && !self.in_head.load(Relaxed) {
+            self.in_head.store(true, Relaxed);
+            if self.requested.load(Relaxed) {
+                // The time for the first head counts from the begin.
+                self.is_since_known.store(false, Relaxed);
+            }
         }
     }
 
@@ -142,14 +141,14 @@ impl Progress {
     }
 
     /// Notes that the head of a request was read.
-    pub(super) fn begin_request(self: &Arc<Self>) -> InFlight {
+    pub(super) fn begin_request(&self) {
         self.in_flight.fetch_add(1, Relaxed);
         self.requested.store(true, Relaxed);
         self.in_head.store(false, Relaxed);
-        InFlight(Arc::clone(self))
     }
 
-    fn end_request(&self) {
+    /// Notes that its response has ended, or was dropped.
+    pub(super) fn end_request(&self) {
         if self.in_flight.fetch_sub(1, Relaxed) == 1 {
             self.is_since_known.store(false, Relaxed);
         }
@@ -220,15 +219,5 @@ impl Progress {
 
     fn moment(&self, nanos: u64) -> Instant {
         self.began + std::time::Duration::from_nanos(nanos)
-    }
-}
-
-/// A request from its head to the end of its response.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<Progress>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.end_request();
     }
 }

@@ -5,6 +5,7 @@
 //! meanwhile: the system tells of it whatever waits to be read. It does not where the client has more to send than the
 //! system takes in, for its end queues behind; then what waits says so.
 
+use std::cell::RefCell;
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::Pin;
@@ -17,7 +18,16 @@ use tokio::net::{TcpStream, tcp};
 #[cfg(unix)]
 use tokio::net::{UnixStream, unix};
 
-use super::progress::Progress;
+use super::conversation::Conversation;
+
+/// So many bytes in several pieces are copied and sent as one, which takes the system less time than a second piece: head
+/// and body of a response of 125 bytes in 1.67 µs, in 1.77 µs as two pieces (loopback, 2026-11-28).
+const SMALL: usize = 1024;
+
+thread_local! {
+    /// Where the pieces are put together. Kept, for it would have to be cleared for each write otherwise.
+    static TOGETHER: RefCell<[u8; SMALL]> = const { RefCell::new([0; SMALL]) };
+}
 
 /// More than this waits to be read only if the client may have more to send than is let in.
 const WINDOW: usize = 32 * 1024;
@@ -125,23 +135,23 @@ impl Socket {
 pub(super) struct Stream {
     reader: Reader,
     socket: Arc<Socket>,
-    progress: Arc<Progress>,
+    conversation: Arc<Conversation>,
 }
 
 impl Stream {
-    pub(super) fn tcp(stream: TcpStream, progress: &Arc<Progress>) -> Self {
+    pub(super) fn tcp(stream: TcpStream, conversation: &Arc<Conversation>) -> Self {
         let (reader, writer) = stream.into_split();
-        Self::new(Reader::Tcp(reader), Socket::Tcp(writer), progress)
+        Self::new(Reader::Tcp(reader), Socket::Tcp(writer), conversation)
     }
 
     #[cfg(unix)]
-    pub(super) fn unix(stream: UnixStream, progress: &Arc<Progress>) -> Self {
+    pub(super) fn unix(stream: UnixStream, conversation: &Arc<Conversation>) -> Self {
         let (reader, writer) = stream.into_split();
-        Self::new(Reader::Unix(reader), Socket::Unix(writer), progress)
+        Self::new(Reader::Unix(reader), Socket::Unix(writer), conversation)
     }
 
-    fn new(reader: Reader, socket: Socket, progress: &Arc<Progress>) -> Self {
-        Self { reader, socket: Arc::new(socket), progress: Arc::clone(progress) }
+    fn new(reader: Reader, socket: Socket, conversation: &Arc<Conversation>) -> Self {
+        Self { reader, socket: Arc::new(socket), conversation: Arc::clone(conversation) }
     }
 
     pub(super) fn socket(&self) -> Arc<Socket> {
@@ -158,12 +168,12 @@ impl Stream {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     let ready = self.socket.poll_write_ready(context);
                     if ready.is_pending() {
-                        self.progress.wrote(false);
+                        self.conversation.progress.wrote(false);
                     }
                     ready!(ready)?;
                 }
                 written => {
-                    self.progress.wrote(true);
+                    self.conversation.progress.wrote(true);
                     return Poll::Ready(written);
                 }
             }
@@ -173,7 +183,7 @@ impl Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        self.progress.closed();
+        self.conversation.progress.closed();
     }
 }
 
@@ -189,7 +199,7 @@ impl AsyncRead for Stream {
             #[cfg(unix)]
             Reader::Unix(reader) => Pin::new(reader).poll_read(context, buffer),
         };
-        self.progress.read(polled.is_pending(), &buffer.filled()[before..]);
+        self.conversation.progress.read(polled.is_pending(), &buffer.filled()[before..]);
         polled
     }
 }
@@ -204,7 +214,16 @@ impl AsyncWrite for Stream {
         context: &mut Context<'_>,
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_write_with(context, |socket| socket.try_write_vectored(buffers))
+        self.poll_write_with(context, |socket| {
+            if let [one] = buffers {
+                return socket.try_write(one);
+            }
+            let sent = TOGETHER.try_with(|room| {
+                let mut room = room.try_borrow_mut().ok()?;
+                as_one(buffers, &mut room).map(|one| socket.try_write(one))
+            });
+            sent.ok().flatten().unwrap_or_else(|| socket.try_write_vectored(buffers))
+        })
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -224,4 +243,15 @@ impl AsyncWrite for Stream {
             _ => Err(error),
         }))
     }
+}
+
+/// The buffers as one, if they have room there.
+fn as_one<'a>(buffers: &[io::IoSlice<'_>], room: &'a mut [u8; SMALL]) -> Option<&'a [u8]> {
+    let mut length = 0;
+    for buffer in buffers {
+        let end = length + buffer.len();
+        room.get_mut(length..end)?.copy_from_slice(buffer);
+        length = end;
+    }
+    Some(&room[..length])
 }

@@ -9,6 +9,7 @@
     feature = "connect-info"
 ))]
 
+mod answering;
 mod app;
 mod client;
 mod disconnect;

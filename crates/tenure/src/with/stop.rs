@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Sleep, sleep};
 
+use crate::fault::quietly;
+
 /// A tenure did not run its course: its body was stopped, or its exit was cut off.
 ///
 /// Whatever it was, the caller gets this after the exit.
@@ -106,9 +108,14 @@ impl Deadline {
         Self { limit, timer: None }
     }
 
-    /// Ready with the limit when it has passed. Out of tokio's budget, lest a body that uses it all up is never stopped.
+    /// Ready with the limit when it has passed.
+    #[inline]
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Duration> {
-        let Some(limit) = self.limit else { return Poll::Pending };
+        self.limit.map_or(Poll::Pending, |limit| self.poll_timer(limit, context))
+    }
+
+    /// Out of tokio's budget, lest a body that uses it all up is never stopped.
+    fn poll_timer(&mut self, limit: Duration, context: &mut Context<'_>) -> Poll<Duration> {
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         pin!(unconstrained(timer)).poll(context).map(|()| limit)
     }
@@ -126,6 +133,7 @@ pub(super) struct Requests {
 }
 
 impl Requests {
+    #[inline]
     fn poll_both(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         let mut requests = self.requests.iter_mut();
         // Out of tokio's budget, as a deadline is.
@@ -137,6 +145,7 @@ impl Requests {
 }
 
 impl Stop for Requests {
+    #[inline]
     fn poll_enter(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         if let Poll::Ready(stopped) = self.poll_both(context) {
             return Poll::Ready(stopped);
@@ -144,6 +153,7 @@ impl Stop for Requests {
         self.enter.poll(context).map(Stopped::EnterTimeout)
     }
 
+    #[inline]
     fn poll_body(&mut self, context: &mut Context<'_>) -> Poll<Stopped> {
         if let Poll::Ready(stopped) = self.poll_both(context) {
             return Poll::Ready(stopped);
