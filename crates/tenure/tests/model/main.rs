@@ -107,11 +107,8 @@ const MIXED: Vocabulary = Vocabulary {
         Say::Stack,
         Say::StackGuard,
         Say::Join,
-        Say::JoinContexts,
         Say::Cut,
-        Say::Select,
         Say::Group,
-        Say::Recovering,
         Say::Step,
     ],
     exits: &[
