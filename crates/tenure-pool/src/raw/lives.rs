@@ -220,8 +220,7 @@ fn the_last_handle_goes(is_asked: bool) {
     let mut claim = locked.reserve().expect("there is room");
     assert!(claim.fill(UnsafeCell::new(0)).is_none());
     drop(locked);
-    let mut threads = Vec::new();
-    threads.push(thread::spawn(move || end_lease(claim)));
+    let mut threads = vec![thread::spawn(move || end_lease(claim))];
     if is_asked {
         let pool = Arc::clone(&pool);
         threads.push(thread::spawn(move || {
