@@ -10,9 +10,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use tenure::{AsyncExit, Outcome, drain, with};
+use tenure::{AsyncExit, ExitErrors, Outcome, drain, task_group, with};
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
 #[derive(Default)]
@@ -69,10 +68,14 @@ pub(crate) async fn example() -> Result<()> {
     }
 
     let start = Instant::now();
-    let clients: JoinSet<_> = (0..20).map(|_| with(pool.clone().get(), work)).collect();
-    for result in clients.join_all().await {
-        result?;
-    }
+    // A group, since tasks that are merely aborted go on for a while.
+    with(task_group(), async |clients| {
+        for _ in 0..20 {
+            clients.spawn(with(pool.clone().get(), work));
+        }
+        Ok::<_, ExitErrors<anyhow::Error>>(())
+    })
+    .await?;
     println!("20 clients, 10 ms each, took {:?}", start.elapsed());
 
     // Whoever is cancelled leaves a dirty connection, which is reset before anyone else has it.

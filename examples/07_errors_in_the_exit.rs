@@ -61,7 +61,7 @@ fn translate(error: WithError<Error, Error, Error>) -> String {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    example().await
+    example().await;
 }
 
 pub(crate) async fn example() {

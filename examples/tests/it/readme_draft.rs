@@ -1,5 +1,5 @@
 use std::{io::Result, path::PathBuf};
-use tenure::{AsyncExit, Outcome, shield, with};
+use tenure::{AsyncExit, Outcome, run_to_completion, shield, with};
 use tokio::fs;
 
 /// A file that appears whole or not at all.
@@ -22,10 +22,13 @@ impl AsyncExit for Draft {
     }
 }
 
-/// The enter has begun to write when it is dropped: `shield` finishes it, so that the exit can undo it.
+/// A write that is dropped goes on in its thread. So both are finished, before the exit undoes them.
 /// The body borrows what is around it and takes `?`. The whole can be spawned, timed out, dropped.
 async fn answer(path: PathBuf) -> Result<()> {
-    with(shield(create(path)), async |draft| fs::write(&draft.0, "42").await).await
+    with(shield(create(path)), async |draft| {
+        run_to_completion(fs::write(draft.0.clone(), "42")).await
+    })
+    .await
 }
 
 #[tokio::main]
