@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::subject::{Raw, Subject};
 
 /// How many uses there are in a sequence.
-const LENGTH: usize = 4;
+const LENGTH: usize = 3;
 
 /// What one use does; each writes a mark, and says whether it is to be found.
 #[derive(Clone, Copy, Debug)]
