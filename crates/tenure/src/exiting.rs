@@ -18,7 +18,7 @@ use tokio::runtime::{self, Handle};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::fault::{Expired, Fault, Payload, drop_payload, quietly};
+use crate::fault::{Ended, Expired, Fault, Payload, drop_payload, quietly};
 use crate::frame;
 use crate::scope::{Scope, Wait};
 
@@ -56,7 +56,7 @@ where
     }
 
     #[inline]
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended<V, X>> {
         let mut ended = None;
         // One catch around the poll and the drop that follows: it is entered each time.
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -68,8 +68,8 @@ where
         match (caught, ended) {
             (Ok(()), None) => Poll::Pending,
             (Ok(()), Some(Ok(value))) => Poll::Ready(Ok(value)),
-            (Ok(()), Some(Err(error))) => Poll::Ready(Err(Fault::Failed(error))),
-            (Err(payload), ended) => Poll::Ready(Err(Fault::Panicked(self.panicked(payload, ended)))),
+            (Ok(()), Some(Err(error))) => Poll::Ready(failed(Fault::Failed(error))),
+            (Err(payload), ended) => Poll::Ready(failed(Fault::Panicked(self.panicked(payload, ended)))),
         }
     }
 
@@ -83,6 +83,11 @@ where
         }
         payload
     }
+}
+
+#[cold]
+fn failed<V, X>(fault: Fault<X>) -> Ended<V, X> {
+    Err(Box::new(fault))
 }
 
 /// A time limit. Its clock starts with the first poll.
@@ -122,7 +127,7 @@ pin_project! {
         #[pin]
         code: Caught<C, F>,
         stage: Stage,
-        ended: Option<Result<V, Fault<X>>>,
+        ended: Option<Ended<V, X>>,
         // What few exits have.
         rare: Option<Box<Rare>>,
     }
@@ -160,11 +165,21 @@ where
         Self { stage: Stage::Running, ..Self::new(exit) }
     }
 
+    #[inline]
     pub(crate) fn with_limit(exit: C, limit: Option<Duration>) -> Self {
-        let limited =
-            |limit| Box::new(Rare { limit: Some(Limit { limit, timer: None }), wait: Wait::default() });
         Self { rare: limit.map(limited), ..Self::new(exit) }
     }
+
+    /// Where the call is no more than the making of the future, and has been made.
+    #[inline]
+    pub(crate) fn called(future: F, limit: Option<Duration>) -> Self {
+        Self { code: Caught::Running { future }, stage: Stage::Before, ended: None, rare: limit.map(limited) }
+    }
+}
+
+#[cold]
+fn limited(limit: Duration) -> Box<Rare> {
+    Box::new(Rare { limit: Some(Limit { limit, timer: None }), wait: Wait::default() })
 }
 
 /// Waits until the scope of the innermost frame is empty.
@@ -186,7 +201,7 @@ where
     C: FnOnce() -> F,
     F: Future<Output = Result<V, X>>,
 {
-    type Output = Result<V, Fault<X>>;
+    type Output = Ended<V, X>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -218,7 +233,7 @@ where
     F: Future<Output = Result<V, X>>,
 {
     /// Polls it where it has to wait for children, before its code or behind.
-    fn poll_around(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+    fn poll_around(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended<V, X>> {
         let this = self.as_mut().project();
         match (*this.stage, poll_children(this.rare, context)) {
             (Stage::Before, Poll::Ready(())) => {
@@ -234,14 +249,15 @@ where
 
     /// Drops its code if its time is up.
     #[cold]
-    fn poll_limit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<V, Fault<X>>> {
+    fn poll_limit(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ended<V, X>> {
         let this = self.project();
         let Some(Rare { limit: Some(limit), .. }) = this.rare.as_deref_mut() else { return Poll::Pending };
         let passed = catch_unwind(AssertUnwindSafe(|| limit.poll(context)));
         let fault = match passed {
             Ok(passed) => {
                 ready!(passed);
-                Fault::TimedOut(Expired { limit: Some(limit.limit), waited_for: waited_for(*this.stage) })
+                let waited_for = waited_for(*this.stage);
+                Fault::TimedOut(Expired { limit: Some(limit.limit), waited_for })
             }
             // The runtime has no timer.
             Err(payload) => Fault::Panicked(payload),
@@ -249,14 +265,14 @@ where
         // The resource's own `Drop` is the forceful close.
         if let Err(payload) = catch_unwind(AssertUnwindSafe(|| this.code.finish())) {
             if let Fault::TimedOut(_) = fault {
-                return Poll::Ready(Err(Fault::Panicked(payload)));
+                return Poll::Ready(failed(Fault::Panicked(payload)));
             }
             drop_payload(payload);
         }
         match this.ended.take() {
             // Its own error says more than that it then waited for too long.
             Some(Err(own)) => Poll::Ready(Err(own)),
-            _ => Poll::Ready(Err(fault)),
+            _ => Poll::Ready(failed(fault)),
         }
     }
 }

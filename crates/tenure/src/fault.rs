@@ -21,6 +21,9 @@ pub(crate) enum Fault<X> {
     TimedOut(Expired),
 }
 
+/// What came of an exit. The fault is in a box, so that a result without one goes through registers.
+pub(crate) type Ended<V, X> = Result<V, Box<Fault<X>>>;
+
 /// A time limit that has passed, and what it has passed in.
 #[derive(Clone, Debug)]
 pub(crate) struct Expired {

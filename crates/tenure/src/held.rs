@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::exiting::Exiting;
 use crate::fault::{Fault, Payload};
-use crate::inline_exit::InlineExit;
+use crate::inline_exit::{InTurn, InlineExit};
 use crate::job::Begun;
 use crate::label::Label;
 use crate::registry::{self, Phase};
@@ -165,7 +165,7 @@ impl<R: AsyncExit> Held<R> {
             // Nothing that was told has to be kept beside it.
             let call = move || resource.exit(outcome_now(Outcome::Completed));
             let exit = InlineExit::of_guard(&mut self.tenure, move || Exiting::with_limit(call, limit)).await;
-            result_of(self.tenure.label(), exit)
+            result_of(self.tenure.label(), exit.map_err(|fault| *fault))
         }
     }
 
@@ -184,7 +184,7 @@ impl<R: AsyncExit> Held<R> {
     pub fn exit(mut self, ending: Ending) -> impl Future<Output = Result<(), R::Error>> + Send {
         async move {
             let exited = self.leave(ending).await;
-            result_of(self.tenure.label(), exited.exit)
+            result_of(self.tenure.label(), exited.exit.map_err(|fault| *fault))
         }
     }
 
@@ -214,7 +214,7 @@ impl<R: AsyncExit> Held<R> {
             let label = self.tenure.label();
             match (value, told, exit) {
                 (Some(value), _, Ok(())) => Ok(value),
-                (Some(_), _, Err(fault)) => Err(error_of(label, fault, E::from)),
+                (Some(_), _, Err(fault)) => Err(error_of(label, *fault, E::from)),
                 (None, Known::Failed(error), exit) => {
                     if let Err(fault) = exit {
                         report(label, &fault);
@@ -239,7 +239,7 @@ impl<R: AsyncExit> Held<R> {
     fn leave<K: Told + 'static>(
         &mut self,
         told: K,
-    ) -> InlineExit<'_, impl Future<Output = Exited<(), K, R::Error>> + Send + use<R, K>> {
+    ) -> InlineExit<'_, impl Future<Output = Exited<(), K, R::Error>> + Send + use<R, K>, InTurn> {
         let (resource, limit) = (self.resource.take().expect(FULL), self.exit_limit);
         InlineExit::of_guard(&mut self.tenure, move || exit_job(Plain::of(resource), told, limit))
     }

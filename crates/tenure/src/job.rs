@@ -8,6 +8,7 @@
 //!    polled in a frame of that one. What is left of either is dropped in a frame of its parent.
 
 use std::fmt::Debug;
+use std::mem;
 use std::pin::Pin;
 use std::slice;
 use std::sync::Arc;
@@ -199,8 +200,10 @@ impl<F: Future<Output: Settle> + ?Sized> Future for Job<F> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let span = self.record.span.clone();
-        span.in_scope(|| self.poll_in_span(context))
+        let span = mem::take(&mut self.record.span);
+        let polled = span.in_scope(|| self.poll_in_span(context));
+        self.record.span = span;
+        polled
     }
 }
 

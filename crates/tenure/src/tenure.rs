@@ -1,6 +1,7 @@
 //! One tenure: its identity, its place in the registry, and its hand-over.
 
 use std::mem;
+use std::num::NonZeroUsize;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Context;
@@ -10,37 +11,47 @@ use tokio::sync::SetOnce;
 use crate::frame::{self, Enclosing, Node};
 use crate::job::{Begun, Job, Record, Settle};
 use crate::label::{Id, Label};
-use crate::registry::{self, Asked, Care, Count, Entry, HandedOver, Items, Key, Phase, Registry, RootKey, Whereabouts};
+use crate::registry::{
+    self, Care, Count, Entry, Extra, HandedOver, Items, Key, Phase, Place, Registry, RootKey, Whereabouts,
+};
 
 /// Held by whoever has to see to the exit. Dropped, it leaves the registry; it is never cloned.
+///
+/// Plain fields instead of an enum: they are stored one by one where the tenure is made, and never copied as a whole.
 pub(crate) struct Tenure {
     pub(crate) node: Node,
-    place: Place,
+    /// Where it belongs, if that is not the enclosing tenure; else 0. Once it is listed, the tenure it was entered in.
+    home: Id,
+    /// The registry it is listed in, under the key.
+    listed: Option<Arc<Registry>>,
+    key: Key,
+    /// The phase that it is listed in.
+    phase: Phase,
+    /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
+    counted: bool,
+    /// The waker that the registry has, if this is a body that can be asked to stop.
+    waker: Option<WakerMark>,
 }
 
-enum Place {
-    Unlisted {
-        /// Where it belongs, if that is not the enclosing tenure; else 0.
-        parent: Id,
-        /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
-        counted: bool,
-    },
-    Listed {
-        registry: Arc<Registry>,
-        key: Key,
-        phase: Phase,
-        /// The tenure it was entered in; 0 if none.
-        home: Id,
-        /// The waker that the registry has, by its data, if this is a body that can be asked to stop.
-        waker: Option<usize>,
-    },
+/// By what a waker is known again.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct WakerMark(NonZeroUsize);
+
+impl WakerMark {
+    fn of(context: &Context<'_>) -> Self {
+        // Data may well be null. Two that are taken for one are those at the top of memory, where nothing lies.
+        let mark = context.waker().data().addr().checked_add(1).and_then(NonZeroUsize::new);
+        Self(mark.unwrap_or(NonZeroUsize::MAX))
+    }
 }
 
 impl Tenure {
     /// A tenure whose resource has just been entered.
     #[inline]
     pub(crate) fn entered(label: Label) -> Self {
-        Self { node: Node::new(label), place: Place::Unlisted { parent: 0, counted: false } }
+        let mut tenure = Self::inside(0, label);
+        tenure.counted = false;
+        tenure
     }
 
     /// A tenure of which there is nothing to count: what belongs to it is counted by itself.
@@ -49,8 +60,10 @@ impl Tenure {
     }
 
     /// As [`new`](Self::new), with this parent wherever it is polled.
+    #[inline]
     pub(crate) fn inside(parent: Id, label: Label) -> Self {
-        Self { node: Node::new(label), place: Place::Unlisted { parent, counted: true } }
+        let (key, phase) = (Key::default(), Phase::Held);
+        Self { node: Node::new(label), home: parent, listed: None, key, phase, counted: true, waker: None }
     }
 
     #[inline]
@@ -60,68 +73,61 @@ impl Tenure {
 
     /// The registry it is listed in, else the current one.
     pub(crate) fn registry(&self) -> Arc<Registry> {
-        match &self.place {
-            Place::Listed { registry, .. } => Arc::clone(registry),
-            Place::Unlisted { .. } => registry::current(),
-        }
+        self.listed.as_ref().map_or_else(registry::current, Arc::clone)
     }
 
     /// Whether anything that was handed over at the root of a task is left, in the registry of this tenure.
     #[inline]
     pub(crate) fn has_root_scopes(&self) -> bool {
-        match &self.place {
-            Place::Listed { registry, .. } => registry.has_root_scopes(),
-            Place::Unlisted { .. } => registry::current().has_root_scopes(),
+        match &self.listed {
+            Some(registry) => registry.has_root_scopes(),
+            None => registry::current().has_root_scopes(),
         }
     }
 
     /// The tenure it was entered in; 0 if none.
     pub(crate) fn home(&self) -> Id {
-        match self.place {
-            Place::Listed { home, .. } => home,
-            Place::Unlisted { parent, .. } => parent,
-        }
+        self.home
     }
 
     /// Makes the tenure known to the registry, in this phase. To be called at each suspension; it costs a comparison
     /// when nothing has changed.
     #[inline]
     pub(crate) fn list(&mut self, now: Phase, context: &Context<'_>) {
-        match &mut self.place {
-            Place::Listed { phase, waker, .. }
-                if *phase == now && waker.is_none_or(|data| data == context.waker().data().addr()) => {}
-            _ => self.list_anew(now, Some(context)),
+        let is_listed = self.listed.is_some() && self.phase == now;
+        if !is_listed || self.waker.is_some_and(|mark| mark != WakerMark::of(context)) {
+            self.list_anew(now, Some(context));
         }
     }
 
     /// As [`list`](Self::list), where the tenure is given out of the task's sight.
     pub(crate) fn list_given_out(&mut self, now: Phase) {
-        self.list_anew(now, None);
+        self.list_first(now, None, None);
     }
 
     /// As [`list_given_out`](Self::list_given_out), with things that are held one by one inside.
     pub(crate) fn list_with(&mut self, phase: Phase, items: impl FnOnce() -> Arc<dyn Items>) {
-        if let Place::Unlisted { .. } = self.place {
+        if self.listed.is_none() {
             self.list_first(phase, None, Some(items()));
         }
     }
 
     #[cold]
     fn list_anew(&mut self, now: Phase, context: Option<&Context<'_>>) {
-        let Place::Listed { registry, key, phase, waker, .. } = &mut self.place else {
+        let Some(registry) = &self.listed else {
             self.list_first(now, context, None);
             return;
         };
-        *phase = now;
+        self.phase = now;
         let mut new = None;
-        if let (Some(data), Some(context)) = (waker.as_mut(), context) {
-            *data = context.waker().data().addr();
+        if let (Some(mark), Some(context)) = (&mut self.waker, context) {
+            *mark = WakerMark::of(context);
             new = Some(context.waker().clone());
         }
         // The waker that is replaced is dropped behind the lock.
-        let _old = registry.change(*key, |entry| {
+        let _old = registry.change(self.key, |entry| {
             entry.phase = now;
-            new.and_then(|new| entry.stop.as_mut()?.waker.replace(new))
+            entry.replace_waker(new)
         });
     }
 
@@ -131,56 +137,62 @@ impl Tenure {
         phase: Phase,
         context: Option<&Context<'_>>,
         items: Option<Arc<dyn Items>>,
-    ) -> Option<registry::Place> {
-        let Place::Unlisted { parent, counted } = self.place else {
+    ) -> Option<Place> {
+        if self.listed.is_some() {
             return None;
-        };
-        let Whereabouts { place, runtime, registry } = registry::whereabouts(context);
-        let parent = if parent == 0 { frame::enclosing_id_at(place) } else { parent };
-        let mut entry = Entry::new(self.node.id(), parent, self.node.label, phase, runtime);
-        entry.items = items;
-        let mut waker = None;
-        if let (0, Phase::Held, Some(context)) = (parent, phase, context) {
-            waker = Some(context.waker().data().addr());
-            entry.stop = Some(Asked { waker: Some(context.waker().clone()), asked: false });
         }
-        if !counted {
+        let Whereabouts { place, runtime, registry } = registry::whereabouts(context);
+        if self.home == 0 {
+            self.home = frame::enclosing_id_at(place);
+        }
+        let extra = match (items, context) {
+            (Some(items), _) => Extra::Items(items),
+            (None, Some(context)) if self.home == 0 && phase == Phase::Held => {
+                self.waker = Some(WakerMark::of(context));
+                Extra::Waker(context.waker().clone())
+            }
+            (None, _) => Extra::None,
+        };
+        if !self.counted {
+            self.counted = true;
             registry.count(Count::Entered);
         }
-        let key = registry.hold(entry);
-        self.place = Place::Listed { registry, key, phase, home: parent, waker };
+        self.phase = phase;
+        self.key = registry.hold(Entry::new(self.node.id(), self.home, self.node.label, phase, runtime, extra));
+        self.listed = Some(registry);
         Some(place)
     }
 
     /// Whether its body was asked to stop since the process ends.
     #[inline]
     pub(crate) fn is_asked_to_stop(&self) -> bool {
-        matches!(&self.place, Place::Listed { registry, waker: Some(_), .. } if registry.is_stopping())
+        self.waker.is_some()
+            && self.listed.as_ref().is_some_and(|registry| registry.is_stopping())
             && self.was_asked()
     }
 
     #[cold]
     fn was_asked(&self) -> bool {
-        let Place::Listed { registry, key, .. } = &self.place else { return false };
-        registry.change(*key, |entry| entry.stop.as_ref().is_some_and(|stop| stop.asked)).unwrap_or(false)
+        let Some(registry) = &self.listed else { return false };
+        registry.change(self.key, |entry| entry.is_asked_to_stop()).unwrap_or(false)
     }
 
     /// Counts an exit that has ended inline at this place, and its enter if that is not counted.
     #[inline]
-    pub(crate) fn count_exit(&self, counts: Option<Option<Count>>, place: registry::Place) {
+    pub(crate) fn count_exit(&self, counts: Option<Option<Count>>, place: Place) {
         let Some(fault) = counts else { return };
-        match &self.place {
-            Place::Unlisted { counted, .. } => {
-                let count = if *counted { Count::Exited } else { Count::Passed };
+        match &self.listed {
+            None => {
+                let count = if self.counted { Count::Exited } else { Count::Passed };
                 registry::count_at(place, count, fault);
             }
-            Place::Listed { registry, .. } => registry.count_all(Count::Exited, fault),
+            Some(registry) => registry.count_all(Count::Exited, fault),
         }
     }
 
     /// Takes back the count of a resource that leaves without an exit, by its holder's will.
     pub(crate) fn count_disarmed(&self) {
-        if let Place::Listed { registry, .. } = &self.place {
+        if let Some(registry) = &self.listed {
             registry.count(Count::Disarmed);
         }
     }
@@ -193,10 +205,9 @@ impl Tenure {
         F: Future<Output: Settle> + Send + ?Sized + 'static,
     {
         let place = self.list_first(begun.phase(), None, None);
-        let unlisted = Place::Unlisted { parent: 0, counted: true };
-        let Place::Listed { registry, key, .. } = mem::replace(&mut self.place, unlisted) else {
-            return;
-        };
+        let Some(registry) = self.listed.take() else { return };
+        let key = mem::take(&mut self.key);
+        (self.home, self.waker) = (0, None);
         registry.count(Count::HandedOver);
         let node = self.node.take();
         let (id, label) = (node.id, node.label);
@@ -216,7 +227,8 @@ impl Tenure {
             entry.phase = begun.phase();
             let handed_over = HandedOver { latch: Arc::clone(&latch), scope: Arc::clone(&scope) };
             match mem::replace(&mut entry.care, Care::Job(handed_over)) {
-                Care::Caller { runtime, span } => (runtime, span, entry.items.clone(), entry.stop.take()),
+                // The waker is dropped behind the lock.
+                Care::Caller { runtime, span } => (runtime, span, entry.items(), entry.replace_waker(None)),
                 Care::Job(_) => unreachable!("a tenure is handed over once"),
             }
         });
@@ -236,8 +248,8 @@ impl Tenure {
 impl Drop for Tenure {
     #[inline]
     fn drop(&mut self) {
-        if let Place::Listed { registry, key, .. } = &self.place {
-            leave(registry, *key);
+        if let Some(registry) = &self.listed {
+            leave(registry, self.key);
         }
     }
 }

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use crate::as_part::AsPart;
 use crate::exit::{StopBody, any_of};
 use crate::exiting::Exiting;
-use crate::fault::Fault;
+use crate::fault::{Ended, Fault};
 use crate::frame;
 use crate::label::Label;
 use crate::with::{outcome_now, report};
@@ -20,7 +20,7 @@ use crate::{AsyncExit, ExitErrors, Outcome};
 fn exit<R: AsyncExit>(
     resource: R,
     outcome: Outcome<'_>,
-) -> AsPart<impl Future<Output = Result<(), Fault<R::Error>>> + Send> {
+) -> AsPart<impl Future<Output = Ended<(), R::Error>> + Send> {
     #[track_caller]
     fn here() -> &'static Location<'static> {
         Location::caller()
@@ -32,15 +32,15 @@ fn exit<R: AsyncExit>(
 }
 
 /// Whether it has ended. A fault is kept behind those that came before it.
-fn poll_end<F, X>(mut exit: Pin<&mut AsPart<F>>, faults: &mut Faults<X>, context: &mut Context<'_>) -> bool
+fn poll_end<F, X>(exit: Pin<&mut AsPart<F>>, faults: &mut Faults<X>, context: &mut Context<'_>) -> bool
 where
-    F: Future<Output = Result<(), Fault<X>>>,
+    F: Future<Output = Ended<(), X>>,
 {
-    if exit.as_mut().is_over() {
+    if exit.is_over() {
         return true;
     }
     let Poll::Ready((ended, label)) = exit.poll_exit(context, |_| {}) else { return false };
-    faults.extend(ended.err().map(|fault| (label, fault)));
+    faults.extend(ended.err().map(|fault| (label, *fault)));
     true
 }
 

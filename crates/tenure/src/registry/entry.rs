@@ -1,11 +1,13 @@
 //! What the registry knows of one held tenure.
 
+use std::mem;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 
-use super::{Asked, Phase};
+use super::Phase;
 use crate::label::{Id, Label};
 use crate::scope::{Latch, Scope};
 
@@ -29,9 +31,19 @@ pub(crate) struct Entry {
     pub(crate) since: Instant,
     pub(crate) phase: Phase,
     pub(crate) care: Care,
-    pub(crate) items: Option<Arc<dyn Items>>,
-    /// There if it is a body that can be asked to stop.
-    pub(crate) stop: Option<Asked>,
+    pub(crate) extra: Extra,
+}
+
+/// What some of them have.
+#[derive(Debug)]
+pub(crate) enum Extra {
+    None,
+    /// A stack: what lies on it.
+    Items(Arc<dyn Items>),
+    /// A body that can be asked to stop: its waker.
+    Waker(Waker),
+    /// A body that was asked to stop, by its waker.
+    Asked,
 }
 
 /// Who sees to the exit.
@@ -51,7 +63,14 @@ pub(crate) struct HandedOver {
 
 impl Entry {
     /// An entry made now: on this runtime, in the current span, inside of this parent.
-    pub(crate) fn new(id: Id, parent: Id, label: Label, phase: Phase, runtime: Option<Handle>) -> Self {
+    pub(crate) fn new(
+        id: Id,
+        parent: Id,
+        label: Label,
+        phase: Phase,
+        runtime: Option<Handle>,
+        extra: Extra,
+    ) -> Self {
         Self {
             id,
             parent,
@@ -59,9 +78,39 @@ impl Entry {
             since: Instant::now(),
             phase,
             care: Care::Caller { runtime, span: Span::current() },
-            items: None,
-            stop: None,
+            extra,
         }
+    }
+
+    pub(crate) fn items(&self) -> Option<Arc<dyn Items>> {
+        if let Extra::Items(items) = &self.extra { Some(Arc::clone(items)) } else { None }
+    }
+
+    /// Takes the waker of a body that can be asked to stop, and gives it this one instead, if it has one.
+    pub(crate) fn replace_waker(&mut self, new: Option<Waker>) -> Option<Waker> {
+        if !matches!(self.extra, Extra::Waker(_)) {
+            // It was asked already, or cannot be: the caller drops the waker, behind the lock.
+            return new;
+        }
+        match mem::replace(&mut self.extra, new.map_or(Extra::None, Extra::Waker)) {
+            Extra::Waker(old) => Some(old),
+            Extra::None | Extra::Items(_) | Extra::Asked => None,
+        }
+    }
+
+    /// Asks the body to stop, if it can be asked: it has to be woken then.
+    pub(crate) fn ask_to_stop(&mut self) -> Option<Waker> {
+        if !matches!(self.extra, Extra::Waker(_)) {
+            return None;
+        }
+        match mem::replace(&mut self.extra, Extra::Asked) {
+            Extra::Waker(waker) => Some(waker),
+            Extra::None | Extra::Items(_) | Extra::Asked => None,
+        }
+    }
+
+    pub(crate) fn is_asked_to_stop(&self) -> bool {
+        matches!(self.extra, Extra::Asked)
     }
 
     pub(crate) fn handed_over(&self) -> Option<&HandedOver> {
@@ -75,8 +124,9 @@ impl Entry {
 /// The tracing span of the caller, where tracing is compiled in.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Span {
+    // Five words, and seldom there.
     #[cfg(feature = "tracing")]
-    span: Option<tracing::Span>,
+    span: Option<Box<tracing::Span>>,
 }
 
 impl Span {
@@ -84,7 +134,10 @@ impl Span {
         Self {
             // Where there was never a subscriber there is no span, which is known by a load.
             #[cfg(feature = "tracing")]
-            span: tracing::dispatcher::has_been_set().then(tracing::Span::current),
+            span: tracing::dispatcher::has_been_set()
+                .then(tracing::Span::current)
+                .filter(|span| !span.is_disabled())
+                .map(Box::new),
         }
     }
 

@@ -39,9 +39,8 @@ pub use snapshot::{OpenTenure, OpenTenures, Phase, open};
 
 pub(crate) use counters::Count;
 pub(crate) use current::{Place, Whereabouts, count_at, current, place_in, place_now, whereabouts};
-pub(crate) use entry::{Care, Entry, HandedOver, Item, Items, Span};
+pub(crate) use entry::{Care, Entry, Extra, HandedOver, Item, Items, Span};
 pub(crate) use shelf::Key;
-pub(crate) use stop::Asked;
 
 /// Incidents kept for the next drain's report. Later ones are counted, and all reach the report sink.
 pub const KEPT_INCIDENTS_MAX: usize = 1_024;

@@ -8,11 +8,25 @@ use super::Entry;
 
 const SLABS: usize = 16;
 
-/// Where an entry lies.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
-    slab: u32,
-    slot: u32,
+/// Where an entry lies: the slot, times the number of slabs, and the slab. One word with the two flags beside it.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Key(u32);
+
+impl Key {
+    const SLABS: u32 = SLABS as u32;
+
+    fn new(slab: usize, slot: u32) -> Self {
+        let slab = u32::try_from(slab).expect("there are few slabs");
+        Self(slot.checked_mul(Self::SLABS).expect("fewer than 2^28 tenures are held by a thread") + slab)
+    }
+
+    fn slab(self) -> usize {
+        (self.0 % Self::SLABS) as usize
+    }
+
+    fn slot(self) -> u32 {
+        self.0 / Self::SLABS
+    }
 }
 
 #[derive(Debug, Default)]
@@ -39,18 +53,18 @@ impl Shelf {
     pub(super) fn insert(&self, entry: Entry) -> Key {
         let slab = thread_number() % SLABS;
         let slot = self.lock(slab).insert(entry);
-        Key { slab: u32::try_from(slab).unwrap_or(0), slot }
+        Key::new(slab, slot)
     }
 
     pub(super) fn change<T>(&self, key: Key, change: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        match self.lock(key.slab as usize).slots.get_mut(key.slot as usize) {
+        match self.lock(key.slab()).slots.get_mut(key.slot() as usize) {
             Some(Slot::Held(entry)) => Some(change(entry)),
             Some(Slot::Vacant { .. }) | None => None,
         }
     }
 
     pub(super) fn remove(&self, key: Key) -> Option<Entry> {
-        self.lock(key.slab as usize).remove(key.slot)
+        self.lock(key.slab()).remove(key.slot())
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -169,8 +169,8 @@ impl Registry {
             let handed_over = entry.handed_over().is_some();
             let Entry { id, parent, label, phase, .. } = *entry;
             found.push(open_tenure(id, parent, label, age, phase, handed_over));
-            if let Some(items) = &entry.items {
-                with_items.push((id, age, phase, handed_over, items.clone()));
+            if let Some(items) = entry.items() {
+                with_items.push((id, age, phase, handed_over, items));
             }
         });
         // The items have a lock of their own: asked for after the list's is free.

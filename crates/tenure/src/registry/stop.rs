@@ -16,13 +16,6 @@ use std::task::Waker;
 use super::{Phase, Registry};
 use crate::label::Id;
 
-/// A body that can be asked to stop.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    pub(crate) waker: Option<Waker>,
-    pub(crate) asked: bool,
-}
-
 impl Registry {
     /// Whether it is worth to look whether this or that was asked.
     #[inline]
@@ -37,10 +30,8 @@ impl Registry {
         self.stopping.store(true, Ordering::Relaxed);
         let mut wakers = Vec::new();
         self.held.each(|entry| {
-            let Some(stop) = &mut entry.stop else { return };
             if entry.phase == Phase::Held && !except.contains(&entry.id) {
-                stop.asked = true;
-                wakers.extend(stop.waker.take());
+                wakers.extend(entry.ask_to_stop());
             }
         });
         wakers.into_iter().for_each(Waker::wake);

@@ -396,6 +396,9 @@ impl<E: ErrorValue> ExitStack<E> {
         let limit = self.limit;
         let mut rest = Rest { on_stack: self.take(), limit, begun: Begun::Guard };
         async move {
+            if rest.exits().is_empty() {
+                return Ok(Verdict::Propagate);
+            }
             let registry = rest.begin();
             let Unwound { made, others } = unwind(&registry, rest.exits(), outcome, limit, may_recover).await;
             let mut others = others;
@@ -427,13 +430,19 @@ impl<E: ErrorValue> ExitStack<E> {
 
 /// Notes an enter that has failed. If its future panicked when it was dropped, what was entered is on the stack, and exits
 /// with it.
+#[inline]
 fn entered(label: Label, is_entered: bool, panicked: Option<Payload>) {
     if !is_entered {
-        registry::current().log_failed_enter(label);
+        log_failed_enter(label);
     }
     if let Some(payload) = panicked {
         resume_unwind(payload);
     }
+}
+
+#[cold]
+fn log_failed_enter(label: Label) {
+    registry::current().log_failed_enter(label);
 }
 
 /// The error of an exit whose fault is that of one of its entries; or that entry's panic.

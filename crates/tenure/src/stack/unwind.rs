@@ -61,8 +61,8 @@ pub(super) async fn unwind<E: ErrorValue>(
         let fails_after_recovery = outcome.is_failed() && taken.entry().fails_after_recovery();
         let mut progress = Progress { registry, cut_off: Some(label) };
         let ended = {
-            let call = || EntryExit::begin(taken, outcome);
-            let exit = Exiting::with_limit(call, limit.map(|ExitLimit { limit, .. }| limit));
+            let exit = EntryExit::begin(taken, outcome);
+            let exit = Exiting::<Called<'_, E>, _, _, _>::called(exit, limit.map(|limit| limit.limit));
             let mut exit = pin!(AsPart::new(id, label, exit));
             poll_fn(|context| exit.as_mut().poll_exit(context, |id| shown.set(id))).await
         };
@@ -73,10 +73,10 @@ pub(super) async fn unwind<E: ErrorValue>(
             Ok(Verdict::Propagate) => {}
             Ok(Verdict::Recover) => course.recover(),
             Err(fault) => {
-                if fails_after_recovery && !matches!(fault, Fault::TimedOut(_)) {
+                if fails_after_recovery && !matches!(*fault, Fault::TimedOut(_)) {
                     course.recover();
                 }
-                course.fail(label, fault, limit);
+                course.fail(label, *fault, limit);
             }
         }
     }
@@ -94,11 +94,14 @@ impl Drop for Progress<'_> {
         if let Some(label) = self.cut_off {
             let fault = Fault::<Stopped>::TimedOut(Expired { limit: None, waited_for: String::new() });
             let incident = fault.report(self.registry, label);
-            count_exited(self.registry, &Err::<(), _>(fault));
+            count_exited(self.registry, &Err::<(), _>(Box::new(fault)));
             self.registry.log_incident(incident);
         }
     }
 }
+
+/// No code of a user runs until the exit of an entry is polled.
+type Called<'x, E> = fn() -> EntryExit<'x, E>;
 
 /// The exit of one entry.
 enum EntryExit<'x, E> {

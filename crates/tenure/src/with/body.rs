@@ -6,6 +6,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
+use super::guard::Watched;
 use super::lazy::Lazy;
 use super::stop::{Stop, Stopped};
 use crate::exit::StopBody;
@@ -29,13 +30,12 @@ pin_project! {
     /// Polls the body until it ends or is stopped. The body's own end wins a tie (law 14).
     ///
     /// However it ends, the body is dropped in the frame of its tenure, before the exit can begin (laws 11, 13).
-    pub(crate) struct Body<'t, C, F, S>
+    pub(super) struct Body<'t, C, F, S>
     where
         C: FnOnce() -> F,
         F: Future,
     {
-        tenure: &'t mut Tenure,
-        stop: &'t mut S,
+        watched: &'t mut Watched<S>,
         by_resource: Option<StopBody>,
         #[pin]
         body: Lazy<C, F>,
@@ -49,7 +49,7 @@ pin_project! {
         fn drop(this: Pin<&mut Self>) {
             let this = this.project();
             if !this.body.is_over() {
-                let _frame = this.tenure.node.enter_to_drop();
+                let _frame = this.watched.tenure.node.enter_to_drop();
                 this.body.finish();
             }
         }
@@ -62,8 +62,8 @@ where
     F: Future,
 {
     #[inline]
-    pub(crate) fn new(tenure: &'t mut Tenure, stop: &'t mut S, by_resource: Option<StopBody>, body: C) -> Self {
-        Self { tenure, stop, by_resource, body: Lazy::new(body) }
+    pub(super) fn new(watched: &'t mut Watched<S>, by_resource: Option<StopBody>, body: C) -> Self {
+        Self { watched, by_resource, body: Lazy::new(body) }
     }
 }
 
@@ -78,7 +78,8 @@ where
     #[inline]
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut this = self.project();
-        let frame = this.tenure.node.enter_body(context);
+        let Watched { tenure, stop } = &mut **this.watched;
+        let frame = tenure.node.enter_body(context);
         let mut result = None;
         // One catch around the poll and the drop that follows: it is entered each time.
         let caught = catch_unwind(AssertUnwindSafe(|| {
@@ -92,10 +93,10 @@ where
             (Ok(()), Some(Err(error))) => Ended::Error(error),
             (Ok(()), None) => {
                 drop(frame);
-                let ended = ready!(poll_stop(this.tenure, *this.stop, this.by_resource.as_ref(), context));
-                let _frame = this.tenure.node.enter_body(context);
+                let ended = ready!(poll_stop(tenure, stop, this.by_resource.as_ref(), context));
+                let _frame = tenure.node.enter_body(context);
                 let ended = finish(ended, this.body);
-                forget(*this.stop);
+                forget(stop);
                 return Poll::Ready(ended);
             }
             (Err(payload), None) => finish(Ended::Panic(payload), this.body),
@@ -105,7 +106,7 @@ where
                 Ended::Panic(payload)
             }
         };
-        forget(*this.stop);
+        forget(stop);
         Poll::Ready(ended)
     }
 }

@@ -16,7 +16,7 @@ use super::guard::Guard;
 use super::steps::{Entered, Steps};
 use super::stop::{Stop, Stopped};
 use crate::exiting::Exiting;
-use crate::fault::{Fault, Payload, describe, panic_message};
+use crate::fault::{self, Fault, Payload, describe, panic_message};
 use crate::frame;
 use crate::inline_exit::InlineExit;
 use crate::job::{Record, Settle};
@@ -47,7 +47,7 @@ where
     E: ErrorValue,
     S: Stop,
 {
-    let then = move |stop, entered| {
+    let then = move |label, stop, entered| {
         let (resource, panicked) = match entered {
             Entered::Output(Ok(resource), panicked) => (resource, panicked),
             Entered::Output(Err(error), panicked) => {
@@ -60,16 +60,18 @@ where
             Entered::Stopped(stopped) => return Err(result(label, Course::NotBegun(stopped))),
         };
         // Captured, not a local: so there is one place for it in the future.
-        let mut guard = Guard::<L, E, S>::new(L::of(resource), Tenure::entered(label), stop);
+        let mut guard = Guard::<L, E, S>::new(L::of(resource), Tenure::entered(label), stop, panicked);
         Ok(async move {
+            let panicked = guard.take_panic();
+            let has_body = panicked.is_none();
             let ended = match panicked {
                 // The enter's future panicked when it was dropped, behind its end: the body does not run.
                 Some(payload) => Ended::Panic(payload),
                 None => {
                     let by_resource = guard.stop_body();
-                    let (resource, tenure, stop) = guard.body();
+                    let (resource, watched) = guard.body();
                     // The call itself is part of the body: should it panic, the exit is told.
-                    Body::new(tenure, stop, by_resource, move || body(resource)).await
+                    Body::new(watched, by_resource, move || body(resource)).await
                 }
             };
             if let Ended::Process = ended {
@@ -82,16 +84,18 @@ where
                 // The common case by itself, so that it is short.
                 Ended::Value(value) if guard.is_plain() => {
                     let make = || Exiting::alone(|| leave.leave(Outcome::Completed));
-                    let exit = InlineExit::behind_body(&mut guard.tenure, make).await;
-                    result(guard.tenure.label(), Course::Run { body: Ended::Value(value), exit })
+                    let exit = InlineExit::behind_body(&mut guard.watched.tenure, true, make).await;
+                    let exit = exit.map_err(|fault| *fault);
+                    result(guard.watched.tenure.label(), Course::Run { body: Ended::Value(value), exit })
                 }
                 ended => {
                     // The exit takes along what it is told; the rest stays here.
                     let (kept, told) = Kept::split(ended);
                     let exit = guard.exit_job(leave, told);
                     let Exited { exit, told, .. } =
-                        InlineExit::behind_body(&mut guard.tenure, move || exit).await;
-                    result(guard.tenure.label(), Course::Run { body: kept.join(told), exit })
+                        InlineExit::behind_body(&mut guard.watched.tenure, has_body, move || exit).await;
+                    let exit = exit.map_err(|fault| *fault);
+                    result(guard.watched.tenure.label(), Course::Run { body: kept.join(told), exit })
                 }
             }
         })
@@ -195,17 +199,17 @@ impl Told for Ending {
 
 /// What an exit's future leaves behind.
 pub(crate) struct Exited<V, K, X> {
-    pub(crate) exit: Result<V, Fault<X>>,
+    pub(crate) exit: fault::Ended<V, X>,
     pub(crate) told: K,
     /// That of the resource, see [`Leave`].
     fails_after_recovery: bool,
 }
 
 /// An exit without a caller: it is counted, and a fault is reported.
-impl<V, X: Debug> Settle for Result<V, Fault<X>> {
+impl<V, X: Debug> Settle for fault::Ended<V, X> {
     #[inline]
     fn counts(&self) -> Option<Option<Count>> {
-        Some(self.as_ref().err().map(Fault::count))
+        Some(self.as_ref().err().map(|fault| fault.count()))
     }
 
     fn settle(self, record: &Record) {
@@ -242,8 +246,7 @@ impl<V: Says, K: Told, X: Debug> Settle for Exited<V, K, X> {
         let is_recovered = self.told.outcome().is_failed()
             && match &self.exit {
                 Ok(said) => said.is_recovered(),
-                Err(Fault::Failed(_) | Fault::Panicked(_)) => self.fails_after_recovery,
-                Err(Fault::TimedOut(_)) => false,
+                Err(fault) => self.fails_after_recovery && !matches!(**fault, Fault::TimedOut(_)),
             };
         self.exit.settle(record);
         if let Some(unclaimed) = self.told.unclaimed().filter(|_| !is_recovered) {

@@ -10,28 +10,42 @@ use super::core::{Known, exit_job};
 use super::stop::Stop;
 use crate::ErrorValue;
 use crate::exit::StopBody;
+use crate::fault::Payload;
 use crate::job::Begun;
 use crate::tenure::Tenure;
 
 pub(super) struct Guard<L: Leave, E: ErrorValue, S: Stop> {
     leave: Option<L>,
-    pub(super) tenure: Tenure,
-    stop: S,
+    pub(super) watched: Watched<S>,
+    /// What the enter's future panicked with when it was dropped, behind its end. Boxed, since it is rare.
+    panicked: Option<Box<Payload>>,
     error: PhantomData<fn() -> E>,
+}
+
+/// What a body is polled with: one reference to both.
+pub(super) struct Watched<S> {
+    pub(super) tenure: Tenure,
+    pub(super) stop: S,
 }
 
 const HELD: &str = "the guard holds the resource until its exit begins";
 
 impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
     #[inline]
-    pub(super) fn new(leave: L, tenure: Tenure, stop: S) -> Self {
-        Self { leave: Some(leave), tenure, stop, error: PhantomData }
+    pub(super) fn new(leave: L, tenure: Tenure, stop: S, panicked: Option<Payload>) -> Self {
+        let panicked = panicked.map(Box::new);
+        Self { leave: Some(leave), watched: Watched { tenure, stop }, panicked, error: PhantomData }
+    }
+
+    #[inline]
+    pub(super) fn take_panic(&mut self) -> Option<Payload> {
+        self.panicked.take().map(|payload| *payload)
     }
 
     /// What a body is polled with.
     #[inline]
-    pub(super) fn body(&mut self) -> (&mut L::Resource, &mut Tenure, &mut S) {
-        (self.leave.as_mut().expect(HELD).resource(), &mut self.tenure, &mut self.stop)
+    pub(super) fn body(&mut self) -> (&mut L::Resource, &mut Watched<S>) {
+        (self.leave.as_mut().expect(HELD).resource(), &mut self.watched)
     }
 
     /// By which the resource itself may stop the body.
@@ -43,7 +57,7 @@ impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
     /// Whether the exit has nothing to wait for and no limit.
     #[inline]
     pub(super) fn is_plain(&self) -> bool {
-        self.tenure.node.children.is_none() && self.stop.exit_limit().is_none()
+        self.watched.tenure.node.children.is_none() && self.watched.stop.exit_limit().is_none()
     }
 
     /// Gives the resource out: whoever takes it begins the exit at once.
@@ -58,13 +72,13 @@ impl<L: Leave, E: ErrorValue, S: Stop> Guard<L, E, S> {
         leave: L,
         told: Known<E>,
     ) -> impl Future<Output = super::Exited<L::Verdict, Known<E>, L::Error>> + Send + use<L, E, S> {
-        exit_job(leave, told, self.stop.exit_limit())
+        exit_job(leave, told, self.watched.stop.exit_limit())
     }
 
     #[cold]
     fn hand_over(&mut self, leave: L) {
         let exit = Box::pin(self.exit_job(leave, Known::Cancelled));
-        self.tenure.hand_over(exit, Begun::Branch);
+        self.watched.tenure.hand_over(exit, Begun::Branch);
     }
 }
 

@@ -205,7 +205,7 @@ where
     C: FnOnce() -> F,
     F: Future,
     S: Stop,
-    G: FnOnce(S, Entered<F::Output>) -> Result<A, A::Output>,
+    G: FnOnce(Label, S, Entered<F::Output>) -> Result<A, A::Output>,
     A: Future,
 {
     type Output = A::Output;
@@ -214,13 +214,15 @@ where
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<A::Output> {
         if let StepsProjection::Entering { enter, label, stopped, after } = self.as_mut().project() {
             let (stop, _) = after.as_mut().expect("an enter that has panicked is not polled again");
-            let entered = ready!(poll_enter(enter, *label, stopped, stop, context));
+            let label = *label;
+            let entered = ready!(poll_enter(enter, label, stopped, stop, context));
             let (stop, then) = after.take().expect("it was there a moment ago");
-            // Before the rest is made, which then is made where it stays: see `InlineExit::behind_body`.
-            self.set(Self::Over);
-            match then(stop, entered) {
+            match then(label, stop, entered) {
                 Ok(rest) => self.set(Self::Entered { rest }),
-                Err(result) => return Poll::Ready(result),
+                Err(result) => {
+                    self.set(Self::Over);
+                    return Poll::Ready(result);
+                }
             }
         }
         match self.project() {

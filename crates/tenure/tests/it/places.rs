@@ -1,5 +1,9 @@
 //! Laws 13, 16 and 17 where one thread, or one task, meets two runtimes.
 
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tenure::{Closing, Held, Options, Stopped, counters, drain, entered, open, set_report_sink, with};
@@ -136,11 +140,11 @@ fn law_12_a_half_polled_exit_with_a_limit_goes_on_where_its_first_runtime_is_gon
 #[test]
 fn law_16_an_idle_runtime_keeps_its_sink_its_counters_and_its_report_beside_many_others() {
     let runtime = current_thread();
-    let told = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let told = Arc::new(AtomicUsize::new(0));
     runtime.block_on(async {
-        let told = std::sync::Arc::clone(&told);
+        let told = Arc::clone(&told);
         set_report_sink(move |_| {
-            told.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            told.fetch_add(1, Ordering::Relaxed);
         });
         drop(Held::new(Closing::of((), async |()| Err::<(), _>(Fault::new("one")))));
         while !open().is_empty() {
@@ -156,7 +160,7 @@ fn law_16_an_idle_runtime_keeps_its_sink_its_counters_and_its_report_beside_many
         let report = drain(LONG).await;
         assert_eq!(report.incidents.len(), 2, "{report}");
     });
-    assert_eq!(told.load(std::sync::atomic::Ordering::Relaxed), 2);
+    assert_eq!(told.load(Ordering::Relaxed), 2);
 }
 
 #[test]
@@ -168,4 +172,46 @@ fn law_17_enters_and_exits_are_counted_where_the_tenure_was_entered() {
         assert_eq!(counters().exited, 0);
     });
     home.block_on(async { assert_eq!((counters().entered, counters().exited), (1, 1)) });
+}
+
+/// An enter that gives its resource, and panics when it is dropped.
+struct PanicsWhenDropped<R>(Option<R>);
+
+impl<R> Unpin for PanicsWhenDropped<R> {}
+
+impl<R> Future for PanicsWhenDropped<R> {
+    type Output = Result<R, Fault>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(self.0.take().unwrap()))
+    }
+}
+
+impl<R> Drop for PanicsWhenDropped<R> {
+    fn drop(&mut self) {
+        panic!("dropped");
+    }
+}
+
+/// The frame of an exit is that of its own task, also where no body was polled before it.
+#[test]
+fn law_13_an_exit_without_a_body_is_of_its_own_task() {
+    current_thread().block_on(async {
+        // Another task of the thread has a frame at the same depth before.
+        let other = Closing::of((), async |()| Ok::<_, Fault>(()));
+        tokio::spawn(with(entered(other), async |_| Ok::<_, Fault>(()))).await.unwrap().unwrap();
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let leaving = Closing::of(ended, async |ended| {
+            drop(Held::new(Closing::of(ended, async |ended: Arc<AtomicBool>| {
+                suspend(3).await;
+                ended.store(true, Ordering::Relaxed);
+                Ok::<_, Fault>(())
+            })));
+            Ok::<_, Fault>(())
+        });
+        let left = tokio::spawn(with(PanicsWhenDropped(Some(leaving)), async |_| Ok::<_, Fault>(())));
+        assert!(left.await.unwrap_err().is_panic());
+        assert!(seen.load(Ordering::Relaxed), "the exit has ended before what it has left behind");
+    });
 }
