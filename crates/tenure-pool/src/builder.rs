@@ -103,26 +103,26 @@ impl<M: Manager> Builder<M> {
         builder
     }
 
-    /// The name of the pool in events and reports. Default: `pool`.
+    /// Sets the name of the pool in events and reports. Default: `pool`.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.config.name = name.into();
         self
     }
 
-    /// How many resources may be alive, those being created and closed included. Default: 10.
+    /// Sets how many resources may be alive, those being created and closed included. Default: 10.
     pub fn max_size(mut self, size: usize) -> Self {
         self.config.max_size = size;
         self
     }
 
-    /// How many resources are kept idle, as far as `max_size` allows: opened when the pool is entered,
+    /// Sets how many resources are kept idle, as far as `max_size` allows: opened when the pool is entered,
     /// spared by the idle timeout, and made up for in the background. Default: 0.
     pub fn min_idle(mut self, size: usize) -> Self {
         self.config.min_idle = size;
         self
     }
 
-    /// Which idle resource is lent next. Default: [`Order::Lifo`].
+    /// Sets which idle resource is lent next. Default: [`Order::Lifo`].
     pub fn order(mut self, order: Order) -> Self {
         self.config.order = order;
         self
@@ -142,13 +142,13 @@ impl<M: Manager> Builder<M> {
         self
     }
 
-    /// How many creates may run at a time. Default: 4.
+    /// Sets how many creates may run at a time. Default: 4.
     pub fn parallel_creates(mut self, count: usize) -> Self {
         self.config.parallel_creates = count.max(1);
         self
     }
 
-    /// The pause after a failed create, and the most it is doubled to while further ones fail; each pause is
+    /// Sets the pause after a failed create, and the most it is doubled to while further ones fail; each pause is
     /// varied by up to a fifth. While it lasts and until one succeeds, one create is tried at a time, for all
     /// who wait. Default: 10 ms to 5 s.
     pub fn create_backoff(mut self, first: Duration, most: Duration) -> Self {
@@ -170,7 +170,7 @@ impl<M: Manager> Builder<M> {
         self
     }
 
-    /// Where events go, besides to `tracing`. The function must be quick and must not block; it is called
+    /// Sets where events go, besides to `tracing`. The function must be quick and must not block; it is called
     /// from the pool's tasks, and from gets that fail.
     pub fn on_event(mut self, sink: impl Fn(&Event<'_>) + Send + Sync + 'static) -> Self {
         self.config.events = Events::new(sink);

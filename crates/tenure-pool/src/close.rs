@@ -47,7 +47,7 @@ const CLOSE_LIMIT: Duration = Duration::from_secs(5);
 #[must_use = "the report tells what is still open"]
 #[non_exhaustive]
 pub struct CloseReport {
-    /// How many resources the pool ever opened.
+    /// Number of resources that the pool ever opened.
     pub opened: u64,
     /// How many of them are gone.
     pub closed: u64,
@@ -60,7 +60,7 @@ pub struct CloseReport {
 }
 
 impl CloseReport {
-    /// Whether everything that was opened is closed.
+    /// Returns `true` if everything that was opened is closed.
     #[must_use]
     pub fn is_clean(&self) -> bool {
         self.opened == self.closed && self.held.is_empty()

@@ -59,7 +59,7 @@ impl GetErrorKind {
         matches!(self, Self::Exhausted | Self::CreatePending | Self::CheckPending)
     }
 
-    /// Whether others had everything for too long, or too many waited: it may go better in a moment, and nothing is broken.
+    /// Returns `true` if others had everything for too long, or too many waited: it may go better in a moment, and nothing is broken.
     #[must_use]
     pub fn is_overload(self) -> bool {
         matches!(self, Self::Exhausted | Self::Saturated | Self::Shed)
@@ -72,25 +72,25 @@ impl GetError {
         Self(Box::new(Inner { kind, status, waited, cause }))
     }
 
-    /// What went wrong.
+    /// Returns what went wrong.
     #[must_use]
     pub fn kind(&self) -> GetErrorKind {
         self.0.kind
     }
 
-    /// The state of the pool when it went wrong.
+    /// Returns the state of the pool when it went wrong.
     #[must_use]
     pub fn status(&self) -> &Status {
         &self.0.status
     }
 
-    /// How long the get had waited.
+    /// Returns how long the get had waited.
     #[must_use]
     pub fn waited(&self) -> Duration {
         self.0.waited
     }
 
-    /// The last error of [`create`](crate::Manager::create), if creating fails.
+    /// Returns the last error of [`create`](crate::Manager::create), if creating fails.
     #[must_use]
     pub fn cause(&self) -> Option<&(dyn Error + Send + Sync + 'static)> {
         self.0.cause.as_ref().map(|cause| &***cause)

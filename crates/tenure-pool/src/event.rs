@@ -92,7 +92,7 @@ pub enum Event<'a> {
 }
 
 impl Event<'_> {
-    /// Whether it reports trouble.
+    /// Returns `true` if it reports trouble.
     #[must_use]
     pub fn is_trouble(&self) -> bool {
         !matches!(self, Self::Created { .. } | Self::Closed { .. })

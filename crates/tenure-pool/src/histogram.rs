@@ -58,19 +58,19 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// How many were recorded.
+    /// Returns how many were recorded.
     #[must_use]
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
 
-    /// Their sum.
+    /// Returns their sum.
     #[must_use]
     pub fn sum(&self) -> Duration {
         self.sum
     }
 
-    /// The duration which the given share of them did not exceed; `quantile(0.99)` is the 99th percentile.
+    /// Returns the duration which the given share of them did not exceed; `quantile(0.99)` is the 99th percentile.
     /// Zero if nothing was recorded.
     #[must_use]
     pub fn quantile(&self, share: f64) -> Duration {
@@ -92,7 +92,7 @@ impl Durations {
         Duration::ZERO
     }
 
-    /// The buckets that are not empty: the largest duration of each, and how many it has. For exporters.
+    /// Returns the buckets that are not empty: the largest duration of each, and how many it has. For exporters.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> {
         let counted = self.counts.iter().copied().enumerate().filter(|&(_, count)| count > 0);
         counted.map(|(bucket, count)| (Duration::from_nanos(upper(bucket)), count))

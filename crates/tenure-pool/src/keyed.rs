@@ -153,7 +153,7 @@ where
         Get::new(self.pool(key), Location::caller())
     }
 
-    /// The pool of this key, made if there was none. To keep it keeps it from being forgotten.
+    /// Returns the pool of this key, made if there was none. To keep it keeps it from being forgotten.
     #[must_use]
     pub fn pool(&self, key: &K) -> Pool<M> {
         let mut made = None;
@@ -228,7 +228,7 @@ where
         self.pools().by_key.len()
     }
 
-    /// The keys that have a pool at present, with its state.
+    /// Returns the keys that have a pool at present, with its state.
     #[must_use]
     pub fn status(&self) -> Vec<(K, Status)> {
         let map = Arc::clone(&self.pools().by_key);

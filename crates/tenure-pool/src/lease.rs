@@ -59,7 +59,7 @@ impl<M: Manager> Lease<M> {
         Self { claim: Some(claim) }
     }
 
-    /// The number of the resource, unique in its pool.
+    /// Returns the number of the resource, unique in its pool.
     #[must_use]
     pub fn id(this: &Self) -> u64 {
         this.claim().meta().id.load(Ordering::Relaxed)

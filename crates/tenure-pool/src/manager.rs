@@ -142,7 +142,7 @@ pub trait Manager: Send + Sync + 'static {
         future::ready(Ok(()))
     }
 
-    /// Whether a resource has found out during a use that completed that it is of no more use: a connection that was
+    /// Returns `true` if a resource has found out during a use that completed that it is of no more use: a connection that was
     /// closed under a body which made do without it. It is closed then, and not lent again. The default says no.
     ///
     /// Asked at each return of a completed use, so it must cost little, and not block. If it panics, the resource is
@@ -177,7 +177,7 @@ pub trait Manager: Send + Sync + 'static {
         Next::Reset
     }
 
-    /// Whether it is of no use to try `create` again after this error: a wrong password, not a refused
+    /// Returns `true` if it is of no use to try `create` again after this error: a wrong password, not a refused
     /// connection. The default says no.
     ///
     /// If no resource is alive that could serve them, those who wait are failed at once instead of at their
@@ -194,7 +194,7 @@ pub trait Manager: Send + Sync + 'static {
 pub struct CreateContext {
     /// The number of the resource to be, unique in the pool, from 1.
     pub id: u64,
-    /// How many creates have failed in a row before this one.
+    /// Number of creates that have failed in a row before this one.
     pub failures: u32,
 }
 
@@ -216,7 +216,7 @@ pub struct Context {
     pub age: Duration,
     /// The time since it was last returned, or taken. To the pool's coarse clock, an eighth of a second.
     pub idle: Duration,
-    /// How many times it has been lent.
+    /// Number of times that it has been lent.
     pub uses: u64,
 }
 

@@ -112,7 +112,7 @@ impl<M: Manager> Pool<M> {
         Get::new(self, Location::caller())
     }
 
-    /// As [`get`](Self::get), but it owns its handle of the pool.
+    /// Does the same as [`get`](Self::get), but it owns its handle of the pool.
     ///
     /// # Errors, cancel safety
     /// As `get`.
@@ -206,7 +206,7 @@ impl<M: Manager> Pool<M> {
         Ok(())
     }
 
-    /// The manager: for what it lets be changed, such as the credentials of the next creates. Resources that
+    /// Returns the manager: for what it lets be changed, such as the credentials of the next creates. Resources that
     /// were made with the old ones are replaced by [`invalidate_all`](Self::invalidate_all).
     #[must_use]
     pub fn manager(&self) -> &M {
@@ -289,7 +289,7 @@ impl<M: Manager> Pool<M> {
         }
     }
 
-    /// As [`invalidate_all`](Self::invalidate_all), spread evenly over an interval, so that the other side does
+    /// Does the same as [`invalidate_all`](Self::invalidate_all), spread evenly over an interval, so that the other side does
     /// not have to open all of them at once.
     pub fn invalidate_all_within(&self, interval: Duration) {
         let now = self.shared.ext.clock.now();
@@ -321,13 +321,13 @@ impl<M: Manager> Pool<M> {
         self.shared.ext.signal.notify_waiters();
     }
 
-    /// The state of the pool.
+    /// Returns the state of the pool.
     #[must_use]
     pub fn status(&self) -> Status {
         self.shared.status()
     }
 
-    /// What has happened so far.
+    /// Returns what has happened so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         self.shared.counters()
@@ -357,13 +357,13 @@ impl<M: Manager> Pool<M> {
         suspects.filter(|holder| nanos(holder.held) >= limit && !marked.contains(&holder.id)).collect()
     }
 
-    /// How long things took so far.
+    /// Returns how long things took so far.
     #[must_use]
     pub fn histograms(&self) -> Histograms {
         self.shared.ext.timings.snapshot()
     }
 
-    /// The leases that are out: which resource, taken where, for how long.
+    /// Returns the leases that are out: which resource, taken where, for how long.
     #[must_use]
     pub fn holders(&self) -> Vec<Holder> {
         self.shared.holders()

@@ -169,25 +169,25 @@ pub(crate) fn store(limit: &AtomicU64, value: Option<Duration>) {
 pub struct Settings {
     /// The name of the pool.
     pub name: String,
-    /// How many resources may be alive.
+    /// Number of resources that may be alive.
     pub max_size: usize,
-    /// How many resources are kept idle.
+    /// Number of resources that are kept idle.
     pub min_idle: usize,
     /// Which idle resource is lent next.
     pub order: Order,
-    /// How many gets may wait beyond those for whom there is room.
+    /// Number of gets that may wait beyond those for whom there is room.
     #[cfg_attr(feature = "serde", serde(with = "crate::text::count"))]
     pub max_waiting: usize,
-    /// How many creates may run at a time.
+    /// Number of creates that may run at a time.
     pub parallel_creates: usize,
     /// The pause after a failed create, and the most it is doubled to.
     #[cfg_attr(feature = "serde", serde(with = "crate::text::pair"))]
     pub create_backoff: (Duration, Duration),
-    /// Whether a failed create fails those who wait.
+    /// `true` if a failed create fails those who wait.
     pub fail_fast: bool,
-    /// Whether idle resources are kept; [`without_pooling`](crate::Builder::without_pooling) says no.
+    /// `true` if idle resources are kept; [`without_pooling`](crate::Builder::without_pooling) says no.
     pub pooling: bool,
-    /// Whether every wait and lease is measured.
+    /// `true` if every wait and lease is measured.
     pub measure_all: bool,
     /// When gets are dropped from a queue that is too slow.
     pub codel: Option<Codel>,

@@ -14,7 +14,7 @@ use crate::histogram::{Durations, Histogram};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Status {
-    /// How many resources may be alive.
+    /// Number of resources that may be alive.
     pub max_size: usize,
     /// How many are alive or being created: the sum of the six that follow.
     pub size: usize,
@@ -34,9 +34,9 @@ pub struct Status {
     pub closing: usize,
     /// Gets that wait.
     pub waiting: usize,
-    /// Whether the pool lends nothing for now.
+    /// `true` if the pool lends nothing for now.
     pub paused: bool,
-    /// Whether the pool is closed.
+    /// `true` if the pool is closed.
     pub closed: bool,
 }
 

@@ -37,7 +37,7 @@ pub trait Driver: Database + HasStatementCache {
     /// Whether of two connections that close at the same time each has to know of the other.
     const CLOSES_IN_TURN: bool = false;
 
-    /// The statement that begins a transaction in this mode.
+    /// Returns the statement that begins a transaction in this mode.
     fn begin_statement(mode: <Self as Backend>::Mode) -> SqlStr
     where
         Self: Backend;
@@ -57,7 +57,7 @@ pub trait Driver: Database + HasStatementCache {
         statements: SqlStr,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
-    /// Whether a `COMMIT` would keep what was done since the `BEGIN`: the transaction is still open, and the
+    /// Returns `true` if a `COMMIT` would keep what was done since the `BEGIN`: the transaction is still open, and the
     /// connection is in its place. To be called once, before the `COMMIT`.
     ///
     /// `Ok(true)` is a proof as well, as of [`prove`](Self::prove). If the connection is shared, as those of a pool are,
@@ -103,7 +103,7 @@ pub trait Driver: Database + HasStatementCache {
         Self::TransactionManager::start_rollback(connection);
     }
 
-    /// How many transactions sqlx counts as open.
+    /// Returns how many transactions sqlx counts as open.
     fn depth(connection: &Self::Connection) -> usize {
         Self::TransactionManager::get_transaction_depth(connection)
     }
@@ -114,7 +114,7 @@ pub trait Driver: Database + HasStatementCache {
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_;
 
-    /// As [`roll_back`](Self::roll_back), for where probably no transaction is open: after a use that completed.
+    /// Does the same as [`roll_back`](Self::roll_back), for where probably no transaction is open: after a use that completed.
     fn tidy(connection: &mut Self::Connection) -> impl Future<Output = Result<(), sqlx::Error>> + Send + '_ {
         Self::roll_back(connection)
     }
@@ -126,40 +126,40 @@ pub trait Driver: Database + HasStatementCache {
         connection: &mut Self::Connection,
     ) -> impl Future<Output = Result<Restored, sqlx::Error>> + Send + '_;
 
-    /// Whether the database itself reported this: the statement was processed, and the connection is in order.
+    /// Returns `true` if the database itself reported this: the statement was processed, and the connection is in order.
     fn is_answer(error: &sqlx::Error) -> bool;
 
-    /// Whether this failure of a `BEGIN` leaves no transaction open.
+    /// Returns `true` if this failure of a `BEGIN` leaves no transaction open.
     fn is_refused_begin(error: &sqlx::Error) -> bool {
         Self::is_answer(error)
     }
 
-    /// Whether this answer to a `COMMIT` says that no transaction is open.
+    /// Returns `true` if this answer to a `COMMIT` says that no transaction is open.
     fn says_not_open(error: &sqlx::Error) -> bool;
 
-    /// Whether this answer to a [`commit_at_once`](Self::commit_at_once) says that the transaction was aborted before.
+    /// Returns `true` if this answer to a [`commit_at_once`](Self::commit_at_once) says that the transaction was aborted before.
     fn says_aborted(_error: &sqlx::Error) -> bool {
         false
     }
 
-    /// Whether sending the same statement again may cure this error.
+    /// Returns `true` if sending the same statement again may cure this error.
     fn is_busy(error: &sqlx::Error) -> bool;
 
-    /// Whether doing the whole transaction again may cure this error.
+    /// Returns `true` if doing the whole transaction again may cure this error.
     fn is_conflict(error: &(dyn DatabaseError + 'static)) -> bool;
 
-    /// Whether this error of a statement says that the session will fail again at what others do in it.
+    /// Returns `true` if this error of a statement says that the session will fail again at what others do in it.
     fn is_spoilt(error: &(dyn DatabaseError + 'static)) -> bool;
 
-    /// The same of an error that is known only by what it shows of itself.
+    /// Returns the same of an error that is known only by what it shows of itself.
     #[cfg(feature = "pool")]
     fn shows_spoilt(shown: &str) -> bool;
 
-    /// Whether this error of a statement says that the server, or the session, may only read.
+    /// Returns `true` if this error of a statement says that the server, or the session, may only read.
     #[cfg(feature = "pool")]
     fn is_read_only(error: &(dyn DatabaseError + 'static)) -> bool;
 
-    /// The same of an error that is known only by what it shows of itself.
+    /// Returns the same of an error that is known only by what it shows of itself.
     #[cfg(feature = "pool")]
     fn shows_read_only(shown: &str) -> bool;
 
@@ -167,12 +167,12 @@ pub trait Driver: Database + HasStatementCache {
     #[cfg(feature = "pool")]
     fn role(connection: &mut Self::Connection) -> impl Future<Output = Result<Role, sqlx::Error>> + Send + '_;
 
-    /// Whether a statement that the session had prepared has become useless, since a table has changed.
+    /// Returns `true` if a statement that the session had prepared has become useless, since a table has changed.
     fn is_stale_plan(_error: &(dyn DatabaseError + 'static)) -> bool {
         false
     }
 
-    /// The same of an error that is known only by what it shows of itself.
+    /// Returns the same of an error that is known only by what it shows of itself.
     fn shows_stale_plan(_shown: &str) -> bool {
         false
     }

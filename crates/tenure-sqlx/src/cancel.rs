@@ -37,7 +37,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// A database whose statements can be stopped: `sqlx::Postgres` and `sqlx::MySql`. It is sealed.
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 pub trait Cancel: Backend {
-    /// The statement that stops what runs in the session of this connection.
+    /// Returns the statement that stops what runs in the session of this connection.
     #[doc(hidden)]
     fn cancel_statement(
         connection: &mut Self::Connection,

@@ -33,7 +33,7 @@ impl<DB: Cancel> Connect<DB> {
     /// How long opening the connection for it may take, and again telling the server: 5 s.
     pub const CANCEL_LIMIT: Duration = CANCEL_LIMIT;
 
-    /// Whether a statement that a dropped body has left running is stopped before the rollback: after
+    /// Sets whether a statement that a dropped body has left running is stopped before the rollback: after
     /// [`CANCEL_AFTER`](Self::CANCEL_AFTER), by a word to the server (`pg_cancel_backend`, `KILL QUERY`) on a second
     /// connection, which is opened for it with the same options and may take [`CANCEL_LIMIT`](Self::CANCEL_LIMIT). The
     /// default is no: the rollback waits for the statement, up to its
@@ -62,7 +62,7 @@ impl<DB: Backend> Connect<DB> {
         Self { options, retry: Retry::new(), cancel: None }
     }
 
-    /// How a busy database is waited for. The default is [`Retry::new`].
+    /// Sets how a busy database is waited for. The default is [`Retry::new`].
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self

@@ -91,7 +91,7 @@ impl<DB: Backend> Connection<DB> {
         &mut self.holder
     }
 
-    /// A transaction on this connection, as a context. The connection moves into it and comes back at its exit.
+    /// Returns a transaction on this connection, as a context. The connection moves into it and comes back at its exit.
     ///
     /// A `BEGIN` is sent when the context is entered, after an earlier transaction on this connection has ended.
     ///
@@ -127,7 +127,7 @@ impl<DB: Backend> Connection<DB> {
         Begin::borrowed(&mut self.holder)
     }
 
-    /// The connection of sqlx's: what `&mut *connection` is on a `Connection`, whatever it is behind.
+    /// Returns the connection of sqlx's: what `&mut *connection` is on a `Connection`, whatever it is behind.
     ///
     /// In a body of [`with`](tenure::with), where `connection` is a `&mut Connection`, `connection.conn()` is
     /// `&mut **connection`.
@@ -139,7 +139,7 @@ impl<DB: Backend> Connection<DB> {
         self
     }
 
-    /// A transaction on this connection, as a context, which closes the connection after its end.
+    /// Returns a transaction on this connection, as a context, which closes the connection after its end.
     ///
     /// # Errors
     /// As [`transaction`](Self::transaction), and at its exit [`Stage::Close`].
@@ -158,7 +158,7 @@ impl<DB: Backend> Connection<DB> {
         self.holder.ready().await
     }
 
-    /// The connection of sqlx's, if no transaction has it.
+    /// Returns the connection of sqlx's, if no transaction has it.
     ///
     /// From here on nobody closes it.
     ///

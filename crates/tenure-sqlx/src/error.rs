@@ -195,25 +195,25 @@ impl Error {
         self
     }
 
-    /// The step that failed.
+    /// Returns the step that failed.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Whether the connection had been closed before, because a transaction on it could not be ended cleanly.
+    /// Returns `true` if the connection had been closed before, because a transaction on it could not be ended cleanly.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.reason, Reason::Closed)
     }
 
-    /// Whether the database stayed busy until the limit of the [`Retry`](crate::Retry).
+    /// Returns `true` if the database stayed busy until the limit of the [`Retry`](crate::Retry).
     #[must_use]
     pub fn is_busy(&self) -> bool {
         matches!(self.reason, Reason::Busy { .. })
     }
 
-    /// What became of the changes of the transaction or, for an error of a savepoint, of those since it.
+    /// Returns what became of the changes of the transaction or, for an error of a savepoint, of those since it.
     ///
     /// `None` for stages that have nothing to do with changes.
     #[must_use]
@@ -238,7 +238,7 @@ impl Error {
         }
     }
 
-    /// The second failure, when cleaning up after the first one failed as well.
+    /// Returns the second failure, when cleaning up after the first one failed as well.
     #[must_use]
     pub fn cleanup_error(&self) -> Option<&Error> {
         self.cleanup.as_deref()

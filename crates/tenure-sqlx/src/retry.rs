@@ -38,7 +38,7 @@ impl Retry {
     /// The longest that any pause may be, by default.
     pub const DEFAULT_LONGEST_PAUSE: Duration = Duration::from_millis(200);
 
-    /// The default: up to 10 s, in pauses of up to 2 ms at first and up to 200 ms at last.
+    /// Creates the default: up to 10 s, in pauses of up to 2 ms at first and up to 200 ms at last.
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -61,7 +61,7 @@ impl Retry {
         self
     }
 
-    /// The upper bound of the first pause, and of the longest one. Each pause is drawn at random between
+    /// Sets the upper bound of the first pause, and of the longest one. Each pause is drawn at random between
     /// zero and its bound, which doubles from one to the next.
     #[must_use]
     pub const fn pauses(mut self, first: Duration, longest: Duration) -> Self {

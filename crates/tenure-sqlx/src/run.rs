@@ -15,7 +15,7 @@ use crate::patience::within;
 use crate::transaction::{On, Terms};
 use crate::{Backend, Begin, Connection, Error, Transaction};
 
-/// Whether doing the whole transaction again may cure this error: looks for what a database says about it in the error
+/// Returns `true` if doing the whole transaction again may cure this error: looks for what a database says about it in the error
 /// and in its [sources](StdError::source).
 ///
 /// | database | conflict |

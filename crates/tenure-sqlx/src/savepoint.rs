@@ -85,7 +85,7 @@ pub struct Savepoint<DB: Backend> {
 }
 
 impl<DB: Backend> Savepoint<DB> {
-    /// A savepoint inside this one.
+    /// Returns a savepoint inside this one.
     ///
     /// # Errors
     /// Entering fails at [`Stage::Savepoint`], or at [`Stage::HandBack`].
@@ -94,7 +94,7 @@ impl<DB: Backend> Savepoint<DB> {
         SetSavepoint { holder: self.lease.holder_mut(), place: Place { depth: depth + 1, answer_limit } }
     }
 
-    /// The connection of sqlx's: what dereferencing gives.
+    /// Returns the connection of sqlx's: what dereferencing gives.
     ///
     /// # Panics
     /// As dereferencing does: while a savepoint inside has the connection.

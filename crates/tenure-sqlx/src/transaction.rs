@@ -70,7 +70,7 @@ impl<'c, DB: Backend> Begin<'c, DB> {
         Self { on, terms: Terms { mode, retry, answer_limit } }
     }
 
-    /// How it begins. The default is what the database does by default.
+    /// Sets how it begins. The default is what the database does by default.
     pub fn mode(mut self, mode: DB::Mode) -> Self {
         self.terms.mode = mode;
         self
@@ -82,14 +82,14 @@ impl<'c, DB: Backend> Begin<'c, DB> {
         self
     }
 
-    /// How a busy database is waited for, at `BEGIN` and at `COMMIT`; with [`run`](Self::run), also how often the
+    /// Sets how a busy database is waited for, at `BEGIN` and at `COMMIT`; with [`run`](Self::run), also how often the
     /// whole is done. The default is [`Retry::new`].
     pub fn retry(mut self, retry: Retry) -> Self {
         self.terms.retry = retry;
         self
     }
 
-    /// How long to wait for the answer to a `BEGIN`, `COMMIT` or `ROLLBACK` and to statements about savepoints, each.
+    /// Sets how long to wait for the answer to a `BEGIN`, `COMMIT` or `ROLLBACK` and to statements about savepoints, each.
     /// Then the connection is closed, and the step has failed. `None` is no limit. The default is
     /// [`Backend::ANSWER_LIMIT`].
     ///
@@ -268,7 +268,7 @@ pub struct Transaction<DB: Backend> {
 }
 
 impl<DB: Backend> Transaction<DB> {
-    /// A savepoint in this transaction, as a context: released when its body completed, rolled back to otherwise.
+    /// Returns a savepoint in this transaction, as a context: released when its body completed, rolled back to otherwise.
     ///
     /// ```
     /// # use sqlx::sqlite::SqliteConnectOptions;
@@ -340,7 +340,7 @@ impl<DB: Backend> Transaction<DB> {
         }
     }
 
-    /// The connection of sqlx's: what dereferencing gives.
+    /// Returns the connection of sqlx's: what dereferencing gives.
     ///
     /// # Panics
     /// As dereferencing does: while a savepoint has the connection.

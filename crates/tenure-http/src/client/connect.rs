@@ -105,13 +105,13 @@ impl Connect {
         self
     }
 
-    /// How long connecting may take, all its stages together. Default: [`CONNECT_TIMEOUT_DEFAULT`].
+    /// Sets how long connecting may take, all its stages together. Default: [`CONNECT_TIMEOUT_DEFAULT`].
     pub fn connect_timeout(mut self, limit: Duration) -> Self {
         self.limits.connect = limit;
         self
     }
 
-    /// How long the server may be silent: while a request is sent and its response awaited no byte is taken, or none comes
+    /// Sets how long the server may be silent: while a request is sent and its response awaited no byte is taken, or none comes
     /// while the response's body is read. For answers that take longer to begin, raise it. Default:
     /// [`SILENCE_LIMIT_DEFAULT`].
     pub fn silence_limit(mut self, limit: Duration) -> Self {
@@ -119,7 +119,7 @@ impl Connect {
         self
     }
 
-    /// How long a server whose system does not answer is taken to be there, between requests too: TCP keep-alive, and
+    /// Sets how long a server whose system does not answer is taken to be there, between requests too: TCP keep-alive, and
     /// on Linux `TCP_USER_TIMEOUT`. In whole seconds; on Linux no less than the
     /// [`silence_limit`](Self::silence_limit). Default: [`PEER_LOST_LIMIT_DEFAULT`].
     pub fn peer_lost_limit(mut self, limit: Duration) -> Self {
@@ -127,7 +127,7 @@ impl Connect {
         self
     }
 
-    /// How long the orderly end may take. Default: [`SHUTDOWN_LIMIT_DEFAULT`].
+    /// Sets how long the orderly end may take. Default: [`SHUTDOWN_LIMIT_DEFAULT`].
     pub fn shutdown_limit(mut self, limit: Duration) -> Self {
         self.limits.shutdown = limit;
         self

@@ -62,13 +62,13 @@ impl ClientError {
         Self::new(stage, TimedOut(limit))
     }
 
-    /// What it was about.
+    /// Returns what it was about.
     #[must_use]
     pub fn stage(&self) -> Stage {
         self.stage
     }
 
-    /// Whether it ran out of time.
+    /// Returns `true` if it ran out of time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         #[cfg(feature = "pool")]

@@ -142,14 +142,14 @@ impl Pool {
         self
     }
 
-    /// The most connections at a time, at least one. If one more is needed, the one that was idle for longest makes
+    /// Sets the most connections at a time, at least one. If one more is needed, the one that was idle for longest makes
     /// room. Default: [`POOL_CONNECTIONS_MAX_DEFAULT`].
     pub fn connections_max(mut self, count: usize) -> Self {
         self.connections_max = count.max(1);
         self
     }
 
-    /// The most connections to one server at a time, at least one. Default: [`POOL_CONNECTIONS_EACH_MAX_DEFAULT`].
+    /// Sets the most connections to one server at a time, at least one. Default: [`POOL_CONNECTIONS_EACH_MAX_DEFAULT`].
     pub fn connections_each_max(mut self, count: usize) -> Self {
         self.connections_each_max = count.max(1);
         self
@@ -173,25 +173,25 @@ impl Pool {
         self
     }
 
-    /// How long one waits for a connection, connecting included. Default: [`POOL_GET_TIMEOUT_DEFAULT`].
+    /// Sets how long one waits for a connection, connecting included. Default: [`POOL_GET_TIMEOUT_DEFAULT`].
     pub fn get_timeout(mut self, limit: Duration) -> Self {
         self.limits.get = limit;
         self
     }
 
-    /// How long a connection may be idle. Default: [`POOL_IDLE_TIMEOUT_DEFAULT`].
+    /// Sets how long a connection may be idle. Default: [`POOL_IDLE_TIMEOUT_DEFAULT`].
     pub fn idle_timeout(mut self, limit: Duration) -> Self {
         self.limits.idle = limit;
         self
     }
 
-    /// How long a connection may live; one that is in use then is closed after it. Default: [`POOL_LIFETIME_DEFAULT`].
+    /// Sets how long a connection may live; one that is in use then is closed after it. Default: [`POOL_LIFETIME_DEFAULT`].
     pub fn lifetime(mut self, limit: Duration) -> Self {
         self.limits.lifetime = limit;
         self
     }
 
-    /// How long leaving it waits for connections in use. Default: [`POOL_DRAIN_LIMIT_DEFAULT`].
+    /// Sets how long leaving it waits for connections in use. Default: [`POOL_DRAIN_LIMIT_DEFAULT`].
     pub fn drain_limit(mut self, limit: Duration) -> Self {
         self.limits.drain = limit;
         self
@@ -252,7 +252,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// A connection to the server of an `http://` or `https://` URL: an idle one, or a new one. A context for
+    /// Returns a connection to the server of an `http://` or `https://` URL: an idle one, or a new one. A context for
     /// [`tenure::with`] and its like.
     ///
     /// # Errors
@@ -276,7 +276,7 @@ impl Clients {
         }
     }
 
-    /// The origins that have connections at present, as URLs, with the state of each.
+    /// Returns the origins that have connections at present, as URLs, with the state of each.
     #[must_use]
     pub fn status(&self) -> Vec<(String, Status)> {
         self.origins.status()

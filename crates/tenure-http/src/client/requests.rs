@@ -78,7 +78,7 @@ impl Requests {
         !self.is_closed() && (self.version() == Version::HTTP_2 || self.exchange.is_idle())
     }
 
-    /// The version that was agreed on.
+    /// Returns the version that was agreed on.
     #[must_use]
     pub fn version(&self) -> Version {
         match self.sender {
@@ -87,7 +87,7 @@ impl Requests {
         }
     }
 
-    /// Whether the connection has ended, as far as is known: requests would fail.
+    /// Returns `true` if the connection has ended, as far as is known: requests would fail.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         match &self.sender {

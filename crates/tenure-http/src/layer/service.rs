@@ -110,7 +110,7 @@ impl RequestScopeLayer {
         self.outcomes(Outcomes::when(move |status, _| rule(status).then_some(RequestFailed::Status(status))))
     }
 
-    /// What becomes of a handler whose client goes away. Default: [`OnDisconnect::Cancel`].
+    /// Sets what becomes of a handler whose client goes away. Default: [`OnDisconnect::Cancel`].
     pub fn on_disconnect(mut self, choice: OnDisconnect) -> Self {
         self.options.on_disconnect = choice;
         self

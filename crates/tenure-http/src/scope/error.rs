@@ -62,7 +62,7 @@ pub enum EnterError<N> {
 }
 
 impl<N> EnterError<N> {
-    /// The enter's error, if it was that.
+    /// Returns the enter's error, if it was that.
     #[must_use]
     pub fn into_enter(self) -> Option<N> {
         match self {

@@ -43,7 +43,7 @@ pub use lock::{NamedLock, named_lock};
 #[cfg(feature = "migrate")]
 pub(crate) use lock::{lock_migrations, unlock_migrations};
 
-/// A connection to a MySQL or MariaDB server, as a context: opened when entered, closed at its exit.
+/// Returns a connection to a MySQL or MariaDB server, as a context: opened when entered, closed at its exit.
 ///
 /// It is tried again while the
 /// server has no room for another connection.

@@ -16,7 +16,7 @@ use crate::{Backend, Begin, Connection, Error, Stage};
 
 /// Connections and transactions of a pool as contexts, for any manager of [`Connection`]s.
 pub trait PoolExt<DB: Backend> {
-    /// A connection of this pool, as a context: what `pool.acquire()` is to sqlx, and what to use where sqlx's pool itself
+    /// Returns a connection of this pool, as a context: what `pool.acquire()` is to sqlx, and what to use where sqlx's pool itself
     /// was the executor.
     ///
     /// It differs from the pool's own `get` in what its users see: it dereferences to sqlx's connection at once, and its
@@ -45,7 +45,7 @@ pub trait PoolExt<DB: Backend> {
     #[track_caller]
     fn connection(&self) -> impl Future<Output = Result<Pooled<DB>, Error>> + Send + 'static;
 
-    /// A transaction on a connection of this pool, as a context: what `pool.begin()` is to sqlx.
+    /// Returns a transaction on a connection of this pool, as a context: what `pool.begin()` is to sqlx.
     ///
     /// Entering it gets a connection and begins; its exit commits or rolls back and gives the connection back, told the
     /// same outcome. It equals `with(pool.connection(), async |connection| with(connection.transaction(), …).await)`, which is
@@ -94,7 +94,7 @@ pub trait PoolExt<DB: Backend> {
     #[track_caller]
     fn transaction(&self) -> Begin<'static, DB>;
 
-    /// The rows of a query, as a stream that has its own connection of this pool: it can be returned, or be the body of
+    /// Returns the rows of a query, as a stream that has its own connection of this pool: it can be returned, or be the body of
     /// an answer.
     ///
     /// ```
@@ -185,7 +185,7 @@ pub struct Pooled<DB: Backend> {
 }
 
 impl<DB: Backend> Pooled<DB> {
-    /// A transaction on this connection, as a context: see [`Connection::transaction`].
+    /// Returns a transaction on this connection, as a context: see [`Connection::transaction`].
     ///
     /// # Errors
     /// As [`Connection::transaction`].
@@ -196,7 +196,7 @@ impl<DB: Backend> Pooled<DB> {
         Begin::borrowed(self.keeper.0.holder_mut())
     }
 
-    /// The connection of sqlx's: what dereferencing gives.
+    /// Returns the connection of sqlx's: what dereferencing gives.
     ///
     /// # Panics
     /// As dereferencing does: while a transaction has the connection.

@@ -207,7 +207,7 @@ impl<DB: Backend> Connections<DB> {
         }
     }
 
-    /// What to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
+    /// Sets what to do with a connection once it is open and before it is lent: `SET` a variable, for instance. When it
     /// fails, the connection is closed, and counts as not created.
     ///
     /// It is called again whenever the session has been [set back](Self::session_reset), so it has to do no harm where
@@ -221,7 +221,7 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// What else to do after a use that did not complete, when no transaction is open any more and the session has been
+    /// Sets what else to do after a use that did not complete, when no transaction is open any more and the session has been
     /// [set back](Self::session_reset). When it fails, the connection is closed.
     ///
     /// Leave the prepared statements alone, which sqlx counts on: no `DISCARD ALL`, no `DEALLOCATE ALL`.
@@ -271,7 +271,7 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// Whether a connection whose use completed is checked before it is lent again: in the background, unless the use
+    /// Sets whether a connection whose use completed is checked before it is lent again: in the background, unless the use
     /// was a transaction of this crate's, whose end has proved the same. The default is yes.
     ///
     /// The check asks for an echo of a random word and rolls back what transaction is open. It costs one round trip
@@ -286,7 +286,7 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// Whether the place of a connection in the protocol is proved before the `COMMIT` of a transaction of
+    /// Sets whether the place of a connection in the protocol is proved before the `COMMIT` of a transaction of
     /// [`PoolExt::transaction`] is sent, or along with it, in one message. The default is along with it, which saves a
     /// round trip on PostgreSQL and SQLite. On MySQL it is always before.
     ///
@@ -301,7 +301,7 @@ impl<DB: Backend> Connections<DB> {
         self
     }
 
-    /// Whether all that is done on a connection is one transaction, which is rolled back when the connection is closed: for
+    /// Sets whether all that is done on a connection is one transaction, which is rolled back when the connection is closed: for
     /// tests, whose code is given the pool unchanged. See [`test_pool`]. The default is no.
     #[must_use = "it is a setter of a builder"]
     pub fn always_rolled_back(mut self, yes: bool) -> Self {
@@ -337,7 +337,7 @@ impl<DB: Backend> Connections<DB> {
         *self.options.write().unwrap_or_else(PoisonError::into_inner) = options;
     }
 
-    /// The options with which connections are opened now.
+    /// Returns the options with which connections are opened now.
     pub fn options(&self) -> <DB::Connection as sqlx::Connection>::Options {
         self.options.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -357,7 +357,7 @@ impl Connections<sqlx::Sqlite> {
 
 #[cfg(any(feature = "postgres", feature = "mysql"))]
 impl<DB: Cancel> Connections<DB> {
-    /// Whether a statement that a dropped body has left running is stopped before the connection is cleaned: see
+    /// Sets whether a statement that a dropped body has left running is stopped before the connection is cleaned: see
     /// [`Connect::cancel_statements`](crate::Connect::cancel_statements). The default is no.
     #[must_use = "it is a setter of a builder"]
     pub fn cancel_statements(mut self, yes: bool) -> Self {
@@ -366,7 +366,7 @@ impl<DB: Cancel> Connections<DB> {
     }
 }
 
-/// A pool for a test: whatever is committed on it is seen by all who use this pool, and by nobody else, and is rolled
+/// Returns a pool for a test: whatever is committed on it is seen by all who use this pool, and by nobody else, and is rolled
 /// back when the pool is left.
 ///
 /// It has one connection, with a transaction that is never committed. [`PoolExt::transaction`] sets a savepoint in it,

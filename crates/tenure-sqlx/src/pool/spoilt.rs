@@ -11,7 +11,7 @@ use sqlx::error::DatabaseError;
 
 use crate::run::said;
 
-/// Whether this error of a body says that the connection on which it happened will fail again at what others do on it:
+/// Returns `true` if this error of a body says that the connection on which it happened will fail again at what others do on it:
 /// looks for what a database says about it in the error and in its [sources](StdError::source).
 ///
 /// | database | errors |

@@ -45,7 +45,7 @@ pub use listen::{Heard, Listen, Listener, listen};
 #[cfg(feature = "pool")]
 pub use lock::{AdvisoryLock, advisory_lock};
 
-/// A connection to a PostgreSQL server, as a context: opened when entered, closed at its exit.
+/// Returns a connection to a PostgreSQL server, as a context: opened when entered, closed at its exit.
 ///
 /// It is tried again while the
 /// server is starting or has no room for another connection.

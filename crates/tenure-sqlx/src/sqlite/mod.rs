@@ -37,7 +37,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 
 pub use driver::Mode;
 
-/// A connection to an SQLite database, as a context: opened when entered, closed at its exit.
+/// Returns a connection to an SQLite database, as a context: opened when entered, closed at its exit.
 ///
 /// Setting the journal mode
 /// needs the database for itself, for which SQLite does not wait; so opening is tried again while the database

@@ -103,7 +103,7 @@ pub struct MemberStatus {
     pub name: String,
     /// What it last said it was; `None` if it has not been heard yet, or has to be asked again.
     pub role: Option<Role>,
-    /// Whether it serves neither end at present, because it could not be reached or is unfit.
+    /// `true` if it serves neither end at present, because it could not be reached or is unfit.
     pub is_evicted: bool,
     /// The state of its pool.
     pub pool: Status,
