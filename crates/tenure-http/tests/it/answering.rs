@@ -82,7 +82,7 @@ impl tower::Service<Request<RequestBody>> for Busy {
         if self.is_broken {
             return Poll::Ready(Err(io::Error::other("never ready")));
         }
-        // The lock is put away before the flag is looked at, so that whoever opens it finds the waker.
+        // The waker is in its place before the flag is looked at, so that whoever sets the flag finds it.
         *self.gate.waiting.lock().unwrap() = Some(context.waker().clone());
         if self.gate.is_open.load(Relaxed) { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
