@@ -161,12 +161,14 @@ struct Slot {
 }
 
 impl Slot {
-    const EMPTY: Self = Self {
-        id: Cell::new(0),
-        label: Cell::new(None),
-        place: Cell::new(Place::NOWHERE),
-        role: Cell::new(Role::Inline),
-    };
+    const fn empty() -> Self {
+        Self {
+            id: Cell::new(0),
+            label: Cell::new(None),
+            place: Cell::new(Place::NOWHERE),
+            role: Cell::new(Role::Inline),
+        }
+    }
 
     #[inline]
     fn fill(&self, node: &Node, place: Option<Place>, role: Role) {
@@ -209,7 +211,7 @@ struct Stack {
 
 thread_local! {
     static STACK: Stack = const {
-        let near = [const { Slot::EMPTY }; NEAR_MAX];
+        let near = [const { Slot::empty() }; NEAR_MAX];
         Stack { depth: Cell::new(0), extras: Cell::new(0), abandoned: Cell::new(0), near }
     };
     /// The frames beyond.
@@ -223,7 +225,7 @@ fn push_far(depth: usize, node: &Node, place: Option<Place>, role: Role) {
     let _ = FAR.try_with(|far| {
         let mut far = far.borrow_mut();
         far.truncate(depth - NEAR_MAX);
-        let slot = Slot::EMPTY;
+        let slot = Slot::empty();
         slot.fill(node, place, role);
         far.push(slot);
     });
