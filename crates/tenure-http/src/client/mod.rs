@@ -8,6 +8,8 @@ mod exchange;
 mod handshake;
 #[cfg(feature = "pool")]
 mod pool;
+#[cfg(feature = "pool")]
+mod pooled;
 mod requests;
 #[cfg(feature = "pool")]
 mod resend;
@@ -21,6 +23,8 @@ pub use error::{ClientError, Stage};
 pub use pool::{
     Clients, ClientsStats, POOL_CONNECTIONS_EACH_MAX_DEFAULT, POOL_CONNECTIONS_MAX_DEFAULT,
     POOL_DRAIN_LIMIT_DEFAULT, POOL_GET_TIMEOUT_DEFAULT, POOL_IDLE_TIMEOUT_DEFAULT, POOL_LIFETIME_DEFAULT, Pool,
-    Pooled, pool,
+    pool,
 };
+#[cfg(feature = "pool")]
+pub use pooled::Pooled;
 pub use requests::Requests;

@@ -8,24 +8,16 @@
 use std::error::Error;
 use std::fmt::{self, Debug};
 use std::future::{Ready, ready};
-use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Method, Request, Response};
-use http_body::Body;
 use tenure::{AsyncExit, Outcome};
-use tenure_pool::{
-    Context, CreateContext, GetError, KeyedPool, Lease, LeaseEnd, Manager, Next, PoolError, Status,
-};
+use tenure_pool::{Context, CreateContext, GetError, KeyedPool, LeaseEnd, Manager, Next, PoolError, Status};
 
 use super::connect::Target;
-use super::error::Cause;
-use super::requests::request_of;
-use super::resend::Resendable;
-use super::{Client, ClientError, Connect, Requests, ResponseBody, Stage, connect};
+use super::pooled::{Connection, Pooled};
+use super::{ClientError, Connect, Stage, connect};
 
 /// The most connections of a pool: 500.
 pub const POOL_CONNECTIONS_MAX_DEFAULT: usize = 500;
@@ -270,7 +262,7 @@ impl Clients {
         let max_resends = self.max_resends;
         async move {
             match got?.await {
-                Ok(lease) => Ok(Pooled { lease, max_resends }),
+                Ok(lease) => Ok(Pooled::new(lease, max_resends)),
                 Err(error) => Err(of_get(error)),
             }
         }
@@ -289,7 +281,7 @@ impl Clients {
     }
 }
 
-fn of_get(error: GetError) -> ClientError {
+pub(super) fn of_get(error: GetError) -> ClientError {
     let last_attempt = error.cause().and_then(|cause| cause.downcast_ref::<ClientError>());
     let stage = last_attempt.map_or(Stage::Pool, ClientError::stage);
     ClientError::new(stage, error)
@@ -315,113 +307,18 @@ impl AsyncExit for Clients {
     }
 }
 
-/// A connection of a pool, in use: the resource of [`Clients::get`]. It derefs to [`Requests`].
-///
-/// It goes back when this exits, or is dropped. It is lent again if nothing is under way on it; otherwise it is closed.
-#[derive(Debug)]
-#[must_use = "dropped, the connection goes back to its pool"]
-pub struct Pooled {
-    lease: Lease<Connections>,
-    max_resends: u32,
-}
-
-impl Pooled {
-    /// Gets a path of the server, as [`Requests::get`]; sent again within [`max_resends`](Pool::max_resends).
-    ///
-    /// # Errors, cancel safety
-    /// As [`send`](Self::send).
-    pub async fn get(&mut self, path: &str) -> Result<Response<ResponseBody>, ClientError> {
-        self.send(request_of(Method::GET, path, Bytes::new())?).await
-    }
-
-    /// Posts to a path of the server, as [`Requests::post`]; sent again within [`max_resends`](Pool::max_resends).
-    ///
-    /// # Errors, cancel safety
-    /// As [`send`](Self::send).
-    pub async fn post(
-        &mut self,
-        path: &str,
-        body: impl Into<Bytes>,
-    ) -> Result<Response<ResponseBody>, ClientError> {
-        self.send(request_of(Method::POST, path, body.into())?).await
-    }
-
-    /// Sends a request and waits for the head of its response, as [`Requests::send`]; sent again within
-    /// [`max_resends`](Pool::max_resends).
-    ///
-    /// # Errors
-    /// As [`Requests::send`], of the last attempt; or that of connecting once more.
-    ///
-    /// # Cancel safety
-    /// As [`Requests::send`].
-    pub async fn send<B>(&mut self, request: Request<B>) -> Result<Response<ResponseBody>, ClientError>
-    where
-        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
-    {
-        if self.max_resends == 0 {
-            return self.lease.client.send(request).await;
-        }
-        // In a box: it is large, and few requests are to be sent again.
-        Box::pin(self.send_again(request)).await
-    }
-
-    async fn send_again<B>(&mut self, request: Request<B>) -> Result<Response<ResponseBody>, ClientError>
-    where
-        B: Body<Data = Bytes, Error: Into<Cause>> + Send + 'static,
-    {
-        let (mut request, mut resendable) = Resendable::new(request);
-        for _ in 0..self.max_resends {
-            let failed = match self.lease.client.try_send(request).await {
-                Ok(response) => return Ok(response),
-                Err(failed) => failed,
-            };
-            if !(failed.unsent || failed.crossed && resendable.is_idempotent()) {
-                return Err(failed.error);
-            }
-            let Some(again) = resendable.again().await else { return Err(failed.error) };
-            (request, resendable) = again;
-            self.lease.renew().await?;
-            self.lease.stats.counts.resent.fetch_add(1, Ordering::Relaxed);
-        }
-        self.lease.client.try_send(request).await.map_err(|failed| failed.error)
-    }
-}
-
-impl Deref for Pooled {
-    type Target = Requests;
-
-    fn deref(&self) -> &Requests {
-        &self.lease.client
-    }
-}
-
-impl DerefMut for Pooled {
-    fn deref_mut(&mut self) -> &mut Requests {
-        &mut self.lease.client
-    }
-}
-
-impl AsyncExit for Pooled {
-    type Error = ClientError;
-
-    /// Gives the connection back; this does not wait, and does not fail.
-    async fn exit(self, outcome: Outcome<'_>) -> Result<(), ClientError> {
-        self.lease.exit(outcome).await.map_err(of_get)
-    }
-}
-
 /// Figures of a pool. Clones are views of the same. Made by [`Clients::stats`].
 #[derive(Clone, Debug, Default)]
 pub struct ClientsStats {
-    counts: Arc<Counts>,
+    pub(super) counts: Arc<Counts>,
 }
 
 // Relaxed throughout: a count publishes nothing.
 #[derive(Debug, Default)]
-struct Counts {
-    opened: AtomicU64,
-    closed: AtomicU64,
-    resent: AtomicU64,
+pub(super) struct Counts {
+    pub(super) opened: AtomicU64,
+    pub(super) closed: AtomicU64,
+    pub(super) resent: AtomicU64,
 }
 
 impl ClientsStats {
@@ -453,52 +350,9 @@ impl ClientsStats {
 }
 
 /// Makes, checks and closes the connections to one server.
-struct Connections {
+pub(super) struct Connections {
     connect: Connect,
     stats: ClientsStats,
-}
-
-/// A connection in a pool.
-struct Connection {
-    client: Client,
-    counted: Counted,
-    connect: Connect,
-    stats: ClientsStats,
-}
-
-/// Counts a connection for as long as it is there.
-struct Counted(ClientsStats);
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.counts.closed.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-impl Connection {
-    async fn open(connect: Connect, stats: ClientsStats) -> Result<Self, ClientError> {
-        let client = connect.clone().await?;
-        stats.counts.opened.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { client, counted: Counted(stats.clone()), connect, stats })
-    }
-
-    /// Puts a new connection in the place of one that has ended.
-    async fn renew(&mut self) -> Result<(), ClientError> {
-        let new = Self::open(self.connect.clone(), self.stats.clone()).await?;
-        let Self { client, counted, .. } = std::mem::replace(self, new);
-        // Its end was told by the request that failed.
-        let _ = client.exit(Outcome::Cancelled).await;
-        drop(counted);
-        Ok(())
-    }
-
-    fn as_good_as_new(&self) -> Result<(), ClientError> {
-        if self.client.is_reusable() {
-            Ok(())
-        } else {
-            Err(ClientError::new(Stage::Pool, "the connection has ended, or a request on it was broken off"))
-        }
-    }
 }
 
 impl Manager for Connections {
@@ -518,18 +372,15 @@ impl Manager for Connections {
     }
 
     async fn close(&self, connection: Connection, _: Context) -> Result<(), ClientError> {
-        let Connection { client, counted, .. } = connection;
-        let closed = client.exit(Outcome::Completed).await;
-        drop(counted);
-        closed
+        connection.close(Outcome::Completed).await
     }
 
     fn is_broken(&self, connection: &Connection) -> bool {
-        !connection.client.is_reusable()
+        !connection.is_reusable()
     }
 
     fn assess(&self, connection: &mut Connection, _: LeaseEnd<'_>) -> Next {
-        if connection.client.is_reusable() { Next::Keep } else { Next::Close }
+        if connection.is_reusable() { Next::Keep } else { Next::Close }
     }
 
     fn is_permanent(&self, error: &ClientError) -> bool {
