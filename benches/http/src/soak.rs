@@ -71,7 +71,7 @@ fn router() -> Router {
             "/for-ever",
             get(async |scope: RequestScope| {
                 let _held = scope.enter(noop(true)).await.ok();
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             }),
         )
         .route(

@@ -156,7 +156,7 @@ async fn elsewhere(scope: RequestScope, axum::extract::State(app): axum::extract
     });
     app.log.note("elsewhere");
     let _a = a;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Exits what it has in the handler, which has to wait.
@@ -170,7 +170,7 @@ async fn exits(scope: RequestScope, axum::extract::State(app): axum::extract::St
         Ok::<_, std::io::Error>(())
     });
     tenure::with(waits, async |_| Ok::<_, std::io::Error>(())).await.unwrap();
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 fn router(app: &App) -> axum::Router {

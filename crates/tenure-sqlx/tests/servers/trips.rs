@@ -109,7 +109,7 @@ fn a_commit_that_a_deferred_constraint_refuses_is_told_as_the_databases_own_erro
             .await;
             let refused = refused.unwrap_err();
             assert!(
-                refused.as_database_error().is_some_and(|error| error.is_unique_violation()),
+                refused.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation),
                 "{refused:?}"
             );
             assert_eq!(session().await, before, "the connection is in order");
