@@ -79,9 +79,9 @@ async fn panics(scope: RequestScope, State(app): State<App>) -> StatusCode {
     panic!("in the handler")
 }
 
-/// A body that panics after its first frame.
+/// A body that panics when its first frame has been sent.
 struct Panics {
-    begun: bool,
+    polls: u32,
     _held: Two,
 }
 
@@ -91,18 +91,23 @@ impl http_body::Body for Panics {
 
     fn poll_frame(
         mut self: std::pin::Pin<&mut Self>,
-        _: &mut std::task::Context<'_>,
+        context: &mut std::task::Context<'_>,
     ) -> std::task::Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        if std::mem::replace(&mut self.begun, true) {
-            tenure_test::panic_quietly("in the body");
+        self.polls += 1;
+        match self.polls {
+            1 => std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first"))))),
+            2 => {
+                context.waker().wake_by_ref();
+                std::task::Poll::Pending
+            }
+            _ => tenure_test::panic_quietly("in the body"),
         }
-        std::task::Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(b"first")))))
     }
 }
 
 async fn body_panics(scope: RequestScope, State(app): State<App>) -> Response {
     let held = app.log.two(&scope).await;
-    Body::new(Panics { begun: false, _held: held }).into_response()
+    Body::new(Panics { polls: 0, _held: held }).into_response()
 }
 
 async fn gate(scope: RequestScope, State(app): State<App>) -> &'static str {
