@@ -78,7 +78,7 @@ const CLOSE_MARGIN: Duration = Duration::from_secs(1);
 /// # Guarantees
 /// 1. What one gets is connected and has nothing under way: a connection whose request was dropped, or whose response was
 ///    not read to its end, is closed instead of lent again (HTTP/1.1; over HTTP/2 it is that request's stream alone).
-/// 2. A connection is lent to one at a time, also over HTTP/2, where [`share`](Requests::share) sends several requests.
+/// 2. A connection is lent to one at a time, also over HTTP/2, where [`share`](super::Requests::share) sends several requests.
 /// 3. A server that refuses connections is tried again, by one for all who wait, until the
 ///    [`get_timeout`](Pool::get_timeout); a wrong URL or certificate fails at once.
 /// 4. Leaving it waits for what is in use, for at most the [`drain_limit`](Pool::drain_limit), and closes all connections
