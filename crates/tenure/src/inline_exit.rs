@@ -78,7 +78,7 @@ impl Begin for InTurn {
 
     #[inline]
     fn poll(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) -> Poll<()> {
-        if frame::has_no_scopes() && !tenure.has_root_scopes() {
+        if frame::has_no_scopes() && !registry::has_root_scopes() {
             // Nothing was left anywhere that it would have to wait for.
             *self = Self::Begun;
             return Poll::Ready(());

@@ -76,15 +76,6 @@ impl Tenure {
         self.listed.as_ref().map_or_else(registry::current, Arc::clone)
     }
 
-    /// Whether anything that was handed over at the root of a task is left, in the registry of this tenure.
-    #[inline]
-    pub(crate) fn has_root_scopes(&self) -> bool {
-        match &self.listed {
-            Some(registry) => registry.has_root_scopes(),
-            None => registry::current().has_root_scopes(),
-        }
-    }
-
     /// The tenure it was entered in; 0 if none.
     pub(crate) fn home(&self) -> Id {
         self.home

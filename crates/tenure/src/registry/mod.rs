@@ -65,8 +65,6 @@ pub(crate) struct Registry {
     held: shelf::Shelf,
     log: Mutex<log::Log>,
     roots: Mutex<HashMap<RootKey, Arc<Scope>>>,
-    /// How many of them there are.
-    root_scopes: AtomicUsize,
     sink: RwLock<Option<incident::Sink>>,
     /// Told of each hand-over and each end, if somebody listens.
     changes: changes::Changes,
@@ -85,6 +83,16 @@ pub(crate) struct Registry {
 pub(crate) enum RootKey {
     Task(task::Id),
     Thread(ThreadId),
+}
+
+/// How many root scopes there are, on all runtimes.
+static ROOT_SCOPES: AtomicUsize = AtomicUsize::new(0);
+
+/// Returns `true` if there is a root scope on any runtime. What this task has handed over itself is seen for certain.
+pub(crate) fn has_root_scopes() -> bool {
+    // Relaxed: what a task has stored it sees later, since one poll of it happens before the next. Nobody looks at the root
+    // scopes of another task.
+    ROOT_SCOPES.load(Ordering::Relaxed) != 0
 }
 
 impl RootKey {
@@ -129,8 +137,9 @@ impl Registry {
     /// Adds to the scope of all that is handed over on this task without an enclosing tenure.
     pub(crate) fn add_to_root(&self, key: RootKey, id: Id, label: Label, latch: Latch) -> Arc<Scope> {
         let mut roots = self.roots();
+        let before = roots.len();
         let scope = Arc::clone(roots.entry(key).or_default());
-        self.root_scopes.store(roots.len(), Ordering::Relaxed);
+        ROOT_SCOPES.fetch_add(roots.len() - before, Ordering::Relaxed);
         // Under the lock, lest the scope is forgotten as empty before.
         scope.add(id, label, latch);
         scope
@@ -146,15 +155,8 @@ impl Registry {
         let mut roots = self.roots();
         if roots.get(&key).is_some_and(|scope| scope.is_empty()) {
             roots.remove(&key);
-            self.root_scopes.store(roots.len(), Ordering::Relaxed);
+            ROOT_SCOPES.fetch_sub(1, Ordering::Relaxed);
         }
-    }
-
-    /// Whether there is any root scope. What this task has handed over itself is seen for certain.
-    pub(crate) fn has_root_scopes(&self) -> bool {
-        // Relaxed: what a task has stored it sees later, since one poll of it happens before the next. Nobody looks at the
-        // root scopes of another task.
-        self.root_scopes.load(Ordering::Relaxed) != 0
     }
 
     fn roots(&self) -> MutexGuard<'_, HashMap<RootKey, Arc<Scope>>> {
