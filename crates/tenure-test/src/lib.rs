@@ -44,7 +44,8 @@
 //! ```
 //!
 //! The line after `in` comes from a step's label; the one after `awaiting at` from the stack, at the moment the
-//! future left its waker, so that it is there for code without labels too. It needs debug information.
+//! future left its waker, so that it is there for code without labels too. It needs debug information, `debug = "limited"`
+//! at least: line tables alone do not name the crate of a frame.
 //!
 //! # What is checked after each run
 //! 1. Everything entered was exited, exactly once, to its end.

@@ -56,10 +56,16 @@ async fn write<S: Server>(pool: &Pool<S::Db>, text: &str) -> Result<(), Trouble>
 
 /// Polls the future until its long statement runs, and drops it.
 async fn drop_when_asleep<S: Server, F: Future<Output: std::fmt::Debug>>(place: &Place<S>, future: F) {
+    let ended = dropped_when_asleep(place, future).await;
+    assert!(ended.is_none(), "it ended before: {ended:?}");
+}
+
+/// The same for a statement that may be over before it is seen. Returns the end of the future, if it had one.
+async fn dropped_when_asleep<S: Server, F: Future>(place: &Place<S>, future: F) -> Option<F::Output> {
     let (future, sleeping) = (pin!(future), pin!(place.some_sleeping()));
     match select(future, sleeping).await {
-        Either::Left((ended, _)) => panic!("it ended before: {ended:?}"),
-        Either::Right(((), _)) => {}
+        Either::Left((ended, _)) => Some(ended),
+        Either::Right(((), _)) => None,
     }
 }
 
@@ -169,20 +175,29 @@ async fn a_connection_is_closed_where_the_server_does_not_say_that_it_was_told<S
 /// on its way, some because of it.
 async fn a_request_that_comes_too_late_hits_nothing_that_matters<S: Server>(place: &Place<S>) {
     let patience = u32::try_from(tenure_sqlx::postgres::Connect::CANCEL_AFTER.as_millis()).unwrap();
+    let mut kept = 0;
     with(pool::<S>(place.options()), async |pool| {
         write::<S>(pool, "first").await?;
         for n in 0..20 {
             // From when the server is seen to have begun, the exit waits for this long before it sends a request.
-            drop_when_asleep(place, write_and_sleep::<S>(pool, "never", patience + n)).await;
+            // On a busy machine it may not be seen at all, and ends well.
+            if let Some(ended) =
+                dropped_when_asleep(place, write_and_sleep::<S>(pool, "over", patience + n)).await
+            {
+                ended?;
+                kept += 1;
+            }
             write::<S>(pool, &format!("kept {n}")).await?;
+            kept += 1;
         }
+        assert!(kept < 40, "none was dropped");
         assert_eq!(pool.counters().opened, 1);
         Ok::<_, Trouble>(())
     })
     .await
     .unwrap();
     assert_eq!(drained().await, [""; 0]);
-    assert_eq!(place.notes().await.len(), 21);
+    assert_eq!(place.notes().await.len(), 1 + kept);
 }
 
 /// What the exits count on: once the server has answered the request, it hits what runs or the next statement, and
