@@ -42,25 +42,24 @@ pub use end::{Reader, Writer};
 /// also a context: entering it waits until a primary is known, leaving it closes all members side by side.
 ///
 /// ```no_run
-/// use sqlx::postgres::PgConnectOptions;
+/// use sqlx::{Postgres, postgres::PgConnectOptions};
 /// use tenure::with;
-/// use tenure_sqlx::Error;
 /// use tenure_sqlx::pool::{Connections, Pool, PoolExt, ReplicatedPool};
 ///
 /// type AnyError = Box<dyn std::error::Error + Send + Sync>;
 ///
 /// # async fn example(one: PgConnectOptions, two: PgConnectOptions) -> Result<(), AnyError> {
-/// let member = |options| Pool::builder(Connections::new(options)).max_size(8);
+/// let member = |options| Pool::builder(Connections::<Postgres>::new(options)).max_size(8);
 /// let pool = ReplicatedPool::builder("one", member(one)).member("two", member(two)).build()?;
 /// with(pool, async |pool| {
 ///     with(pool.write().transaction(), async |transaction| {
 ///         sqlx::query("INSERT INTO notes VALUES ('kept')").execute(transaction.conn()).await?;
-///         Ok::<_, sqlx::Error>(())
+///         Ok::<_, AnyError>(())
 ///     })
 ///     .await?;
 ///     with(pool.read().connection(), async |connection| {
 ///         let count = sqlx::query_scalar("SELECT count(*) FROM notes");
-///         Ok::<i64, sqlx::Error>(count.fetch_one(connection.conn()).await?)
+///         Ok::<i64, AnyError>(count.fetch_one(connection.conn()).await?)
 ///     })
 ///     .await?; // perhaps not there yet: a replica follows
 ///     Ok::<_, AnyError>(())
