@@ -89,7 +89,8 @@ where
 ///
 /// An exit did not go well if it failed, panicked, timed out or was lost, either after the body ended or, in the
 /// background, since the last [`drain`](crate::drain). A tenure that is still open at the deadline is given up, which is
-/// not a clean stop either.
+/// not a clean stop either. An error of a body whose caller was gone is reported, and is no fault of the end: the exit was
+/// told of it.
 ///
 /// # Standard error
 /// Each exit that failed, panicked, timed out, was lost or was given up is a line on standard error. If a report sink is

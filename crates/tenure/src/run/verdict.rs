@@ -11,7 +11,7 @@ use super::held::add;
 use super::tell::{tell, tell_given_up};
 use crate::fault::Payload;
 use crate::registry::{Registry, current};
-use crate::{Counters, DrainReport, OpenTenure, counters};
+use crate::{Counters, DrainReport, IncidentKind, OpenTenure, counters};
 
 /// The exit code of a process that did not exit all that it held, or not well: `EX_SOFTWARE` of `sysexits.h`.
 pub(super) const UNCLEAN_CODE: u8 = 70;
@@ -44,8 +44,12 @@ impl Ran {
         end.set_stage(Stage::Runtime);
     }
 
+    /// A body that failed without a caller is no fault of the end: its exit was told, and went well.
     fn is_clean(&self, now: &Counters) -> bool {
-        self.report.is_clean() && self.held.is_empty() && faults(now) == faults(&self.before)
+        let DrainReport { incidents, incidents_dropped, open, .. } = &self.report;
+        let has_fault = incidents.iter().any(|incident| incident.kind != IncidentKind::BodyUnclaimed);
+        let is_drained = !has_fault && *incidents_dropped == 0 && open.is_empty();
+        is_drained && self.held.is_empty() && faults(now) == faults(&self.before)
     }
 
     /// Says what went wrong, and makes the exit code. To be called inside of the runtime, or of what is left of it.

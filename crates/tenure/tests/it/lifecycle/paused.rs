@@ -5,12 +5,12 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tenure::{Run, with};
-use tenure_test::Fault;
+use tenure_test::{Act, Fault, Recorder};
 use tokio::runtime::Builder;
 use tokio::time::Instant;
 
 use super::{Wrong, going, resource};
-use crate::support::caught;
+use crate::support::{caught, drop_at};
 
 const TIMEOUT: Duration = Duration::from_secs(100);
 
@@ -137,4 +137,17 @@ async fn law_35_a_body_that_uses_up_its_budget_is_stopped_all_the_same() {
     };
     let code = Run::new().until(stopped).until_signal(body).await;
     assert_eq!(code, ExitCode::SUCCESS);
+}
+
+/// A request that failed when its client was gone: its exit was told, and went well.
+#[tokio::test(start_paused = true)]
+async fn law_35c_a_body_that_failed_without_a_caller_is_no_fault_of_the_end() {
+    let recorder = Recorder::new();
+    let body = async {
+        let resource = recorder.resource("resource").on_enter(Act::at_once()).on_exit(Act::suspend(3));
+        drop_at(1, with(resource, async |_| Err::<(), _>(Fault::new("refused")))).await;
+        assert_eq!(tenure::open().len(), 1, "it exits in the background");
+    };
+    assert_eq!(Run::new().until_signal(body).await, ExitCode::SUCCESS);
+    recorder.trace().assert_exited_once("resource");
 }
