@@ -31,7 +31,7 @@ pub(crate) fn found(program: &str) -> Result<PathBuf, Error> {
     find(program).ok_or_else(|| Error::Missing(format!("`{program}` is missing")))
 }
 
-/// Whether packages may be installed.
+/// Permission to install packages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Installing {
     Allowed,

@@ -14,7 +14,7 @@ pub(crate) struct Clients {
     streams: Vec<TcpStream>,
 }
 
-/// What came of a round.
+/// Result of a round.
 pub(crate) struct Round {
     pub(crate) requests: u64,
     pub(crate) took: Duration,

@@ -1,5 +1,5 @@
 //! The instructions of a request, client and server on one thread: counted by valgrind, so that nothing disturbs them.
-//! What the system does for a request is not in them.
+//! The work of the system for a request is not in them.
 
 use std::error::Error;
 use std::process::Command;
@@ -25,7 +25,7 @@ pub(crate) fn measure(ways: &[Way]) {
     println!();
 }
 
-/// What more requests cost more.
+/// Returns the cost of a further request.
 fn count(way: Way) -> Option<f64> {
     let program = std::env::current_exe().ok()?;
     let collected = |requests: u32| {

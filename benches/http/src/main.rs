@@ -1,4 +1,4 @@
-//! What serving costs beside `axum::serve`, and what a stack for each request costs: in one run.
+//! The cost of serving beside `axum::serve`, and of a stack for each request: in one run.
 //!
 //! `cargo run --release -p tenure-http-bench` prints all tables; with `-- --quick` in a tenth of the time, and with a name
 //! only those: `call`, `instructions`, `throughput`, `idle`, `disconnect`.

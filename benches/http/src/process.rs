@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use crate::ways::Way;
 
-/// How many connections may wait to be accepted.
+/// Number of connections that may wait to be accepted.
 const BACKLOG: u32 = 8192;
 
 /// A server, with one worker.

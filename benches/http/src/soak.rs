@@ -24,7 +24,7 @@ use crate::noop::noop;
 /// Clients of each kind.
 const CLIENTS: usize = 8;
 
-/// What is printed at each look.
+/// Figures that are printed at each look.
 struct Look {
     resident_kib: u64,
     descriptors: usize,

@@ -1,4 +1,4 @@
-//! What is left of a server's throughput beside `axum::serve`'s: each server is a process with one worker, the clients are
+//! A server's throughput beside `axum::serve`'s: each server is a process with one worker, the clients are
 //! one thread.
 //!
 //! The servers are measured in short rounds, one after the other, and a ratio is the median of the ratios of neighbouring
@@ -13,13 +13,13 @@ use crate::median;
 use crate::process::Server;
 use crate::ways::Way;
 
-/// How many connections there are at a time.
+/// Numbers of connections at a time.
 const CONNECTIONS: [usize; 3] = [1, 64, 1000];
 /// Short, and many: what disturbs the machine then disturbs neighbours alike.
 const ROUNDS: usize = 120;
 const ROUND: Duration = Duration::from_millis(80);
 
-/// What was measured of one server.
+/// Figures of one server.
 #[derive(Default)]
 struct Figures {
     each_second: Vec<f64>,

@@ -12,7 +12,7 @@ use tower::Layer as _;
 use crate::call::Nothing;
 use crate::noop::noop;
 
-/// What answers, and what it is served by.
+/// A service, and the server that serves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Axum,
@@ -29,7 +29,7 @@ impl Way {
     pub(crate) const ALL: [Self; 7] =
         [Self::Axum, Self::Serve, Self::Nothing, Self::Layer, Self::LayerOne, Self::Around, Self::AroundOne];
 
-    /// As it is called on the command line.
+    /// Returns the name on the command line.
     pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Axum => "axum",
@@ -47,7 +47,7 @@ impl Way {
         Self::ALL.into_iter().find(|way| way.key() == key).ok_or_else(|| format!("known are {}", known()))
     }
 
-    /// As it is called in tables.
+    /// Returns the name in tables.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Axum => "`axum::serve`",

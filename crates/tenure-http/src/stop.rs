@@ -24,7 +24,7 @@ pub(crate) struct Stages {
 }
 
 impl Stages {
-    /// Whether the server is being left: it ends by itself what belongs to it.
+    /// Returns `true` if the server is being left: it ends by itself what belongs to it.
     #[cfg(feature = "serve")]
     pub(crate) fn are_begun(&self) -> bool {
         self.closing.is_cancelled()

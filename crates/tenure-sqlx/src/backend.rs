@@ -67,7 +67,7 @@ pub trait Driver: Database + HasStatementCache {
         is_shared: bool,
     ) -> impl Future<Output = Result<bool, sqlx::Error>> + Send + '_;
 
-    /// Whether [`commit_at_once`](Self::commit_at_once) is there.
+    /// `true` if [`commit_at_once`](Self::commit_at_once) is there.
     const COMMITS_AT_ONCE: bool = false;
 
     /// Makes sure that nothing is in the way of [`commit_at_once`](Self::commit_at_once). Nothing is committed yet.

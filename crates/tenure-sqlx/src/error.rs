@@ -124,7 +124,7 @@ enum Reason {
 }
 
 impl Error {
-    /// Whether the connection has lost its place in the protocol.
+    /// Returns `true` if the connection has lost its place in the protocol.
     pub(crate) fn is_out_of_place(&self) -> bool {
         matches!(&self.reason, Reason::Sqlx { source, .. } if is_out_of_place(source))
     }

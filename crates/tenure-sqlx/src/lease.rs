@@ -66,7 +66,7 @@ pub(crate) struct Holder<DB: Backend> {
     /// Made when the connection is lent for the first time.
     berth: Option<Arc<Berth<DB>>>,
     in_transaction: bool,
-    /// Whether its manager has let it go as it is after a use that completed, and nobody has had it since.
+    /// `true` if its manager has let it go as it is after a use that completed, and nobody has had it since.
     #[cfg(feature = "pool")]
     released: bool,
 }
@@ -270,7 +270,7 @@ impl<DB: Backend> Holder<DB> {
         self.released = true;
     }
 
-    /// Whether the next user may have it without a word: its place is known, or its manager has said so, or it is away.
+    /// Returns `true` if the next user may have it without a word: its place is known, or its manager has said so, or it is away.
     #[cfg(feature = "pool")]
     pub(crate) fn is_released(&self) -> bool {
         self.released || self.line().is_none() || self.is_proved()
@@ -348,7 +348,7 @@ impl<DB: Backend> Holder<DB> {
         }
     }
 
-    /// Whether sqlx counts a transaction as open that has ended.
+    /// Returns `true` if sqlx counts a transaction as open that has ended.
     #[cfg(feature = "pool")]
     pub(crate) fn is_overcounted(&self) -> bool {
         self.line().is_some_and(|line| line.overcounted)
@@ -410,7 +410,7 @@ impl<DB: Backend> Lease<DB> {
         self.keeper.take()
     }
 
-    /// Whether the commit needs no trip of its own: the connection is that of a pool, and of nobody's count.
+    /// Returns `true` if the commit needs no trip of its own: the connection is that of a pool, and of nobody's count.
     pub(crate) fn may_commit_at_once(&self) -> bool {
         let is_doomed = self.is_doomed();
         self.is_kept() && !is_doomed && self.holder.line().is_some_and(Line::may_commit_at_once)
@@ -452,7 +452,7 @@ pub(crate) fn out_of_place() -> sqlx::Error {
     sqlx::Error::Protocol(OUT_OF_PLACE.to_owned())
 }
 
-/// Whether it is that of [`out_of_place`].
+/// Returns `true` if it is that of [`out_of_place`].
 pub(crate) fn is_out_of_place(error: &sqlx::Error) -> bool {
     matches!(error, sqlx::Error::Protocol(message) if message == OUT_OF_PLACE)
 }

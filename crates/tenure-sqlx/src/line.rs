@@ -32,22 +32,22 @@ pub(crate) struct Line<DB: Backend> {
     /// Stops what runs on it while it is up, where there is such a thing.
     pub(crate) interrupt: Option<Arc<AtomicBool>>,
     pub(crate) patience: Patience,
-    /// Whether its place in the protocol is known: see [`Driver::prove`](crate::backend::Driver::prove).
+    /// `true` if its place in the protocol is known: see [`Driver::prove`](crate::backend::Driver::prove).
     pub(crate) proved: bool,
-    /// Whether an answer did not come, or was none: whatever is waited for next would not come either.
+    /// `true` if an answer did not come, or was none: whatever is waited for next would not come either.
     pub(crate) lost: bool,
-    /// Whether all that is done on it is inside a transaction that is always rolled back.
+    /// `true` if all that is done on it is inside a transaction that is always rolled back.
     pub(crate) in_test: bool,
-    /// Whether a use of it has a savepoint in there.
+    /// `true` if a use of it has a savepoint in there.
     #[cfg(feature = "pool")]
     pub(crate) in_use: bool,
-    /// Whether sqlx counts a transaction as open that has ended.
+    /// `true` if sqlx counts a transaction as open that has ended.
     pub(crate) overcounted: bool,
-    /// Whether a user has had it outside of a transaction since the last one began.
+    /// `true` if a user has had it outside of a transaction since the last one began.
     pub(crate) used_plainly: bool,
-    /// Whether that was so between the last two transactions.
+    /// `true` if that was so between the last two transactions.
     pub(crate) was_used_plainly: bool,
-    /// Whether its place is to be proved before a `COMMIT` is sent, not along with it.
+    /// `true` if its place is to be proved before a `COMMIT` is sent, not along with it.
     pub(crate) proves_first: bool,
 }
 
@@ -91,7 +91,7 @@ impl<DB: Backend> Line<DB> {
         self.was_used_plainly = std::mem::take(&mut self.used_plainly);
     }
 
-    /// Whether the transaction that is open is to be committed without a trip for the question whether it is whole.
+    /// Returns `true` if the transaction that is open is to be committed without a trip for the question whether it is whole.
     pub(crate) fn may_commit_at_once(&self) -> bool {
         let is_plain = self.proves_first || self.was_used_plainly || self.in_test;
         DB::COMMITS_AT_ONCE && !is_plain && DB::depth(&self.connection) == 1

@@ -385,7 +385,7 @@ pub(crate) fn enclosing(place: Option<Place>) -> Option<Enclosing> {
     Some(Enclosing { place, id, scope })
 }
 
-/// Whether nothing that was handed over inside a frame of this thread is left: then no scope has to be looked at.
+/// Returns `true` if nothing that was handed over inside a frame of this thread is left: then no scope has to be looked at.
 #[inline]
 pub(crate) fn has_no_scopes() -> bool {
     STACK.with(|stack| stack.extras.get() == 0)

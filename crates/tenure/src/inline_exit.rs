@@ -24,15 +24,15 @@ where
     future: Option<Pin<Box<F>>>,
     tenure: &'t mut Tenure,
     begin: B,
-    /// Whether nobody waits for its end: dropped, it is not abandoned.
+    /// `true` if nobody waits for its end: dropped, it is not abandoned.
     is_detached: bool,
 }
 
 /// How an exit begins.
 pub(crate) trait Begin: Unpin {
-    /// Whether the body has ended in this very poll.
+    /// Returns `true` if the body has ended in this very poll.
     fn is_behind_body(&mut self) -> bool;
-    /// Whether it has to wait before it begins.
+    /// Returns `true` if it has to wait before it begins.
     fn waits(&self) -> bool;
     /// Ready when it need not wait any more.
     fn poll(&mut self, tenure: &mut Tenure, context: &mut Context<'_>) -> Poll<()>;

@@ -27,7 +27,7 @@ pub(crate) struct Tenure {
     key: Key,
     /// The phase that it is listed in.
     phase: Phase,
-    /// Whether its enter has been counted. Where nothing suspends, enter and exit are counted at once.
+    /// `true` if its enter has been counted. Where nothing suspends, enter and exit are counted at once.
     counted: bool,
     /// The waker that the registry has, if this is a body that can be asked to stop.
     waker: Option<WakerMark>,

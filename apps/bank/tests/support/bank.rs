@@ -142,7 +142,7 @@ pub(crate) struct Ended {
     pub(crate) complaints: String,
 }
 
-/// What the bank itself complains of, or a panic: without the library's lines on what did not start, and on the failures of
+/// Complaints of the bank itself, and panics: without the library's lines on what did not start, and on the failures of
 /// clients that were cancelled.
 fn complaints(told: &str) -> String {
     let by_library = ["tenure: it did not start: ", "tenure: body failed and nobody was there to be told: "];

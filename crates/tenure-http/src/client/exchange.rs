@@ -51,7 +51,7 @@ impl Exchange {
         self.answers.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Whether a request was answered before.
+    /// Returns `true` if a request was answered before.
     pub(super) fn has_answered(&self) -> bool {
         self.answers.load(Ordering::Relaxed) > 0
     }

@@ -263,7 +263,7 @@ struct Refused {
     unsent: bool,
 }
 
-/// Whether a server of HTTP/2 says that it has not acted on the request: it refused the stream, or it goes away without it.
+/// Returns `true` if a server of HTTP/2 says that it has not acted on the request: it refused the stream, or it goes away without it.
 fn is_refused(error: &hyper::Error) -> bool {
     let mut source = std::error::Error::source(error);
     while let Some(cause) = source {

@@ -57,7 +57,7 @@ impl Resendable {
         (head.clone().map(|()| lent.boxed_unsync()), Self { head, returned })
     }
 
-    /// Whether it may be sent although the server may have acted on it.
+    /// Returns `true` if it may be sent although the server may have acted on it.
     pub(super) fn is_idempotent(&self) -> bool {
         let by_method =
             [Method::GET, Method::HEAD, Method::OPTIONS, Method::TRACE, Method::PUT, Method::DELETE];
@@ -105,7 +105,7 @@ struct Lent {
     /// The next of what was sent before.
     next: usize,
     kept: usize,
-    /// Whether all that was sent is kept, and the body has not failed.
+    /// `true` if all that was sent is kept, and the body has not failed.
     is_whole: bool,
     back: Option<oneshot::Sender<Returned>>,
 }

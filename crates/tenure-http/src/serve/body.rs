@@ -69,7 +69,7 @@ impl RequestBody {
 }
 
 impl Loss {
-    /// Whether a body breaks off because its client is gone, so that its handler is dropped.
+    /// Returns `true` if a body breaks off because its client is gone, so that its handler is dropped.
     fn is_told_by(&self, error: &hyper::Error) -> bool {
         let Self::None { http2, half_close } = *self else { return false };
         if http2 {

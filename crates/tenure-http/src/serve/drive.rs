@@ -166,7 +166,7 @@ struct Beside<'c> {
     /// The stages of the server's stop that were seen.
     closing: bool,
     stopping: bool,
-    /// Whether a client of HTTP/2 was told of it.
+    /// `true` if a client of HTTP/2 was told of it.
     told: bool,
     /// Until when the exits of upgrades may still have something to say, once the grace is over.
     cut: Option<Instant>,
@@ -200,7 +200,7 @@ impl<'c> Beside<'c> {
         }
     }
 
-    /// Whether a client of HTTP/2 has to be told now, by `GOAWAY`, that the server closes. That is so when the server does,
+    /// Returns `true` if a client of HTTP/2 has to be told now, by `GOAWAY`, that the server closes. That is so when the server does,
     /// but a client that has sent no request yet may send its first one until the server stops accepting.
     fn is_to_be_told(&mut self) -> bool {
         if !self.closing || self.told {

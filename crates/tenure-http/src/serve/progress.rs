@@ -33,7 +33,7 @@ pub(super) struct Progress {
     /// Whether hyper waits for what the client sends, and so would see it go.
     looking: AtomicBool,
     in_flight: AtomicU32,
-    /// Whether a request has come at all.
+    /// `true` if a request has come at all.
     requested: AtomicBool,
     /// Whether a head has begun to come since no request is in flight.
     in_head: AtomicBool,
@@ -154,7 +154,7 @@ impl Progress {
         }
     }
 
-    /// Whether a request has come at all.
+    /// Returns `true` if a request has come at all.
     pub(super) fn has_requested(&self) -> bool {
         self.requested.load(Relaxed)
     }

@@ -159,7 +159,7 @@ fn model_a_runtime_comes_and_goes_while_another_takes_the_fast_path() {
     model(|| runtimes_come_and_go(true));
 }
 
-/// Whether the pool is closed, how often it was, and how many closes of resources somebody waits for.
+/// State of a closing pool: closed or not, how often it was closed, and how many closes of resources somebody waits for.
 #[derive(Default)]
 struct Ends {
     closed: bool,

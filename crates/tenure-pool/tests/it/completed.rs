@@ -35,7 +35,7 @@ impl Careful {
 }
 
 impl Manager for Careful {
-    /// Whether it was used since it was proved.
+    /// `true` if it was used since it was proved.
     type Resource = bool;
     type Error = io::Error;
 

@@ -208,7 +208,7 @@ const SPOILT: [u16; 4] = [1243, 1290, 1792, 1836];
 #[cfg(feature = "pool")]
 const READ_ONLY: [u16; 3] = [1290, 1792, 1836];
 
-/// Whether the server may only read. `read_only` is a number, or a word, as from MariaDB 12 on.
+/// Query for the question whether the server may only read. `read_only` is a number, or a word, as from MariaDB 12 on.
 #[cfg(feature = "pool")]
 const IS_READ_ONLY: &str = ", IF(CONCAT(@@global.read_only) IN ('0', 'OFF') \
     AND CONCAT(@@global.innodb_read_only) IN ('0', 'OFF'), 'off', 'on')";
@@ -219,7 +219,7 @@ fn number(error: &sqlx::Error) -> Option<u16> {
     Some(error.number())
 }
 
-/// Whether one of these numbers is in what an error shows of itself.
+/// Returns `true` if one of these numbers is in what an error shows of itself.
 #[cfg(feature = "pool")]
 fn shows(shown: &str, numbers: &[u16]) -> bool {
     let mut numbers = numbers.iter();

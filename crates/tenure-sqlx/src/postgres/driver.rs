@@ -246,7 +246,7 @@ const PREPARED_BY_USER: &str = ", (SELECT pg_catalog.string_agg('DEALLOCATE ' ||
 const IS_OPEN: &str =
     ", CASE WHEN pg_catalog.now() = pg_catalog.statement_timestamp() THEN 'none' ELSE 'open' END";
 
-/// Whether a transaction that begins now may only read. On a server in recovery it is so whatever is set.
+/// Query for the question whether a transaction that begins now may only read. On a server in recovery it is so whatever is set.
 #[cfg(feature = "pool")]
 const IS_READ_ONLY: &str = ", pg_catalog.current_setting('transaction_read_only')";
 

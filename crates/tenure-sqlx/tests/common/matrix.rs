@@ -94,7 +94,7 @@ const LEVELS: [Level; 5] =
     [Level::Lease, Level::Connection, Level::Transaction, Level::Savepoint, Level::Nested];
 
 impl Level {
-    /// Whether what was done before a failure is undone.
+    /// Returns `true` if what was done before a failure is undone.
     fn is_transaction(self) -> bool {
         !matches!(self, Self::Lease | Self::Connection)
     }

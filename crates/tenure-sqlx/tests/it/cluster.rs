@@ -20,9 +20,9 @@ pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 /// A server, so to speak.
 pub(crate) struct Member {
     pub(crate) db: TempDb,
-    /// Whether it takes writes, from the next get on.
+    /// `true` if it takes writes, from the next get on.
     pub(crate) writes: Arc<AtomicBool>,
-    /// Whether connecting hangs.
+    /// `true` if connecting hangs.
     pub(crate) hangs: Arc<AtomicBool>,
 }
 

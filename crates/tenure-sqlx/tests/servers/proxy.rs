@@ -21,7 +21,7 @@ struct Wire {
     flow: watch::Sender<Flow>,
     /// How many traps have sprung.
     sprung: watch::Sender<usize>,
-    /// Whether a server has spoken since a client has.
+    /// `true` if a server has spoken since a client has.
     server_spoke: AtomicBool,
     /// How often a client has spoken after a server.
     trips: AtomicUsize,

@@ -201,7 +201,7 @@ impl Told for Ending {
 pub(crate) struct Exited<V, K, X> {
     pub(crate) exit: fault::Ended<V, X>,
     pub(crate) told: K,
-    /// Whether the exit has seen the body's error: not if it began when its caller was gone.
+    /// `true` if the exit has seen the body's error: not if it began when its caller was gone.
     saw_error: bool,
     /// That of the resource, see [`Leave`].
     fails_after_recovery: bool,

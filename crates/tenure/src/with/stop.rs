@@ -71,7 +71,7 @@ pub(crate) trait Stop: Unpin + 'static {
         None
     }
 
-    /// Whether the body stops because the process ends.
+    /// Returns `true` if the body stops because the process ends.
     fn stops_with_process(&self) -> bool {
         true
     }

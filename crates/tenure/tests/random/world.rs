@@ -42,7 +42,7 @@ pub(crate) struct Run {
     pub(crate) cuts: Vec<usize>,
     /// Whether code that fails panics.
     panics: bool,
-    /// Whether branches are polled as a set that polls only what was woken.
+    /// `true` if branches are polled as a set that polls only what was woken.
     unordered: bool,
     /// By number, what each context is told to stop by.
     tokens: Vec<CancelToken>,

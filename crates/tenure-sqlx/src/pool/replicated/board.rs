@@ -82,7 +82,7 @@ pub(super) struct Board {
 pub(super) struct Changes {
     /// Those whose connections are to be replaced.
     pub(super) replaced: Vec<usize>,
-    /// Whether another member has become the primary.
+    /// `true` if another member has become the primary.
     pub(super) is_failover: bool,
 }
 
@@ -107,7 +107,7 @@ impl Board {
         self.known.iter().map(|known| (known.role, known.is_evicted)).collect()
     }
 
-    /// Whether a member serves.
+    /// Returns `true` if a member serves.
     pub(super) fn fits(&self, member: usize, fit: Fit) -> bool {
         let is_replica = |known: &Known| !known.is_evicted && known.role == Some(Role::Replica);
         let is_primary = self.primary == Some(member);
@@ -167,12 +167,12 @@ impl Board {
         self.known.iter().map(|known| known.turn).collect()
     }
 
-    /// Whether the last round was longer ago than this.
+    /// Returns `true` if the last round was longer ago than this.
     pub(super) fn is_due(&self, now: Instant, interval: Duration) -> bool {
         self.ended.is_none_or(|ended| now.saturating_duration_since(ended) >= interval)
     }
 
-    /// Whether it may be asked again after a failed use.
+    /// Returns `true` if it may be asked again after a failed use.
     pub(super) fn is_due_after_failure(&self, now: Instant) -> bool {
         self.is_due(now, AFTER_FAILURE)
     }

@@ -21,7 +21,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the context is to stop.
+    /// Returns `true` if the context is to stop.
     pub(crate) fn is_asked(&self, context: ContextId) -> bool {
         self.program.contexts[context].stoppable && *self.asked & (1 << context) != 0
     }
